@@ -1,0 +1,1 @@
+//! Arena, checks of samples, and the text formats of Prometheus

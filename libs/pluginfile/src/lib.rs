@@ -1,0 +1,1 @@
+//! Opening a plugin file: manifest, header, layout check both ways round

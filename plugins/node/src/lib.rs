@@ -1,0 +1,1 @@
+//! Metrics of the node itself: CPU, memory, disks, file systems, network, pressure
