@@ -7,7 +7,8 @@ use crate::abi::{AbiPlugin, SinkRef, ViewSinkRef};
 use crate::error::Error;
 use crate::handover;
 use crate::host::Host;
-use crate::plugin::{Plugin, Reconfigured, read_config};
+use crate::plugin::{Plugin, Reconfigured};
+use crate::read::read_config;
 use crate::{Rows, Sink, log};
 use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
 use std::cell::RefCell;
@@ -68,7 +69,7 @@ impl<P: Plugin> Guard<P> {
 impl<P: Plugin> AbiPlugin for Guard<P> {
     fn probe(&self, config: RStr<'_>) -> RResult<RString, AbiError> {
         crossing(self.guarded("probe", || {
-            let probe = P::probe(&read_config::<P>(config.as_str())?, &self.host);
+            let probe = P::probe(&read_config::<P::Config>(config.as_str())?, &self.host);
             serde_json::to_string(&probe).map(RString::from).map_err(Error::new)
         }))
     }
@@ -78,7 +79,7 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
             if self.plugin.is_some() {
                 return Err(Error::new("start: it is started already"));
             }
-            P::start(read_config::<P>(config.as_str())?, self.host.clone())
+            P::start(read_config::<P::Config>(config.as_str())?, self.host.clone())
         });
         crossing(started.map(|plugin| self.plugin = Some(plugin)))
     }
@@ -116,7 +117,7 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
 
     fn reconfigure(&mut self, config: RStr<'_>) -> RResult<bool, AbiError> {
         crossing(self.with_plugin("reconfigure", |plugin, _| {
-            let answer = plugin.reconfigure(read_config::<P>(config.as_str())?)?;
+            let answer = plugin.reconfigure(read_config::<P::Config>(config.as_str())?)?;
             Ok(answer == Reconfigured::Applied)
         }))
     }
@@ -151,11 +152,13 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
     fn snapshot(&mut self) -> RResult<RVec<u8>, AbiError> {
         // After a panic the kept metrics are read without the author's code.
         let own = match self.plugin {
-            Some(_) => match self.with_plugin("snapshot", |plugin, _| plugin.snapshot()) {
-                Ok(own) => own,
-                Err(error) => return crossing(Err(error)),
-            },
-            None => None,
+            Some(_) if !self.poisoned.load(Relaxed) => {
+                match self.with_plugin("snapshot", |plugin, _| plugin.snapshot()) {
+                    Ok(own) => own,
+                    Err(error) => return crossing(Err(error)),
+                }
+            }
+            _ => None,
         };
         crossing(Ok(handover::seal(&self.host.metrics().save(), own.as_ref()).into()))
     }
@@ -172,10 +175,14 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
 impl<P> Drop for Guard<P> {
     fn drop(&mut self) {
         if let Some(plugin) = self.plugin.take() {
-            let _ = caught("drop", || {
-                drop(plugin);
-                Ok(())
-            });
+            if self.poisoned.load(Relaxed) {
+                std::mem::forget(plugin);
+            } else {
+                let _ = caught("drop", || {
+                    drop(plugin);
+                    Ok(())
+                });
+            }
         }
         log::release(&self.host);
     }
@@ -198,11 +205,14 @@ pub(crate) fn note_panic(info: &PanicHookInfo<'_>) {
 }
 
 fn caught<T>(call: &str, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // What an author caught himself on this thread is not this call's panic.
+    LAST_PANIC.with(RefCell::take);
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => {
             let text = LAST_PANIC.with(RefCell::take).unwrap_or_else(|| {
-                let message = payload.downcast_ref::<&str>().copied();
+                let text = payload.downcast_ref::<String>().map(String::as_str);
+                let message = text.or_else(|| payload.downcast_ref::<&str>().copied());
                 format!("panicked: {}", message.unwrap_or("no message was kept"))
             });
             // Dropping it may panic again, this time with nobody to catch it.
@@ -228,14 +238,19 @@ pub mod entry {
     }
 
     pub fn check_config<P: Plugin>(config: RStr<'_>) -> RResult<(), AbiError> {
-        crossing(caught("check_config", || read_config::<P>(config.as_str()).map(drop)))
+        crossing(caught("check_config", || read_config::<P::Config>(config.as_str()).map(drop)))
     }
 
     pub fn create<P: Plugin>(host: HostBox, level: u32, heap: fn() -> u64) -> RResult<PluginBox, AbiError> {
-        crossing(caught("create", || {
-            let host = Host::new(host);
+        let host = Host::new(host);
+        let made = caught("create", || {
             log::install(&host, level);
-            Ok(AbiPlugin_TO::from_value(Guard::<P>::new(host, heap), TD_Opaque))
-        }))
+            Ok(AbiPlugin_TO::from_value(Guard::<P>::new(host.clone(), heap), TD_Opaque))
+        });
+        if made.is_err() {
+            // There is no guard whose end would do it.
+            log::release(&host);
+        }
+        crossing(made)
     }
 }

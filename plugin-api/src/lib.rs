@@ -57,6 +57,8 @@ mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod plugin;
+mod read;
+mod schema;
 pub mod view;
 
 pub use config::{ByteSize, HumanDuration, NoConfig, Secret};

@@ -18,9 +18,10 @@ const MAX_MESSAGE: usize = 8 * 1024;
 
 static LEVEL: AtomicU32 = AtomicU32::new(0);
 static INSTALL: Once = Once::new();
-/// The newest instance's host. Instances of one library share a name, so it
-/// does not matter whose host takes an event.
-static HOST: Mutex<Option<Host>> = Mutex::new(None);
+/// The hosts of all instances that live, the newest last: it takes the events.
+/// Instances of one library share a name, so it does not matter whose host does;
+/// but when a newer one goes (a failed upgrade), the older must still be heard.
+static HOSTS: Mutex<Vec<Host>> = Mutex::new(Vec::new());
 
 /// 1 is error, 5 is trace, 0 is nothing.
 fn number(level: &Level) -> u32 {
@@ -35,7 +36,7 @@ fn number(level: &Level) -> u32 {
 
 /// Sends this library's events, and its panics, to a host.
 pub(crate) fn install(host: &Host, level: u32) {
-    *HOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
+    HOSTS.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
     INSTALL.call_once(|| {
         // Where the author has set a subscriber of his own, his stays.
         let _ = tracing::subscriber::set_global_default(Bridge { spans: AtomicU64::new(1) });
@@ -52,15 +53,16 @@ pub(crate) fn set_level(level: u32) {
 
 /// Lets go of a host, so that nothing of a stopped instance is kept.
 pub(crate) fn release(host: &Host) {
-    let mut held = HOST.lock().unwrap_or_else(PoisonError::into_inner);
-    if held.as_ref().is_some_and(|other| other.same_as(host)) {
-        *held = None;
-    }
+    // Dropped with no lock held: the last clone of a host calls it.
+    let mut held = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let gone = held.iter().position(|other| other.same_as(host)).map(|at| held.remove(at));
+    drop(held);
+    drop(gone);
 }
 
 pub(crate) fn send(level: u32, target: &str, message: &str) {
     // Cloned, so that the host is called with no lock held.
-    let host = HOST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let host = HOSTS.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
     if let Some(host) = host {
         host.log(level, target, message);
     }

@@ -75,7 +75,7 @@ impl Manifest {
     /// At compile time, where the name or the version has another form.
     pub const fn new(name: &'static str, version: &'static str, description: &'static str) -> Self {
         assert!(valid_name(name), "a plugin's name matches [a-z][a-z0-9-]* and is at most 64 bytes");
-        assert!(!version.is_empty(), "a plugin has a version");
+        assert!(valid_version(version), "a plugin's version is MAJOR.MINOR.PATCH, at most 64 bytes");
         Self {
             name,
             version,
@@ -89,7 +89,11 @@ impl Manifest {
         }
     }
     /// The oldest host that it runs on, as `MAJOR.MINOR` of [`crate::API_VERSION`].
+    ///
+    /// # Panics
+    /// At compile time, where it has another form.
     pub const fn min_host_api(mut self, version: &'static str) -> Self {
+        assert!(numbers(version.as_bytes(), 2), "the oldest host is MAJOR.MINOR");
         self.min_host_api = version;
         self
     }
@@ -167,6 +171,38 @@ const fn valid_name(name: &str) -> bool {
         at += 1;
     }
     true
+}
+
+/// Numbers and a pre-release or build part of semantic versioning: the version
+/// becomes part of a file's name.
+const fn valid_version(version: &str) -> bool {
+    let bytes = version.as_bytes();
+    let mut end = 0;
+    while end < bytes.len() && bytes[end] != b'-' && bytes[end] != b'+' {
+        end += 1;
+    }
+    let (front, mut rest) = bytes.split_at(end);
+    while let [byte, tail @ ..] = rest {
+        if !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+')) {
+            return false;
+        }
+        rest = tail;
+    }
+    bytes.len() <= 64 && numbers(front, 3)
+}
+
+/// Whether these are so many whole numbers with points between them.
+const fn numbers(mut bytes: &[u8], count: usize) -> bool {
+    let (mut numbers, mut digits) = (1, 0);
+    while let [byte, tail @ ..] = bytes {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' if digits > 0 => (numbers, digits) = (numbers + 1, 0),
+            _ => return false,
+        }
+        bytes = tail;
+    }
+    digits > 0 && numbers == count
 }
 
 /// A JSON text that is made at compile time.
@@ -345,5 +381,17 @@ mod tests {
             assert!(!valid_name(bad), "{bad:?}");
         }
         assert!(valid_name("tcp-ebpf"));
+    }
+
+    #[test]
+    fn versions_that_are_no_file_names_are_refused() {
+        for bad in
+            ["", "1", "1.2", "1..2", ".1.2", "1.2.", "1.2.3.4", "1.2.x", "../1.2.3", "1.2.3-a/b", "1.2.3 "]
+        {
+            assert!(!valid_version(bad), "{bad:?}");
+        }
+        for good in ["1.2.3", "0.1.0-rc.1", "1.0.0+build.7"] {
+            assert!(valid_version(good), "{good:?}");
+        }
     }
 }

@@ -150,38 +150,7 @@ pub(crate) fn describe<P: Plugin>(aborts: bool) -> Description {
             .expect("the encoder of manifests writes JSON of the form that is read here");
     let families: Vec<FamilyInfo> = P::families().iter().map(|family| family.info()).collect();
     let views = P::views().iter().map(View::info).collect();
-    Description::new(manifest, crate::config::schema_of::<P::Config>(), families, views)
-}
-
-/// Reads a configuration that crossed as JSON. The message begins with the
-/// path of the key, as `filesystems.timeout`, and never holds a value.
-pub(crate) fn read_config<P: Plugin>(json: &str) -> Result<P::Config, Error> {
-    let text = if json.is_empty() { "{}" } else { json };
-    serde_json::from_str(text).map_err(|error| Error::config(without_values(&error)))
-}
-
-/// serde's own messages quote the offending value, which may be a secret.
-/// Texts between backquotes name keys and types; those between double quotes
-/// are values.
-fn without_values(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let mut out = String::new();
-    let mut quoted = false;
-    for character in text.chars() {
-        if character == '"' {
-            quoted = !quoted;
-            if quoted {
-                out.push('…');
-            }
-        } else if !quoted {
-            out.push(character);
-        }
-    }
-    // The position is one in the crossing JSON, which nobody can look at.
-    match out.rfind(" at line ") {
-        Some(end) => out[..end].to_owned(),
-        None => out,
-    }
+    Description::new(manifest, crate::schema::schema_of::<P::Config>(), families, views)
 }
 
 impl Default for Health {

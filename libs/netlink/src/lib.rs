@@ -1,1 +1,24 @@
-//! What the kernel says over netlink
+//! What the kernel says over netlink, for several plugins.
+//!
+//! # Layout
+//! * [`socket`]: a socket with time-outs, in this or another network namespace.
+//! * [`dump`]: asking for a whole table, with bounds.
+//! * [`link`], [`address`]: the tables of rtnetlink that are read.
+//! * [`route`]: both of them over one socket.
+//! * [`namespace`]: doing something in another namespace of the kernel.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod dump;
+mod error;
+pub mod link;
+pub mod namespace;
+pub mod route;
+pub mod socket;
+
+pub use address::Address;
+pub use dump::{Bounds, Outcome};
+pub use error::Error;
+pub use link::{Link, LinkCounters};
+pub use route::RouteSocket;
+pub use socket::Socket;

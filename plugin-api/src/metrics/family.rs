@@ -159,7 +159,7 @@ impl Family {
 
 /// Gives each family its place. Called once a library, before any sample; a
 /// second call gives the same places.
-pub(crate) fn number(families: &[&'static Family]) {
+pub fn number(families: &[&'static Family]) {
     for (index, family) in (0..).zip(families) {
         family.index.store(index, Relaxed);
     }

@@ -62,7 +62,7 @@ pub(super) struct Buckets {
     pub(super) sum: AtomicU64,
 }
 
-fn add_f64(bits: &AtomicU64, amount: f64) {
+pub(super) fn add_f64(bits: &AtomicU64, amount: f64) {
     // The closure always gives a value, so the update cannot fail.
     let _ = bits.fetch_update(Relaxed, Relaxed, |old| Some((f64::from_bits(old) + amount).to_bits()));
 }

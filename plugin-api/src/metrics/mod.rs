@@ -10,7 +10,8 @@ mod kept;
 mod sink;
 mod state;
 
-pub(crate) use family::number;
+#[doc(hidden)]
+pub use family::number;
 pub use family::{Family, MAX_LABELS, Unit};
 pub use kept::{Counter, Gauge, Histogram, Metrics};
 pub use sink::{Sink, Value};

@@ -52,6 +52,12 @@ impl<'a> Sink<'a> {
         Self { abi }
     }
 
+    /// What crossed; for test kits and for plugins that misbehave on purpose.
+    #[doc(hidden)]
+    pub fn abi(&mut self) -> &mut SinkRef<'a> {
+        &mut self.abi
+    }
+
     /// A sample of the node. `labels` are the values of the family's labels,
     /// in the order of its declaration.
     pub fn node(&mut self, family: &Family, labels: &[&str], value: impl Value) {

@@ -1,12 +1,13 @@
 //! Kept metrics as bytes, for hand-over and snapshot.
 //!
 //! One record a series: name of the family, container, label values, then the
-//! numbers (one for a counter, or sum and one count a bucket for a histogram),
-//! each as 8 bytes. Gauges are not kept: they are set anew. A family that the
+//! numbers (one for a counter; for a histogram its sum, one count a bucket and
+//! the bounds), each as 8 bytes. Gauges are not kept: they are set anew. A family that the
 //! next version no longer has, or has with another shape, is passed over.
 
 use super::family::Family;
-use super::kept::{Kept, Metrics};
+use super::kept::{Kept, Metrics, add_f64};
+use crate::description::Kind;
 use crate::handover::{Reader, Writer};
 use crate::identity::ContainerRef;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,6 +22,7 @@ impl Metrics {
                 Kept::Histogram(histogram) => std::iter::once(&histogram.inner.sum)
                     .chain(&histogram.inner.counts)
                     .map(|number| number.load(Relaxed))
+                    .chain(cell.family.bounds.iter().map(|bound| bound.to_bits()))
                     .collect(),
             };
             out.text(key.family);
@@ -47,27 +49,43 @@ impl Metrics {
             let family = families
                 .iter()
                 .find(|family| family.name() == name && family.label_names().len() == labels.len());
-            let Some(family) = family else { continue };
-            taken += usize::from(add(&self.entry(family, container, &labels), &numbers));
+            // Seen before a series is made: one of the wrong shape would be shown as 0.
+            let Some(family) = family.filter(|family| fits(family, &numbers)) else { continue };
+            add(&self.entry(family, container, &labels), &numbers);
+            taken += 1;
         }
         Some(taken)
     }
 }
 
-fn add(kept: &Kept, numbers: &[u64]) -> bool {
+/// Whether the numbers are those of such a family; counts of other buckets
+/// would be counted wrongly.
+fn fits(family: &Family, numbers: &[u64]) -> bool {
+    let bounds = family.bounds;
+    match family.kind() {
+        Kind::Counter => numbers.len() == 1,
+        Kind::Histogram => {
+            numbers.len() == 2 * bounds.len() + 2
+                && bounds
+                    .iter()
+                    .zip(&numbers[bounds.len() + 2..])
+                    .all(|(mine, theirs)| mine.to_bits() == *theirs)
+        }
+        Kind::Gauge | Kind::Unknown => false,
+    }
+}
+
+fn add(kept: &Kept, numbers: &[u64]) {
     match (kept, numbers) {
-        (Kept::Counter(counter), [bits]) => counter.add(f64::from_bits(*bits)),
-        (Kept::Histogram(histogram), [sum, counts @ ..]) if counts.len() == histogram.inner.counts.len() => {
-            let inner = &histogram.inner;
-            let total = f64::from_bits(inner.sum.load(Relaxed)) + f64::from_bits(*sum);
-            inner.sum.store(total.to_bits(), Relaxed);
-            for (mine, handed) in inner.counts.iter().zip(counts) {
+        (Kept::Counter(counter), [bits, ..]) => counter.add(f64::from_bits(*bits)),
+        (Kept::Histogram(histogram), [sum, counts @ ..]) => {
+            add_f64(&histogram.inner.sum, f64::from_bits(*sum));
+            for (mine, handed) in histogram.inner.counts.iter().zip(counts) {
                 mine.fetch_add(*handed, Relaxed);
             }
         }
-        _ => return false,
+        _ => {}
     }
-    true
 }
 
 #[cfg(test)]
@@ -100,6 +118,20 @@ mod tests {
         old.counter(&EVENTS, None, &["a"]).inc();
         old.histogram(&WAIT, None, &[]).observe(1.0);
         assert_eq!(Metrics::default().restore(&old.save(), &ALL[1..]), Some(1));
+    }
+
+    #[test]
+    fn another_shape_of_the_same_name_makes_no_series() {
+        crate::families! { GAUGE: _EVENTS = Family::gauge("demo_events_total", "Events.").labels(&["kind"]); }
+        crate::families! { MOVED: _WAIT = Family::histogram("demo_wait_seconds", "Waits.", &[0.2, 1.0]); }
+        let old = Metrics::default();
+        old.counter(&EVENTS, None, &["a"]).inc();
+        old.histogram(&WAIT, None, &[]).observe(0.15);
+        for families in [GAUGE, MOVED] {
+            let new = Metrics::default();
+            assert_eq!(new.restore(&old.save(), families), Some(0));
+            assert!(new.is_empty());
+        }
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! The commands, one file each. Exit codes: 0 good, 1 the answer is no, 2
+//! wrong usage.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands print; that is what they are for")]
+
+mod check;
+mod once;
+mod probe;
+mod run;
+mod state;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, load};
+use crate::loader;
+use crate::metrics::own;
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+
+const NO: u8 = 1;
+const USAGE: u8 = 2;
+
+/// What a command ends with: a line for standard error, and the exit code.
+pub struct Failure {
+    pub message: String,
+    pub code: u8,
+}
+
+impl Failure {
+    fn no(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: NO }
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+pub fn main() -> ExitCode {
+    if let Some(code) = internal() {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match &cli.command {
+        Command::Run { listen } => run::run(&cli.places, listen),
+        Command::Check => check::run(&cli.places),
+        Command::Probe => probe::run(&cli.places),
+        Command::Once { plugin, span } => once::run(&cli.places, plugin, *span),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("gantry: {}", failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What the agent and the tasks of the repository ask of this binary, not people.
+fn internal() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let printed = match arguments.next()?.to_str()? {
+        loader::PROBE_OPTION => loader::run_child(Path::new(&arguments.next()?)),
+        "--describe-host" => serde_json::to_string(&own::describe()).map_err(|error| error.to_string()),
+        _ => return None,
+    };
+    Some(match printed {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(NO)
+        }
+    })
+}
+
+/// Help goes to standard output; an error is one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{error}");
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            eprintln!("gantry: no command is given; `gantry --help` lists them");
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            eprintln!("gantry: {}; see `gantry --help`", first.trim_start_matches("error: "));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// The configuration, or every problem of it on standard error.
+fn configuration(path: &Path) -> Result<Config, Failure> {
+    load(path).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        let count = problems.len();
+        let plural = if count == 1 { "problem" } else { "problems" };
+        Failure::no(format!("{count} {plural} in {}", path.display()))
+    })
+}
+
+/// A runtime on this thread: the network needs no more, and plugins have
+/// threads of their own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("gantry")
+        .build()
+        .map_err(|error| Failure::no(format!("the runtime could not be started: {error}")))
+}

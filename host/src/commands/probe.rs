@@ -1,0 +1,62 @@
+//! `gantry probe`: what each enabled plugin can do on this node.
+
+use super::state::StateDir;
+use super::{Failure, Outcome, configuration};
+use crate::agent;
+use crate::cli::Places;
+use crate::config::{Config, PluginConfig};
+use crate::loader::{Placer, load};
+use crate::logging::printable;
+use crate::supervisor::Services;
+use gantry_plugin_api::Probe;
+use gantry_pluginfile::Library;
+
+pub fn run(places: &Places) -> Outcome {
+    let config = configuration(&places.config)?;
+    let state = StateDir::for_command(places.state_dir.as_deref())?;
+    let placer = Placer::new(state.path());
+    let services = agent::services(&config, state.path());
+    let mut cannot = 0;
+    for plugin in config.plugins.iter().filter(|plugin| plugin.enabled) {
+        match probe(plugin, &config, &placer, &services) {
+            Ok(probe) => {
+                let verdict = match (probe.unsupported.is_empty(), probe.degraded.is_empty()) {
+                    (true, true) => "supported",
+                    (true, false) => "degraded",
+                    (false, _) => "unsupported",
+                };
+                cannot += usize::from(!probe.unsupported.is_empty());
+                println!("{}: {verdict}", plugin.name);
+                let lines =
+                    [("missing", &probe.unsupported), ("missing", &probe.degraded), ("found", &probe.notes)];
+                for (word, texts) in lines {
+                    texts.iter().for_each(|text| println!("  {word}: {}", printable(text)));
+                }
+            }
+            Err(error) => {
+                cannot += 1;
+                println!("{}: failed\n  {}", plugin.name, printable(&error));
+            }
+        }
+    }
+    if cannot > 0 {
+        return Err(Failure::no(format!("{cannot} enabled plugins cannot run on this node")));
+    }
+    Ok(())
+}
+
+fn probe(
+    plugin: &PluginConfig,
+    config: &Config,
+    placer: &Placer,
+    services: &Services,
+) -> Result<Probe, String> {
+    let mut log = |line: String| eprintln!("gantry: note: {line}");
+    let loaded =
+        load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
+    let library = Library::open(loaded.place.path()).map_err(|error| error.to_string())?;
+    let host = services.for_plugin(&loaded.verified.manifest);
+    let level = config.host.log.of(&plugin.name) as u32;
+    let instance = library.create(host, level).map_err(|error| error.to_string())?;
+    instance.probe(&plugin.table.to_json()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,173 @@
+//! The whole of `plugins.toml`.
+
+use super::host::{self, HostConfig};
+use super::keys::{Keys, NotBuilt, suggestion};
+use super::plugin::{self, PluginConfig};
+use super::problem::{Problem, Problems};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub file: PathBuf,
+    pub host: HostConfig,
+    /// In the order of the file, which is the order of precedence where two
+    /// plugins want the same name.
+    pub plugins: Vec<PluginConfig>,
+}
+
+/// A larger file is no configuration.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Reads and checks a file. Every problem is reported, in the order of the file.
+pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+    let whole = |message: String| vec![Problem { file: path.to_owned(), place: None, message }];
+    let text = read(path).map_err(whole)?;
+    let mut problems = Problems::new(path, &text);
+    let config = parse(path, &text, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_sorted()) }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let remedy = "name another file with --config";
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot be opened: {error}; {remedy}"))?;
+    let metadata = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err(format!("is not a regular file; {remedy}"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("is larger than 1 MiB; that is no configuration".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        format!("is not UTF-8 in line {}; save it as UTF-8", line + 1)
+    })
+}
+
+fn parse(path: &Path, text: &str, problems: &mut Problems) -> Config {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        // The error's own Display quotes the line, which may hold a secret.
+        let message = error.message().lines().next().unwrap_or("malformed").to_owned();
+        problems.at(error.span().unwrap_or_default(), format!("malformed TOML: {message}"));
+    }
+    let base = path.parent().unwrap_or(Path::new("."));
+    let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+    let mut config = Config { file: path.to_owned(), host: HostConfig::default(), plugins: Vec::new() };
+    let mut keys = Keys::new("the file", document.get_ref());
+    if let Some((table, _)) = keys.table("host", problems) {
+        config.host = host::read(table, &base, problems);
+    }
+    if let Some((table, _)) = keys.table("plugins", problems) {
+        let mut sections: Vec<_> = table.iter().collect();
+        sections.sort_by_key(|(name, _)| name.span().start);
+        config.plugins = sections
+            .into_iter()
+            .filter_map(|(name, value)| plugin::read(name, value, &base, problems))
+            .collect();
+    }
+    // After a syntax error a section may be missing its header, and every key
+    // of it would be reported once more.
+    if errors.is_empty() {
+        keys.finish(&NotBuilt(&[]), problems);
+        known_plugins(&config, text, problems);
+    }
+    config
+}
+
+/// `host.log` names plugins that there are.
+fn known_plugins(config: &Config, text: &str, problems: &mut Problems) {
+    for name in config.host.log.plugins.keys() {
+        if !config.plugins.iter().any(|plugin| plugin.name == *name) {
+            let names = config.plugins.iter().map(|plugin| plugin.name.as_str());
+            let hint = suggestion(name, names);
+            let at = text.find(&format!("{name}=")).unwrap_or_default();
+            problems.at(at..at, format!("host.log: there is no section [plugins.{name}]{hint}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str) -> Vec<String> {
+        let mut problems = Problems::new(Path::new("p.toml"), text);
+        parse(Path::new("p.toml"), text, &mut problems);
+        problems.into_sorted().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_good_file_has_no_problem() {
+        let text = r#"
+[host]
+listen = ["127.0.0.1:0", "[::1]:9464"]
+log = "warn,node=debug"
+stale = "90s"
+[plugins.zeta]
+[plugins.node]
+enabled = true
+deadline = "1s500ms"
+config.a.b = [1, 2.5, "x"]
+"#;
+        let mut problems = Problems::new(Path::new("p.toml"), text);
+        let config = parse(Path::new("p.toml"), text, &mut problems);
+        assert_eq!(problems.into_sorted(), []);
+        assert_eq!(config.plugins[0].name, "zeta", "the order is the file's");
+        assert!(!config.plugins[0].enabled, "nothing runs that is not asked for");
+        assert_eq!(config.plugins[1].deadline.as_millis(), 1500);
+        assert_eq!(config.plugins[1].table.to_json(), r#"{"a":{"b":[1,2.5,"x"]}}"#);
+        assert_eq!(config.plugins[1].table.place_of("/a/b/2"), (10, 24));
+    }
+
+    #[test]
+    fn every_problem_is_reported_with_its_place() {
+        let found = problems_of(
+            "[host]\nlisten = \"nowhere\"\nlogg = \"info\"\nstale = 5\n\n[plugins.node]\nenabled = \"yes\"\n\
+             sha256 = \"abc\"\nmax_heap = \"1MiB\"\nisolation = \"process\"\n[plugins.Bad]\n[plgins.x]\n",
+        );
+        let expected = [
+            ("p.toml:2:10:", "no address and port"),
+            ("p.toml:3:1:", "did you mean \"log\"?"),
+            ("p.toml:4:9:", "must be a duration"),
+            ("p.toml:7:11:", "must be true or false, not string"),
+            ("p.toml:8:10:", "64 hexadecimal digits"),
+            ("p.toml:9:1:", "not built yet"),
+            ("p.toml:10:13:", "not built yet"),
+            ("p.toml:11:10:", "no plugin's name"),
+            ("p.toml:12:2:", "did you mean \"plugins\"?"),
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, (place, message)) in found.iter().zip(expected) {
+            assert!(found.starts_with(place) && found.contains(message), "{found} / {place} {message}");
+        }
+    }
+
+    #[test]
+    fn malformed_toml_is_reported_without_its_text() {
+        let found = problems_of("[plugins.x]\nconfig.password = \"hunter2\nenabled = maybe\n");
+        assert!(found.len() >= 2, "both lines: {found:?}");
+        assert!(
+            found.iter().all(|one| one.contains("malformed TOML") || one.contains("must be")),
+            "{found:?}"
+        );
+        assert!(!found.concat().contains("hunter2"), "{found:?}");
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        assert!(problems_of("[plugins.x]\nenabled = true\nenabled = false\n")[0].contains("duplicate"));
+        assert!(
+            problems_of("[host]\nlog = \"info,nod=debug\"\n[plugins.node]\n")[0]
+                .contains("did you mean \"node\"?")
+        );
+        assert!(problems_of("plugins = 5")[0].contains("must be a table"));
+    }
+}

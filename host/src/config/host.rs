@@ -1,0 +1,189 @@
+//! The section `[host]`.
+
+use super::keys::{Keys, NotBuilt, suggestion};
+use super::problem::Problems;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// What the operator says of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    pub listen: Vec<SocketAddr>,
+    pub log: LogLevels,
+    pub log_format: LogFormat,
+    /// How long a late plugin's last samples are served.
+    pub stale: Duration,
+    /// Where plugins are looked for besides the vendor directories.
+    pub plugin_dirs: Vec<PathBuf>,
+    pub paths: Paths,
+}
+
+/// Where the machine's own file systems are, for an agent in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    pub proc: PathBuf,
+    pub sys: PathBuf,
+    pub cgroup: PathBuf,
+    pub root: PathBuf,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+/// Which log lines are written: a level for all, and others for single plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLevels {
+    pub all: Level,
+    pub plugins: BTreeMap<String, Level>,
+}
+
+/// A log level; the numbers are those of the plugin api.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Level {
+    Off = 0,
+    Error = 1,
+    Warn = 2,
+    Info = 3,
+    Debug = 4,
+    Trace = 5,
+}
+
+impl Level {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "off" => Self::Off,
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return None,
+        })
+    }
+}
+
+impl LogLevels {
+    pub fn of(&self, plugin: &str) -> Level {
+        self.plugins.get(plugin).copied().unwrap_or(self.all)
+    }
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 9464))],
+            log: LogLevels { all: Level::Info, plugins: BTreeMap::new() },
+            log_format: LogFormat::Auto,
+            stale: Duration::from_secs(60),
+            plugin_dirs: Vec::new(),
+            paths: Paths {
+                proc: "/proc".into(),
+                sys: "/sys".into(),
+                cgroup: "/sys/fs/cgroup".into(),
+                root: "/".into(),
+            },
+        }
+    }
+}
+
+const NOT_BUILT: NotBuilt = NotBuilt(&[
+    "require_signature",
+    "trusted_keys",
+    "watch_plugins",
+    "keep_capabilities",
+    "views",
+    "identity",
+]);
+
+/// The section; what is wrong in it is reported and stands at its default.
+/// Relative paths count from `base`.
+pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostConfig {
+    let mut keys = Keys::new("host", table);
+    let mut config = HostConfig::default();
+    let listen = keys.texts("listen", problems);
+    if !listen.is_empty() {
+        config.listen = listen.into_iter().filter_map(|listen| address(listen, problems)).collect();
+    }
+    if let Some((text, span)) = keys.text("log", problems) {
+        config.log = levels(text, span, problems).unwrap_or(config.log);
+    }
+    if let Some((text, span)) = keys.text("log_format", problems) {
+        match text {
+            "auto" => config.log_format = LogFormat::Auto,
+            "text" => config.log_format = LogFormat::Text,
+            "json" => config.log_format = LogFormat::Json,
+            other => problems
+                .at(span, format!("host.log_format is {other:?}; it must be \"auto\", \"text\" or \"json\"")),
+        }
+    }
+    config.stale = keys.duration("stale", problems).unwrap_or(config.stale);
+    for (dir, _) in keys.texts("plugin_dirs", problems) {
+        config.plugin_dirs.push(base.join(dir));
+    }
+    if let Some((paths, _)) = keys.table("paths", problems) {
+        read_paths(paths, &mut config.paths, problems);
+    }
+    keys.finish(&NOT_BUILT, problems);
+    config
+}
+
+fn read_paths(table: &DeTable<'_>, paths: &mut Paths, problems: &mut Problems) {
+    let mut keys = Keys::new("host.paths", table);
+    for (key, path) in [
+        ("proc", &mut paths.proc),
+        ("sys", &mut paths.sys),
+        ("cgroup", &mut paths.cgroup),
+        ("root", &mut paths.root),
+    ] {
+        let Some((text, span)) = keys.text(key, problems) else { continue };
+        if Path::new(text).is_absolute() {
+            *path = text.into();
+        } else {
+            problems.at(span, format!("host.paths.{key} must be an absolute path, not {text:?}"));
+        }
+    }
+    keys.finish(&NotBuilt(&[]), problems);
+}
+
+fn address((text, span): (&str, Range<usize>), problems: &mut Problems) -> Option<SocketAddr> {
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        problems.at(
+            span,
+            format!(
+                "host.listen: {text:?} is no address and port such as \"127.0.0.1:9464\" or \"[::1]:9464\""
+            ),
+        );
+    }
+    parsed
+}
+
+fn levels(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<LogLevels> {
+    const NAMES: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut levels = LogLevels { all: Level::Info, plugins: BTreeMap::new() };
+    for part in text.split(',').map(str::trim) {
+        let (plugin, level) =
+            part.split_once('=').map_or((None, part), |(plugin, level)| (Some(plugin), level));
+        let Some(parsed) = Level::parse(level) else {
+            let hint = suggestion(level, NAMES.into_iter());
+            problems.at(span, format!("host.log: {level:?} is no level ({}){hint}", NAMES.join(", ")));
+            return None;
+        };
+        match plugin {
+            Some(plugin) => drop(levels.plugins.insert(plugin.to_owned(), parsed)),
+            None => levels.all = parsed,
+        }
+    }
+    Some(levels)
+}

@@ -1,0 +1,124 @@
+//! A section `[plugins.NAME]`.
+
+use super::keys::{Keys, NotBuilt};
+use super::problem::Problems;
+use super::table::PluginTable;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What the operator says of one plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginConfig {
+    pub name: String,
+    pub enabled: bool,
+    /// Where its file is; looked for by name where there is none.
+    pub path: Option<PathBuf>,
+    /// Its digest, 64 lower-case hexadecimal digits.
+    pub sha256: Option<String>,
+    /// `isolation = "none"` was written.
+    pub in_process: bool,
+    /// Of one collection.
+    pub deadline: Duration,
+    pub max_series: usize,
+    /// Its own table.
+    pub table: PluginTable,
+    /// Line and column of the section.
+    pub place: (usize, usize),
+}
+
+const NOT_BUILT: NotBuilt =
+    NotBuilt(&["version", "grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
+
+/// The longest deadline: Prometheus itself gives up after 10 s by default, and
+/// a stuck collection must be seen some day.
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn read(
+    name: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<PluginConfig> {
+    let section = format!("plugins.{}", name.get_ref());
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let named = name.get_ref();
+    if !named.starts_with(|first: char| first.is_ascii_lowercase())
+        || !named.bytes().all(good)
+        || named.len() > 64
+    {
+        problems.at(
+            name.span(),
+            format!("{named:?} is no plugin's name: lower-case letters, digits and -, at most 64"),
+        );
+        return None;
+    }
+    if named == "gantry" {
+        problems.at(name.span(), "the name \"gantry\" is the host's own");
+        return None;
+    }
+    let Some(table) = value.get_ref().as_table() else {
+        problems.at(value.span(), format!("{section} must be a table: write [{section}]"));
+        return None;
+    };
+    Some(section_of(named, &section, table, problems.place(name.span().start), base, problems))
+}
+
+fn section_of(
+    name: &str,
+    section: &str,
+    table: &DeTable<'_>,
+    place: (usize, usize),
+    base: &Path,
+    problems: &mut Problems,
+) -> PluginConfig {
+    let mut keys = Keys::new(section, table);
+    let enabled = keys.bool("enabled", problems).unwrap_or(false);
+    let path = keys.text("path", problems).map(|(text, _)| base.join(text));
+    let mut sha256 = None;
+    if let Some((text, span)) = keys.text("sha256", problems) {
+        let digest = text.to_ascii_lowercase();
+        if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            sha256 = Some(digest);
+        } else {
+            problems.at(
+                span,
+                format!("{section}.sha256 must be 64 hexadecimal digits, as sha256sum prints them"),
+            );
+        }
+    }
+    let mut in_process = false;
+    if let Some((text, span)) = keys.text("isolation", problems) {
+        match text {
+            "none" => in_process = true,
+            "process" => problems.at(
+                span,
+                format!("{section}.isolation = \"process\" is not built yet in this version; \"none\" runs it in the agent"),
+            ),
+            other => problems.at(span, format!("{section}.isolation is {other:?}; it must be \"none\" or \"process\"")),
+        }
+    }
+    let deadline = keys.duration("deadline", problems).unwrap_or(Duration::from_secs(2));
+    if deadline > MAX_DEADLINE {
+        let span = keys.take("deadline").map(Spanned::span).unwrap_or_default();
+        problems.at(span, format!("{section}.deadline is at most \"1m\""));
+    }
+    let max_series = keys.count("max_series", problems).unwrap_or(200_000);
+    let mut own = PluginTable::empty(place);
+    if let Some((table, span)) = keys.table("config", problems) {
+        own = PluginTable::read(table, problems.place(span.start), section, problems);
+    }
+    keys.finish(&NOT_BUILT, problems);
+    PluginConfig {
+        name: name.to_owned(),
+        enabled,
+        path,
+        sha256,
+        in_process,
+        deadline,
+        max_series,
+        table: own,
+        place,
+    }
+}

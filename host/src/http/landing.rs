@@ -1,0 +1,36 @@
+//! The landing page: what runs here, and links.
+
+use super::routes::Agent;
+use crate::metrics::own::VERSION;
+use std::fmt::Write;
+
+/// The page. Everything that is not ours is escaped.
+pub fn page(agent: &Agent) -> String {
+    let mut rows = String::new();
+    for unit in agent.fleet.units() {
+        let status = unit.status();
+        let version = status.manifest.map(|manifest| manifest.version).unwrap_or_default();
+        let reasons = status.reasons.join("; ");
+        // Writing into a text cannot fail.
+        let _ = write!(
+            rows,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(unit.name()),
+            escape(&version),
+            status.state.as_str(),
+            escape(&reasons)
+        );
+    }
+    format!(
+        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Gantry</title><style>\
+         body{{font-family:system-ui,sans-serif;margin:2rem;max-width:60rem}}\
+         td,th{{text-align:left;padding:.2rem 1rem .2rem 0}}</style></head><body>\
+         <h1>Gantry {VERSION}</h1><p><a href=\"/metrics\">Metrics</a> · <a href=\"/plugins\">Plugins (JSON)</a> · \
+         <a href=\"/-/healthy\">Healthy</a> · <a href=\"/-/ready\">Ready</a></p>\
+         <table><tr><th>Plugin</th><th>Version</th><th>State</th><th>Why</th></tr>{rows}</table></body></html>\n"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,15 @@
+//! HTTP, read-only.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | landing page |
+//! | `/metrics` | text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip on request; `collect[]=` and `exclude[]=` choose plugins |
+//! | `/-/healthy`, `/-/ready` | 200 or 503, with a line a plugin |
+//! | `/plugins` | JSON: what is known of each plugin |
+
+mod landing;
+mod routes;
+mod server;
+
+pub use routes::Agent;
+pub use server::{Listeners, bind, serve};

@@ -1,0 +1,107 @@
+//! From a name in the configuration to an opened library.
+//!
+//! Find the file, judge who could have changed it, read it once, compare its
+//! digest, read its manifest, place those very bytes where nobody changes them,
+//! try them in a child, and only then open them here.
+
+mod find;
+mod place;
+mod probe;
+mod trust;
+
+use find::find;
+pub use place::{Place, Placer};
+pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
+pub use trust::Bytes;
+
+use crate::config::PluginConfig;
+use gantry_plugin_api::manifest::ManifestInfo;
+use gantry_pluginfile::inspect;
+use std::path::{Path, PathBuf};
+
+/// Why a plugin could not be loaded: one line with what, where, remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(pub String);
+
+/// A verified file: its bytes are those that were judged.
+#[derive(Debug)]
+pub struct Verified {
+    pub source: PathBuf,
+    pub manifest: ManifestInfo,
+    pub bytes: Bytes,
+}
+
+/// A plugin that was tried in a child and may be opened.
+#[derive(Debug)]
+pub struct Loaded {
+    pub verified: Verified,
+    pub place: Place,
+    pub probed: Probed,
+}
+
+/// Finds and verifies; runs nothing of the plugin's.
+pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified, LoadError> {
+    let found = find(plugin, plugin_dirs)?;
+    if !found.vendor && !plugin.in_process {
+        return Err(LoadError(format!(
+            "{} lies outside the vendor directories, where isolation = \"process\" is the default, which is not \
+             built yet in this version; write isolation = \"none\" in [plugins.{}] to run it in the agent",
+            found.path.display(),
+            plugin.name
+        )));
+    }
+    let at = |message: String| LoadError(format!("{}: {message}", found.path.display()));
+    let bytes = trust::read(&found.path).map_err(at)?;
+    if let Some(pin) = &plugin.sha256
+        && *pin != bytes.digest
+    {
+        return Err(at(format!("its sha256 is {}, the configuration pins {pin}", bytes.digest)));
+    }
+    let manifest = inspect(&bytes.content).map_err(|error| at(error.to_string()))?;
+    if manifest.name != plugin.name {
+        return Err(at(format!(
+            "it is the plugin {:?}, not {:?}; name its section [plugins.{}]",
+            manifest.name, plugin.name, manifest.name
+        )));
+    }
+    if manifest.panic == "abort" {
+        return Err(at(format!(
+            "{} {} is built with panic = \"abort\", so that a panic would end the agent, and isolation = \"process\" \
+             is not built yet in this version; build it with panic = \"unwind\"",
+            manifest.name, manifest.version
+        )));
+    }
+    Ok(Verified { source: found.path, manifest, bytes })
+}
+
+/// Verifies, places and tries in a child.
+pub fn load(
+    plugin: &PluginConfig,
+    plugin_dirs: &[PathBuf],
+    placer: &Placer,
+    log: &mut dyn FnMut(String),
+) -> Result<Loaded, LoadError> {
+    let verified = verify(plugin, plugin_dirs)?;
+    let at = |message: String| LoadError(format!("{}: {message}", verified.source.display()));
+    let place = placer.place(&verified, log).map_err(at)?;
+    let probed = probe::in_child(place.path(), &plugin.table.to_json()).map_err(at)?;
+    if probed.description.manifest != verified.manifest {
+        return Err(at(
+            "the manifest in its file and the one it gives when asked differ; build it again".to_owned()
+        ));
+    }
+    place.keep_description(&probed.description, log);
+    Ok(Loaded { verified, place, probed })
+}
+
+/// `libgantry_tcp_ebpf.so`
+pub fn file_name(plugin: &str) -> String {
+    format!("libgantry_{}.so", plugin.replace('-', "_"))
+}
+
+/// The directories whose plugins are ours: beside the binary, and the system's.
+pub fn vendor_dirs() -> Vec<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    beside.into_iter().chain(["/usr/lib/gantry/plugins".into()]).collect()
+}

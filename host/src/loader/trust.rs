@@ -1,0 +1,84 @@
+//! Who could have changed a plugin's file, and its bytes.
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::process::geteuid;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A larger file is no plugin. Ours are 1 to 5 MiB; debug builds reach 100.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// A file's content, read once, and its digest.
+#[derive(Debug)]
+pub struct Bytes {
+    pub content: Vec<u8>,
+    /// sha256, 64 hexadecimal digits.
+    pub digest: String,
+    /// Whether only root can change the file and its directory's entries.
+    pub roots_own: bool,
+}
+
+/// Reads a file, if it and the directory that holds it belong to root or to
+/// the agent's own user and are writable by nobody else. What is judged are
+/// the opened things, so that nobody can change them in between.
+pub fn read(path: &Path) -> Result<Bytes, String> {
+    let real = path.canonicalize().map_err(|error| format!("cannot be resolved: {error}"))?;
+    let mut roots_own = true;
+    // A symbolic link can be turned by whoever owns the directory that holds it.
+    for file in [path, &real] {
+        let parent = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(parent, flags, Mode::empty())
+            .map_err(|error| format!("its directory {} cannot be opened: {error}", parent.display()))?;
+        let stat = rustix::fs::fstat(&dir).map_err(|error| format!("fstat of its directory: {error}"))?;
+        let name = format!("its directory {}", parent.display());
+        roots_own &= judge(&name, stat.st_uid, stat.st_mode)?;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&real, flags, Mode::empty())
+        .map_err(|error| format!("cannot be opened: {error}"))?;
+    let stat = rustix::fs::fstat(&file).map_err(|error| format!("fstat: {error}"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err("is not a regular file".to_owned());
+    }
+    roots_own &= judge("it", stat.st_uid, stat.st_mode)?;
+    let mut content = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or_default().min(64 << 20));
+    File::from(file)
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if content.len() as u64 > MAX_BYTES {
+        return Err("is larger than 512 MiB; that is no plugin".to_owned());
+    }
+    let digest = digest(&content);
+    Ok(Bytes { content, digest, roots_own })
+}
+
+/// The sha256 of some bytes, in hexadecimal.
+pub fn digest(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Whether root alone can change it, or an error where a stranger can.
+fn judge(what: &str, owner: u32, mode: u32) -> Result<bool, String> {
+    let own = geteuid().as_raw();
+    if owner != 0 && owner != own {
+        return Err(format!(
+            "{what} belongs to user {owner}, neither root nor the agent's own user {own}; chown it"
+        ));
+    }
+    if mode & 0o022 != 0 {
+        let whom = if mode & 0o002 != 0 { "everybody" } else { "its group" };
+        return Err(format!("{what} is writable by {whom} (mode {:04o}); chmod go-w", mode & 0o7777));
+    }
+    Ok(owner == 0)
+}

@@ -1,0 +1,178 @@
+//! The host's own metrics: the same families, sink and table as a plugin's.
+
+use super::labels::HostLabels;
+use crate::supervisor::{ArenaSink, Freshness, State, Unit};
+use gantry_exposition::{Arena, Registry, Table};
+use gantry_plugin_api::description::Description;
+use gantry_plugin_api::{API_VERSION, Family, Manifest, Metrics, Sink, Unit as BaseUnit, families};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// The owner of these names.
+pub const OWNER: &str = "gantry";
+
+/// The version of the host.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// 1 ms to 10 s: a collection of the node takes 1 to 5 ms, and the longest
+/// deadline that makes sense is Prometheus' own of 10 s.
+const COLLECT_BOUNDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+families! { FAMILIES:
+    AGENT_INFO = Family::gauge("node_agent_info", "The agent; always 1.").labels(&["version"]);
+    BUILD_INFO = Family::gauge("gantry_build_info", "How the host was built; always 1.")
+        .labels(&["version", "api", "arch"]);
+    PLUGIN_INFO = Family::gauge("gantry_plugin_info", "Each plugin that was verified; always 1.")
+        .labels(&["plugin", "version", "api", "digest", "isolation"]);
+    PLUGIN_STATE = Family::gauge("gantry_plugin_state", "1 for the state that a plugin is in, 0 for the others.")
+        .labels(&["plugin", "state"]);
+    PLUGIN_UP = Family::gauge("gantry_plugin_up", "Whether the plugin's collection of this scrape came in time and good.")
+        .labels(&["plugin"]);
+    PLUGIN_STALE = Family::gauge("gantry_plugin_stale", "Whether samples of an earlier collection are shown.")
+        .labels(&["plugin"]);
+    COLLECT_SECONDS = Family::histogram(
+        "gantry_plugin_collect_seconds", "How long collections took.", COLLECT_BOUNDS)
+        .labels(&["plugin"]).unit(BaseUnit::Seconds);
+    PLUGIN_SAMPLES = Family::gauge("gantry_plugin_samples", "Samples of the plugin's last good collection.")
+        .labels(&["plugin"]);
+    PLUGIN_SERIES = Family::gauge("gantry_plugin_series", "Series that the plugin has; a histogram has one a bucket.")
+        .labels(&["plugin"]);
+    PLUGIN_HEAP = Family::gauge("gantry_plugin_heap_bytes",
+        "Live bytes of the allocator of the plugin's library. C libraries and mappings are not in it.")
+        .labels(&["plugin"]).unit(BaseUnit::Bytes);
+    PANICS = Family::counter("gantry_plugin_panics_total", "Panics that were caught in calls of the plugin.")
+        .labels(&["plugin"]);
+    MISSED = Family::counter("gantry_plugin_deadlines_missed_total", "Scrapes that did not get the plugin's collection in time.")
+        .labels(&["plugin"]);
+    GENERATIONS = Family::gauge("gantry_plugin_generations", "Libraries of this plugin that are mapped; none is ever unmapped.")
+        .labels(&["plugin"]);
+    REFUSED = Family::counter("gantry_samples_refused_total", "Samples that were dropped because something was wrong with them.")
+        .labels(&["plugin", "reason"]);
+    SKIPPED = Family::counter("gantry_samples_skipped_total", "Samples that a plugin could not make, in its own words.")
+        .labels(&["plugin", "reason"]);
+    SCRAPES = Family::counter("gantry_scrapes_total", "Scrapes that were answered.").labels(&["format"]);
+}
+
+/// The host's own metrics; clones are the same thing.
+#[derive(Debug, Clone)]
+pub struct Own {
+    kept: Metrics,
+    exposed: Arc<Mutex<Exposed>>,
+}
+
+#[derive(Debug)]
+struct Exposed {
+    arena: Arena,
+    table: Option<Table>,
+}
+
+/// The host has some 40 series a plugin.
+const MAX_SERIES: usize = 20_000;
+
+impl Own {
+    pub fn new() -> Self {
+        gantry_plugin_api::metrics::number(FAMILIES);
+        let exposed = Exposed { arena: Arena::with_limit(MAX_SERIES), table: None };
+        Self { kept: Metrics::default(), exposed: Arc::new(Mutex::new(exposed)) }
+    }
+
+    /// Takes the host's names before any plugin can.
+    pub fn register(&self, registry: &mut Registry) {
+        let infos: Vec<_> = FAMILIES.iter().map(|family| family.info()).collect();
+        let registered = registry.register(OWNER, &["gantry_".to_owned()], &infos);
+        debug_assert!(registered.refusals.is_empty(), "{:?}", registered.refusals);
+        self.lock().table = Some(Table::new(registered.families, MAX_SERIES));
+    }
+
+    pub fn collected(&self, plugin: &str, took: Duration) {
+        self.kept.histogram(&COLLECT_SECONDS, None, &[plugin]).observe(took.as_secs_f64());
+    }
+    pub fn missed(&self, plugin: &str) {
+        self.kept.counter(&MISSED, None, &[plugin]).inc();
+    }
+    pub fn panicked(&self, plugin: &str) {
+        self.kept.counter(&PANICS, None, &[plugin]).inc();
+    }
+    pub fn refused(&self, plugin: &str, reason: &str, count: u64) {
+        self.kept.counter(&REFUSED, None, &[plugin, reason]).add(count as f64);
+    }
+    pub fn skipped(&self, plugin: &str, reason: &str, count: u64) {
+        self.kept.counter(&SKIPPED, None, &[plugin, reason]).add(count as f64);
+    }
+    pub fn generation(&self, plugin: &str) {
+        self.kept.gauge(&GENERATIONS, None, &[plugin]).add(1.0);
+    }
+    pub fn scraped(&self, format: &str) {
+        self.kept.counter(&SCRAPES, None, &[format]).inc();
+    }
+
+    /// Takes a collection of the host's own samples. `plugins` are all there
+    /// are, with the freshness of what is shown of each.
+    pub fn collect(&self, plugins: &[(Arc<Unit>, Freshness)], labels: &HostLabels) {
+        let mut exposed = self.lock();
+        let Exposed { arena, table } = &mut *exposed;
+        let Some(table) = table else { return };
+        arena.clear();
+        {
+            let mut sink = ArenaSink(arena);
+            let mut sink = Sink::new(sink.crossing());
+            sink.node(&AGENT_INFO, &[VERSION], 1);
+            sink.node(&BUILD_INFO, &[VERSION, API_VERSION, std::env::consts::ARCH], 1);
+            for (unit, freshness) in plugins {
+                self.emit_plugin(&mut sink, unit, *freshness);
+            }
+            self.kept.emit(&mut sink);
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let taken = table.take(arena, labels, now.as_secs_f64(), true);
+        for (reason, count) in taken.refused {
+            self.refused(OWNER, reason.as_str(), count);
+        }
+    }
+
+    fn emit_plugin(&self, sink: &mut Sink<'_>, unit: &Unit, freshness: Freshness) {
+        let (name, status) = (unit.name(), unit.status());
+        for state in State::ALL {
+            sink.node(&PLUGIN_STATE, &[name, state.as_str()], state == status.state);
+        }
+        if !unit.config.enabled {
+            return;
+        }
+        // Baselines, so that the first panic and the first miss are an increase.
+        self.kept.counter(&PANICS, None, &[name]);
+        self.kept.counter(&MISSED, None, &[name]);
+        sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
+        sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);
+        if let (Some(manifest), Some(digest)) = (&status.manifest, &status.digest) {
+            sink.node(&PLUGIN_INFO, &[name, &manifest.version, &manifest.api, digest, "none"], 1);
+        }
+        if freshness != Freshness::Nothing {
+            sink.node(&PLUGIN_SAMPLES, &[name], status.samples);
+            sink.node(&PLUGIN_SERIES, &[name], status.series);
+        }
+        if let Some(heap) = status.heap_bytes {
+            sink.node(&PLUGIN_HEAP, &[name], heap);
+        }
+    }
+
+    /// The host's series, while nobody changes them.
+    pub fn with_table<T>(&self, read: impl FnOnce(Option<&Table>) -> T) -> T {
+        read(self.lock().table.as_ref())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Exposed> {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The host's families in the form in which plugins give theirs.
+pub fn describe() -> Description {
+    const MANIFEST: Manifest = Manifest::new(OWNER, VERSION, "The host itself").claims(&["gantry_"]);
+    let encoded = MANIFEST.encode(false);
+    let json = encoded.to_array::<{ gantry_plugin_api::manifest::MAX_ENCODED }>();
+    let manifest = serde_json::from_slice(&json[..encoded.len()])
+        .expect("the encoder of manifests writes what it reads");
+    let families = FAMILIES.iter().map(|family| family.info()).collect();
+    Description::new(manifest, serde_json::Value::Null, families, Vec::new())
+}

@@ -1,0 +1,180 @@
+//! One scrape: collect from the chosen plugins side by side, merge, encode.
+
+use super::labels::HostLabels;
+use super::own::{OWNER, Own};
+use crate::supervisor::{Fleet, Freshness, Unit};
+use bytes::Bytes;
+use gantry_exposition::{Format, Table, encode};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Which plugins a scrape is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// These alone, or all where it is empty.
+    pub collect: Vec<String>,
+    /// Not these.
+    pub exclude: Vec<String>,
+}
+
+impl Selection {
+    fn has(&self, name: &str) -> bool {
+        let chosen = self.collect.is_empty() || self.collect.iter().any(|one| one == name);
+        chosen && !self.exclude.iter().any(|one| one == name)
+    }
+}
+
+/// An exposition.
+#[derive(Debug, Clone)]
+pub struct Body {
+    pub bytes: Bytes,
+    pub format: Format,
+    pub gzip: bool,
+}
+
+/// Makes expositions. Scrapes that overlap share collections, and, where the
+/// samples are the same, the encoded bytes too: a thousand at once cost the
+/// memory of one.
+#[derive(Debug)]
+pub struct Scraper {
+    fleet: Arc<Fleet>,
+    own: Own,
+    labels: Arc<HostLabels>,
+    stale: Duration,
+    encoded: Mutex<Vec<Encoded>>,
+}
+
+#[derive(Debug)]
+struct Encoded {
+    key: Key,
+    body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    selection: Selection,
+    format: Format,
+    gzip: bool,
+    versions: Vec<(u64, bool)>,
+}
+
+/// Two formats, with and without gzip; more selections than one are rare.
+const KEPT_BODIES: usize = 4;
+
+impl Scraper {
+    pub fn new(fleet: Arc<Fleet>, own: Own, labels: Arc<HostLabels>, stale: Duration) -> Self {
+        Self { fleet, own, labels, stale, encoded: Mutex::default() }
+    }
+
+    /// A selection's first name that is no plugin.
+    pub fn unknown<'a>(&self, selection: &'a Selection) -> Option<&'a str> {
+        let names = selection.collect.iter().chain(&selection.exclude);
+        names.map(String::as_str).find(|name| *name != OWNER && self.fleet.unit(name).is_none())
+    }
+
+    /// Collects and encodes.
+    pub async fn scrape(
+        self: &Arc<Self>,
+        selection: Selection,
+        format: Format,
+        gzip: bool,
+    ) -> std::io::Result<Body> {
+        let mut pending = Vec::new();
+        for unit in self.fleet.units().iter().filter(|unit| selection.has(unit.name())) {
+            let (unit, own) = (unit.clone(), self.own.clone());
+            pending.push(tokio::spawn(async move { unit.collect(&own).await.is_err() }));
+        }
+        let mut missed = Vec::new();
+        for task in pending {
+            // A task is only lost when the runtime ends.
+            missed.push(task.await.unwrap_or(true));
+        }
+        let scraper = self.clone();
+        let work = move || scraper.expose(&selection, &missed, format, gzip);
+        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+    }
+
+    fn expose(
+        &self,
+        selection: &Selection,
+        missed: &[bool],
+        format: Format,
+        gzip: bool,
+    ) -> std::io::Result<Body> {
+        // Held while encoding: whoever comes meanwhile finds the bytes made.
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missed = missed.iter();
+        let mut plugins = Vec::new();
+        for unit in self.fleet.units() {
+            let missed = selection.has(unit.name()) && missed.next().copied().unwrap_or(false);
+            plugins.push((unit.clone(), unit.freshness(self.stale, missed)));
+        }
+        let key = Key {
+            selection: selection.clone(),
+            format,
+            gzip,
+            versions: plugins
+                .iter()
+                .map(|(unit, fresh)| (unit.version(), *fresh == Freshness::Fresh))
+                .collect(),
+        };
+        self.own.scraped(format_name(format));
+        let same = plugins.iter().any(|(_, fresh)| *fresh == Freshness::Fresh);
+        if let Some(known) = encoded.iter().find(|known| same && known.key == key) {
+            return Ok(known.body.clone());
+        }
+        self.own.collect(&plugins, &self.labels);
+        let mut bytes = Vec::new();
+        self.encode(selection, &plugins, format, &mut bytes);
+        let bytes = if gzip { compress(&bytes)? } else { bytes };
+        let body = Body { bytes: Bytes::from(bytes), format, gzip };
+        encoded.retain(|known| (known.key.format, known.key.gzip) != (format, gzip));
+        encoded.truncate(KEPT_BODIES - 1);
+        encoded.push(Encoded { key, body: body.clone() });
+        Ok(body)
+    }
+
+    fn encode(
+        &self,
+        selection: &Selection,
+        plugins: &[(Arc<Unit>, Freshness)],
+        format: Format,
+        out: &mut Vec<u8>,
+    ) {
+        let shown: Vec<&Arc<Unit>> = plugins
+            .iter()
+            .filter(|(unit, fresh)| selection.has(unit.name()) && *fresh != Freshness::Nothing)
+            .map(|(unit, _)| unit)
+            .collect();
+        let locked: Vec<_> = shown.iter().map(|unit| unit.table()).collect();
+        self.own.with_table(|own| {
+            let own = own.filter(|_| selection.has(OWNER));
+            let owners = own.map(|_| OWNER).into_iter().chain(shown.iter().map(|unit| unit.name()));
+            let owners: Vec<&str> = owners.collect();
+            let tables: Vec<&Table> =
+                own.into_iter().chain(locked.iter().filter_map(|table| table.as_ref())).collect();
+            let encoded = encode(&tables, format, out);
+            for (at, count) in encoded.duplicates {
+                let owner = owners.get(at).copied().unwrap_or(OWNER);
+                self.own.refused(owner, gantry_exposition::Reason::Duplicate.as_str(), count);
+            }
+        });
+    }
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Text => "text",
+        Format::OpenMetrics => "openmetrics",
+    }
+}
+
+/// Level 1: on this text it gives nine tenths of level 6's gain for a fifth of
+/// its time, and the wire is rarely the scarce thing.
+fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let out = Vec::with_capacity(bytes.len() / 8);
+    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}

@@ -1,0 +1,79 @@
+//! Bad configurations: every problem with its line, nothing started.
+
+mod support;
+
+use support::agent::{run, said};
+use support::{copy_to, library, private_dir};
+
+#[test]
+fn all_problems_of_a_file_are_printed_at_once() {
+    let dir = private_dir();
+    let config =
+        "[host]\nlisten = \"nowhere\"\nwatch_plugins = true\n[plugins.node]\nenabld = true\ndeadline = 5\n";
+    for command in [&["check"][..], &["run"], &["probe"], &["once", "node"]] {
+        let output = run(dir.path(), config, command);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", said(&output));
+        let said = said(&output);
+        for expected in [
+            "plugins.toml:2:10: host.listen",
+            "plugins.toml:3:1: host.watch_plugins is not built yet",
+            "plugins.toml:5:1: unknown key \"enabld\" in [plugins.node]; did you mean \"enabled\"?",
+            "plugins.toml:6:12: plugins.node.deadline must be a duration",
+            "4 problems in",
+        ] {
+            assert!(said.contains(expected), "{command:?} lacks {expected:?}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn files_that_are_no_configuration_are_named() {
+    let dir = private_dir();
+    std::fs::create_dir(dir.path().join("plugins.toml")).expect("temporary directory");
+    let gantry = |config: &std::path::Path| {
+        let output =
+            support::agent::gantry().arg("check").arg("--config").arg(config).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        said(&output)
+    };
+    assert!(gantry(&dir.path().join("plugins.toml")).contains("is not a regular file"));
+    assert!(gantry(&dir.path().join("nothing.toml")).contains("nothing.toml: cannot be opened"));
+    let binary = dir.path().join("binary.toml");
+    std::fs::write(&binary, b"[host]\n\xff\xfe").expect("temporary file");
+    assert!(gantry(&binary).contains("is not UTF-8 in line 2"));
+    let huge = dir.path().join("huge.toml");
+    std::fs::write(&huge, vec![b'#'; (1 << 20) + 1]).expect("temporary file");
+    assert!(gantry(&huge).contains("larger than 1 MiB"));
+}
+
+#[test]
+fn a_plugin_s_own_table_is_checked_against_its_schema() {
+    let dir = private_dir();
+    let library = copy_to(dir.path(), &library("fixture-hostile"));
+    let config = format!(
+        "[plugins.hostile]\nenabled = true\npath = {library:?}\nisolation = \"none\"\n[plugins.hostile.config]\n\
+         coumt = 5\nemit = \"no such thing\"\ncount = \"many\"\nsecret = 12345\n"
+    );
+    let output = run(dir.path(), &config, &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for expected in [
+        "plugins.toml:6:1: unknown key \"coumt\"",
+        "plugins.toml:7:1:",
+        "plugins.toml:8:1:",
+        "plugins.toml:9:1:",
+    ] {
+        assert!(said.contains(expected), "lacks {expected:?}:\n{said}");
+    }
+    assert!(said.contains("did you mean \"count\"?"), "{said}");
+    assert!(!said.contains("12345"), "a secret's value is printed:\n{said}");
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_code_2() {
+    for arguments in [&["frobnicate"][..], &[], &["run", "--listen", "nowhere"], &["once"]] {
+        let output = support::agent::gantry().args(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(said(&output).lines().count(), 1, "{arguments:?}: {}", said(&output));
+    }
+}

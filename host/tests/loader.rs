@@ -1,0 +1,266 @@
+//! Plugin files that must not be opened, and what happens to the others.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::agent::{Agent, run, said, sample};
+use support::{built, copy_to, library, needs, private_dir, write_library};
+
+/// A configuration with `node`, which is good, and `hostile` from a file.
+fn beside_node(file: &Path, more: &str) -> String {
+    format!(
+        "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n{more}\n"
+    )
+}
+
+/// Checks that `gantry check` refuses the file with these words and exit code
+/// 1, and that an agent runs on with the other plugin and says the same.
+fn refused(dir: tempfile::TempDir, config: &str, words: &[&str]) {
+    let output = run(dir.path(), config, &["check"]);
+    let checked = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{checked}");
+    let agent = Agent::start_in(dir, "", config);
+    let (state, reasons) = agent.state("hostile");
+    assert_eq!(state, "failed", "{reasons}");
+    for word in words {
+        assert!(checked.contains(word), "check lacks {word:?}: {checked}");
+        assert!(reasons.contains(word), "the state lacks {word:?}: {reasons}");
+    }
+    assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some(), "node goes on");
+}
+
+/// The fixture's bytes with one part of its manifest replaced by as many bytes.
+fn with_manifest(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "the section keeps its length");
+    let mut bytes = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    let positions: Vec<usize> = bytes
+        .windows(from.len())
+        .enumerate()
+        .filter(|(_, window)| *window == from.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!positions.is_empty(), "{from} is not in the fixture");
+    for at in positions {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+fn refused_bytes(bytes: &[u8], words: &[&str]) {
+    let dir = private_dir();
+    let file = dir.path().join("libgantry_hostile.so");
+    write_library(&file, bytes);
+    let config = beside_node(&file, "");
+    refused(dir, &config, words);
+}
+
+#[test]
+fn a_good_file_outside_the_vendor_directories_runs() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let agent = Agent::start_in(dir, "", &beside_node(&file, ""));
+    let scraped = agent.scrape();
+    assert_eq!(sample(&scraped, "hostile_good{kind=\"first\""), Some(1.0), "{scraped}");
+    assert!(sample(&scraped, "gantry_plugin_heap_bytes{plugin=\"hostile\"").is_some_and(|heap| heap > 0.0));
+}
+
+#[test]
+fn outside_the_vendor_directories_isolation_must_be_chosen() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let config =
+        format!("[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\n");
+    refused(dir, &config, &["write isolation = ", "not built yet"]);
+}
+
+#[test]
+fn missing_files_are_named() {
+    let dir = private_dir();
+    let file = dir.path().join("nothing.so");
+    let config = beside_node(&file, "");
+    refused(dir, &config, &["nothing.so is not there"]);
+    let config = "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\n";
+    refused(private_dir(), config, &["libgantry_hostile.so is in none of"]);
+}
+
+#[test]
+fn truncated_files_are_not_opened() {
+    let whole = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    for percent in [1, 20, 50, 80, 99] {
+        refused_bytes(&whole[..whole.len() * percent / 100], &["truncated or damaged"]);
+    }
+}
+
+#[test]
+fn what_is_no_library_is_said() {
+    refused_bytes(b"#!/bin/sh\necho hello\n", &["not a shared library (no ELF header)"]);
+    refused_bytes(b"", &["no ELF header"]);
+    let program = std::fs::read(env!("CARGO_BIN_EXE_gantry")).expect("own binary");
+    refused_bytes(&program, &["no section .gantry_manifest"]);
+}
+
+#[test]
+fn another_architecture_is_said() {
+    let mut bytes = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    // e_machine: AArch64 on any machine but that, x86-64 there.
+    let machine: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    bytes[18..20].copy_from_slice(&machine.to_le_bytes());
+    refused_bytes(&bytes, &["build it for this architecture", std::env::consts::ARCH]);
+}
+
+#[test]
+fn other_api_versions_are_named_with_the_remedy() {
+    refused_bytes(
+        &with_manifest("\"api\":\"1.0\"", "\"api\":\"2.0\""),
+        &["built for plugin api 2.0, this host offers 1.0", "upgrade the host"],
+    );
+    refused_bytes(
+        &with_manifest("\"api\":\"1.0\"", "\"api\":\"0.9\""),
+        &["built for plugin api 0.9, this host offers 1.0", "rebuild the plugin"],
+    );
+    refused_bytes(
+        &with_manifest("\"min_host_api\":\"1.0\"", "\"min_host_api\":\"1.9\""),
+        &["needs plugin api 1.9, this host offers 1.0"],
+    );
+}
+
+#[test]
+fn a_plugin_that_would_abort_is_refused_by_name() {
+    refused_bytes(
+        &with_manifest("\"panic\":\"unwind\"", "\"panic\":\"abort\" "),
+        &["built with panic", "isolation = "],
+    );
+}
+
+#[test]
+fn a_manifest_that_makes_no_sense_is_refused() {
+    refused_bytes(
+        &with_manifest("{\"gantry_manifest\":1", "[\"gantry_manifest\":1"),
+        &["manifest cannot be read"],
+    );
+    refused_bytes(&with_manifest("\"name\":\"hostile\"", "\"name\":\"../../x\""), &["is no plugin's name"]);
+    refused_bytes(
+        &with_manifest("\"name\":\"hostile\"", "\"name\":\"another\""),
+        &["it is the plugin", "another"],
+    );
+}
+
+#[test]
+fn files_that_others_could_change_are_refused() {
+    for (mode, words) in [(0o775, "writable by its group"), (0o757, "writable by everybody")] {
+        let dir = private_dir();
+        let file = copy_to(dir.path(), &library("fixture-hostile"));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("own file");
+        let config = beside_node(&file, "");
+        refused(dir, &config, &[words, "chmod go-w"]);
+        let dir = private_dir();
+        let open = dir.path().join("open");
+        std::fs::create_dir(&open).expect("temporary directory");
+        let file = copy_to(&open, &library("fixture-hostile"));
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).expect("own directory");
+        let config = beside_node(&file, "");
+        refused(dir, &config, &["its directory", words]);
+    }
+}
+
+#[test]
+fn files_of_strangers_are_refused() {
+    if !needs::root() {
+        return;
+    }
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    std::os::unix::fs::chown(&file, Some(12_345), None).expect("root may");
+    let config = beside_node(&file, "");
+    refused(dir, &config, &["belongs to user 12345"]);
+}
+
+#[test]
+fn a_link_is_judged_by_both_ends() {
+    let dir = private_dir();
+    let (open, good) = (dir.path().join("open"), dir.path().join("good"));
+    std::fs::create_dir(&open).expect("temporary directory");
+    std::fs::create_dir(&good).expect("temporary directory");
+    std::fs::set_permissions(&good, std::fs::Permissions::from_mode(0o755)).expect("own directory");
+    let file = copy_to(&good, &library("fixture-hostile"));
+    let link = open.join("link.so");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).expect("own directory");
+    let config = beside_node(&link, "");
+    refused(dir, &config, &["its directory", "writable by everybody"]);
+}
+
+#[test]
+fn a_pinned_digest_must_match() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let config = beside_node(&file, &format!("sha256 = \"{}\"", "0".repeat(64)));
+    refused(dir, &config, &["its sha256 is ", "the configuration pins 0000"]);
+}
+
+/// A library of the compiler's, with a manifest of the test's.
+fn compiled(dir: &Path, code: &str) -> Option<PathBuf> {
+    if !needs::program("gcc") {
+        return None;
+    }
+    let manifest = "{\"gantry_manifest\":1,\"name\":\"hostile\",\"version\":\"1.0.0\",\"api\":\"1.0\",\
+                    \"min_host_api\":\"1.0\",\"panic\":\"unwind\"}";
+    let source = dir.join("plugin.c");
+    let text = format!(
+        "__attribute__((section(\".gantry_manifest\"), used)) static const char m[{}] = {manifest:?};\n{code}\n",
+        manifest.len()
+    );
+    std::fs::write(&source, text).expect("temporary file");
+    let library = dir.join("libgantry_hostile.so");
+    let status = Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(status.expect("gcc runs").success());
+    std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o755)).expect("own file");
+    Some(library)
+}
+
+#[test]
+fn constructors_that_crash_kill_a_child_and_not_the_agent() {
+    for (code, words) in [
+        ("__attribute__((constructor)) static void c(void) { *(volatile int *)0 = 1; }", "SIGSEGV"),
+        ("#include <stdlib.h>\n__attribute__((constructor)) static void c(void) { abort(); }", "SIGABRT"),
+        (
+            "#include <stdlib.h>\n__attribute__((constructor)) static void c(void) { _Exit(7); }",
+            "exit status: 7",
+        ),
+        ("int nothing;", "the dynamic linker refused it"),
+    ] {
+        let dir = private_dir();
+        let Some(file) = compiled(dir.path(), code) else { return };
+        let config = beside_node(&file, "");
+        refused(dir, &config, &[words]);
+    }
+}
+
+#[test]
+fn a_file_that_is_overwritten_while_it_is_loaded_harms_nobody() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let agent = Agent::start_in(dir, "", &beside_node(&file, ""));
+    std::fs::write(&file, vec![0; 100_000]).expect("own file");
+    for _ in 0..3 {
+        assert_eq!(sample(&agent.scrape(), "hostile_good{kind=\"last\""), Some(1.0));
+    }
+    std::fs::write(&file, b"").expect("own file");
+    assert_eq!(sample(&agent.scrape(), "hostile_good{kind=\"last\""), Some(1.0));
+}
+
+#[test]
+fn plugins_are_looked_for_in_plugin_dirs() {
+    let dir = private_dir();
+    let plugins = dir.path().join("plugins");
+    std::fs::create_dir(&plugins).expect("temporary directory");
+    std::fs::set_permissions(&plugins, std::fs::Permissions::from_mode(0o755)).expect("own directory");
+    let whole = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    write_library(&plugins.join("libgantry_hostile.so"), &whole);
+    let config = "[plugins.hostile]\nenabled = true\nisolation = \"none\"\n";
+    let agent = Agent::start_in(dir, "plugin_dirs = [\"plugins\"]", config);
+    assert_eq!(agent.state("hostile").0, "running");
+    assert!(built().join("libgantry_node.so").exists());
+}

@@ -1,0 +1,161 @@
+//! State directories that are read-only, full, on a noexec file system, or
+//! held by another agent; and how an agent ends.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use support::agent::{Agent, gantry, said, sample, write_config};
+use support::{needs, private_dir};
+
+const NODE: &str = "[plugins.node]\nenabled = true\n";
+
+/// A file system of the test's own; unmounted at the end.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path, options: &str) -> Self {
+        std::fs::create_dir_all(at).expect("a mount point");
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "gantry-test"]).arg(at).status();
+        assert!(status.expect("mount runs").success(), "mount -o {options}");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily: the agent may still have a library mapped from it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Where the library of `node` is mapped from in a process.
+fn mapped(pid: u32) -> String {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    let line = maps
+        .lines()
+        .find(|line| line.contains("gantry_node") || line.contains("node-") || line.contains("gantry-node"));
+    line.and_then(|line| line.split_whitespace().nth(5))
+        .unwrap_or_else(|| panic!("not mapped:\n{maps}"))
+        .to_owned()
+}
+
+#[test]
+fn a_library_is_opened_from_the_store() {
+    let agent = Agent::start(NODE);
+    let path = mapped(agent.pid());
+    assert!(path.contains("/state/store/node-"), "{path}");
+    let name = Path::new(&path).file_stem().expect("a name").to_string_lossy().into_owned();
+    let digest = name.rsplit('-').next().expect("a digest");
+    assert_eq!(digest.len(), 64);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(Path::new(&path)), 0o555);
+    assert_eq!(mode(Path::new(&path).parent().expect("the store")), 0o700);
+    let described = std::fs::read_to_string(Path::new(&path).with_extension("json")).expect("kept beside it");
+    assert!(described.contains("node_uptime_seconds"));
+}
+
+#[test]
+fn a_state_directory_that_cannot_hold_the_store_is_no_obstacle() {
+    if !needs::root() {
+        return;
+    }
+    for options in ["ro", "noexec", "size=16k"] {
+        let dir = private_dir();
+        let _mounted = Mounted::tmpfs(&dir.path().join("state"), &format!("mode=700,{options}"));
+        let mut agent = Agent::start_in(dir, "", NODE);
+        let log = agent.wait_for_log("the store cannot be used");
+        assert!(log.contains("opened where it is") || log.contains("opened from memory"), "{options}: {log}");
+        assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some(), "{options}");
+        let path = mapped(agent.pid());
+        assert!(!path.contains("/state/store/"), "{options}: {path}");
+        assert!(agent.terminate().success());
+    }
+}
+
+#[test]
+fn a_stored_file_that_was_tampered_with_is_written_again() {
+    let dir = private_dir();
+    let mut agent = Agent::start_in(dir, "", NODE);
+    let stored = std::path::PathBuf::from(mapped(agent.pid()));
+    assert!(agent.terminate().success());
+    let good = std::fs::read(&stored).expect("the stored file");
+    std::fs::remove_file(&stored).expect("own file");
+    std::fs::write(&stored, b"something else").expect("own directory");
+    let config = agent.dir.path().join("plugins.toml");
+    let state = agent.dir.path().join("state");
+    let output = gantry()
+        .args(["once", "node", "--config"])
+        .arg(config)
+        .arg("--state-dir")
+        .arg(state)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(std::fs::read(&stored).expect("the stored file"), good);
+}
+
+#[test]
+fn a_second_agent_is_told_who_holds_the_state_directory() {
+    let agent = Agent::start(NODE);
+    let config = write_config(agent.dir.path(), "[host]\nlisten = \"127.0.0.1:0\"\n");
+    let state = agent.dir.path().join("state");
+    let second = gantry()
+        .arg("run")
+        .arg("--config")
+        .arg(&config)
+        .arg("--state-dir")
+        .arg(&state)
+        .output()
+        .expect("it runs");
+    assert_eq!(second.status.code(), Some(1));
+    let said = said(&second);
+    assert!(said.contains(&format!("held by another agent (pid {})", agent.pid())), "{said}");
+    // These take no lock.
+    let check = gantry().arg("check").arg("--config").arg(&config).arg("--state-dir").arg(&state).output();
+    assert!(check.expect("it runs").status.success());
+}
+
+#[test]
+fn sigterm_stops_everything_and_leaves_nothing() {
+    let mut agent = Agent::start(NODE);
+    let tasks = format!("/proc/{}/task", agent.pid());
+    let names = |tasks: &str| -> Vec<String> {
+        let tasks = std::fs::read_dir(tasks).expect("it runs");
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+            .map(|name| name.trim().to_owned())
+            .collect()
+    };
+    assert!(names(&tasks).iter().any(|name| name == "p:node"), "{:?}", names(&tasks));
+    assert!(agent.terminate().success());
+    agent.wait_for_log("plugin node is stopped");
+    agent.wait_for_log("stopped");
+    assert!(std::net::TcpStream::connect(agent.address).is_err());
+}
+
+#[test]
+fn commands_without_a_state_directory_leave_no_trace() {
+    let dir = private_dir();
+    let config = write_config(dir.path(), NODE);
+    let temporary = dir.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("temporary directory");
+    for arguments in [&["check"][..], &["probe"], &["once", "node"]] {
+        let output = gantry().args(arguments).arg("--config").arg(&config).env("TMPDIR", &temporary).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        let left = std::fs::read_dir(&temporary).expect("it is there").count();
+        assert_eq!(left, 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_disabled_plugin_costs_nothing() {
+    let agent = Agent::start("[plugins.node]\nenabled = false\n");
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", agent.pid())).expect("it runs");
+    assert!(!maps.contains("node"), "{maps}");
+    assert_eq!(agent.state("node").0, "disabled");
+    assert!(sample(&agent.scrape(), "node_uptime_seconds").is_none());
+}

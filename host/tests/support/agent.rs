@@ -1,0 +1,177 @@
+//! An agent of the test's own.
+
+use super::http::{Answer, PATIENCE, get};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+
+/// A running agent; killed when the test ends.
+pub struct Agent {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    pub log: Vec<String>,
+    pub address: SocketAddr,
+    pub dir: tempfile::TempDir,
+}
+
+/// A command of the host, with nothing of the caller's environment that steers it.
+pub fn gantry() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    command.stdin(Stdio::null()).env("NO_COLOR", "1");
+    command
+}
+
+/// Writes `plugins.toml` into a directory.
+pub fn write_config(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("plugins.toml");
+    std::fs::write(&path, text).expect("a file in a temporary directory");
+    path
+}
+
+/// Runs a command of the host to its end over a configuration.
+pub fn run(dir: &Path, config: &str, arguments: &[&str]) -> Output {
+    let config = write_config(dir, config);
+    let state = dir.join("state");
+    gantry()
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .arg("--state-dir")
+        .arg(state)
+        .output()
+        .expect("the host runs")
+}
+
+/// What a command said, for messages of failures.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+impl Agent {
+    /// Starts an agent over `[plugins.…]` sections, and waits until it answers
+    /// and every start is over.
+    pub fn start(plugins: &str) -> Self {
+        Self::start_in(super::private_dir(), "", plugins)
+    }
+
+    /// In a directory that the test prepared, with keys of `[host]`.
+    pub fn start_in(dir: tempfile::TempDir, host: &str, plugins: &str) -> Self {
+        let config = format!("[host]\nlisten = \"127.0.0.1:0\"\nlog_format = \"text\"\n{host}\n{plugins}\n");
+        let config = write_config(dir.path(), &config);
+        let state = dir.path().join("state");
+        let mut agent = Self::spawn(dir, &config, &state);
+        agent.wait_for_log("enabled plugins are running");
+        agent
+    }
+
+    fn spawn(dir: tempfile::TempDir, config: &Path, state: &Path) -> Self {
+        let mut child = gantry()
+            .arg("run")
+            .arg("--config")
+            .arg(config)
+            .arg("--state-dir")
+            .arg(state)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let errors = child.stderr.take().expect("standard error is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut agent = Self { child, lines, log: Vec::new(), address: nowhere, dir };
+        let line = agent.wait_for_log("listening at http://");
+        let address = line.rsplit("http://").next().expect("the address is at the end");
+        agent.address = address.trim().parse().expect("an address");
+        agent
+    }
+
+    /// Waits for a line of the log that holds a text; also one that came before.
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.log.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("the log never said {text:?}:\n{}", self.log.join("\n")),
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn scrape(&self) -> String {
+        self.scrape_of("").text().to_owned()
+    }
+
+    /// With a query.
+    pub fn scrape_of(&self, query: &str) -> Answer {
+        let answer = get(self.address, &format!("/metrics{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    }
+
+    /// Scrapes until a sample has a value.
+    pub fn wait_for_sample(&self, series: &str, value: f64) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let scraped = self.scrape();
+            if sample(&scraped, series) == Some(value) {
+                return;
+            }
+            assert!(Instant::now() < until, "{series} never was {value}:\n{scraped}");
+        }
+    }
+
+    /// What the host says of a plugin's state.
+    pub fn state(&self, plugin: &str) -> (String, String) {
+        let answer = get(self.address, "/plugins");
+        let rows: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let row = rows.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == plugin));
+        let row = row.unwrap_or_else(|| panic!("{plugin} is not in {rows}"));
+        (row["state"].as_str().expect("a state").to_owned(), row["reasons"].to_string())
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.log.extend(self.lines.try_iter());
+            eprintln!("log of the agent:\n{}", self.log.join("\n"));
+        }
+    }
+}
+
+/// The value of the first sample whose line begins with a text.
+pub fn sample(exposition: &str, series: &str) -> Option<f64> {
+    let line = exposition.lines().find(|line| line.starts_with(series) && !line.starts_with('#'))?;
+    line.rsplit(' ').next()?.parse().ok()
+}

@@ -1,0 +1,133 @@
+//! Label values: how they come from the arena, what the host adds, and how
+//! both are written.
+
+use crate::escape;
+
+/// The longest value of a label, in bytes. The longest that is known is a log
+/// line, cut to 4096; where these are characters they take four times that.
+pub const MAX_LABEL_BYTES: usize = 16 << 10;
+
+/// Each value in the arena stands behind its length, in this many bytes.
+pub(crate) const PREFIX: usize = size_of::<u32>();
+
+/// What the host adds to the labels of each series.
+pub trait Labels {
+    /// For the node's families. No `az` or `region` here: families of the node
+    /// may have labels of these names.
+    fn node(&self) -> Constant<'_>;
+
+    /// For the families of containers. `None`: there is none of this handle
+    /// (any more), and its samples are refused. Where two handles have the
+    /// same text they are one container, and the first sample of a series wins.
+    fn container(&self, handle: u64) -> Option<Constant<'_>>;
+}
+
+/// Labels that the host adds, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Constant<'a> {
+    /// As [`render_labels`] writes them: `a="b",c="d"`, without braces; may be empty.
+    pub text: &'a str,
+    /// Changes when the text of the same handle changes.
+    pub epoch: u64,
+}
+
+/// Writes labels as `a="b",c="d"`, with their values escaped. The names are
+/// the host's own and are not checked.
+pub fn render_labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = Vec::new();
+    for (name, value) in pairs {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        escape::label(&mut out, value.as_bytes());
+        out.push(b'"');
+    }
+    String::from_utf8(out).expect("text with ASCII between stays UTF-8")
+}
+
+/// The values in a slice of the arena.
+pub(crate) fn values(mut labels: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = labels.split_first_chunk::<PREFIX>()?;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        labels = rest;
+        Some(value)
+    })
+}
+
+/// Writes the values between what the family writes around them (`glue`, one
+/// more than there are values). Whether none had to be escaped.
+pub(crate) fn write(out: &mut Vec<u8>, glue: &[Box<[u8]>], labels: &[u8]) -> bool {
+    let mut plain = true;
+    for (glue, value) in glue.iter().zip(values(labels)) {
+        out.extend_from_slice(glue);
+        plain &= !value.iter().any(|&byte| escape::is_special(byte));
+        escape::label(out, value);
+    }
+    out.extend_from_slice(glue.last().map_or(&[][..], |last| last));
+    plain
+}
+
+/// Whether `written` is what these values would be written as. `plain` says
+/// that nothing was escaped in it: a value that needs escapes then never fits,
+/// as the quotes are those of the glue alone and there is no backslash.
+pub(crate) fn is_written(written: &[u8], plain: bool, glue: &[Box<[u8]>], labels: &[u8]) -> bool {
+    let mut rest = written;
+    for (glue, value) in glue.iter().zip(values(labels)) {
+        let Some(after) = rest.strip_prefix(&glue[..]) else { return false };
+        let after = if plain { after.strip_prefix(value) } else { escape::strip_label(after, value) };
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+    rest == glue.last().map_or(&[][..], |last| last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(texts: &[&str]) -> Vec<u8> {
+        texts.iter().flat_map(|text| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()).collect()
+    }
+
+    fn glue(texts: &[&str]) -> Vec<Box<[u8]>> {
+        texts.iter().map(|text| text.as_bytes().into()).collect()
+    }
+
+    #[test]
+    fn renders() {
+        assert_eq!(render_labels([]), "");
+        assert_eq!(render_labels([("a", "x\"\\\n"), ("b", "")]), r#"a="x\"\\\n",b="""#);
+    }
+
+    #[test]
+    fn values_of_a_torn_slice_end() {
+        let whole = raw(&["ab", "", "c"]);
+        assert_eq!(values(&whole).collect::<Vec<_>>(), [&b"ab"[..], b"", b"c"]);
+        assert_eq!(values(&whole[..5]).count(), 0);
+    }
+
+    #[test]
+    fn plain_text_is_never_taken_for_escaped() {
+        let glue = glue(&["m{a=\"", "\",b=\"", "\""]);
+        let written = |texts: &[&str]| {
+            let mut out = Vec::new();
+            let plain = write(&mut out, &glue, &raw(texts));
+            (out, plain)
+        };
+        let (out, plain) = written(&["x", "y"]);
+        assert_eq!((out.as_slice(), plain), (&br#"m{a="x",b="y""#[..], true));
+        assert!(is_written(&out, true, &glue, &raw(&["x", "y"])));
+        for other in [["x", "yy"], ["x", ""], ["", "xy"], ["x\",b=\"y", ""], ["xy", ""]] {
+            assert!(!is_written(&out, true, &glue, &raw(&other)), "{other:?}");
+        }
+        let (out, plain) = written(&["\\\"", "y\n"]);
+        assert_eq!((out.as_slice(), plain), (&br#"m{a="\\\"",b="y\n""#[..], false));
+        assert!(is_written(&out, false, &glue, &raw(&["\\\"", "y\n"])));
+        for other in [["\"", "y\n"], ["\\\\\\\"", "y\\n"], ["\\\"", "y"], ["\\\"", "y\n\n"], ["\\", "\",b=\"y\n"]] {
+            assert!(!is_written(&out, false, &glue, &raw(&other)), "{other:?}");
+        }
+    }
+}

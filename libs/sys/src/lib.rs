@@ -1,1 +1,0 @@
-//! The few system calls that no safe crate offers

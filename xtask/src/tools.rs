@@ -1,0 +1,166 @@
+//! Programs of the system that tests talk to: a real Prometheus, a real
+//! node_exporter, Python's strict parser, valgrind, namespaces, a C compiler.
+
+use crate::shell::{self, Error, Result};
+use std::process::{Command, Stdio};
+
+/// A program, the package that brings it, and a command that succeeds where it works.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tool {
+    /// How a test names it.
+    pub program: &'static str,
+    package: &'static str,
+    works: &'static [&'static str],
+    shows: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "prometheus",
+        package: "prometheus",
+        works: &["prometheus", "--version"],
+        shows: "a real Prometheus scrapes the agent",
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+        works: &["promtool", "--version"],
+        shows: "names and types pass Prometheus' own linter",
+    },
+    Tool {
+        program: "prometheus-node-exporter",
+        package: "prometheus-node-exporter",
+        works: &["prometheus-node-exporter", "--version"],
+        shows: "node's values equal node_exporter's",
+    },
+    // The system's own Python: another that comes first in PATH does not see the system's packages.
+    Tool {
+        program: "python3-prometheus-client",
+        package: "python3-prometheus-client",
+        works: &["/usr/bin/python3", "-c", "import prometheus_client.openmetrics.parser"],
+        shows: "a strict OpenMetrics parser accepts the exposition",
+    },
+    Tool {
+        program: "valgrind",
+        package: "valgrind",
+        works: &["valgrind", "--version"],
+        shows: "the boundary reads and frees nothing it should not",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        works: &["ip", "-V"],
+        shows: "interfaces in namespaces are counted",
+    },
+    Tool {
+        program: "gcc",
+        package: "gcc",
+        works: &["gcc", "--version"],
+        shows: "libraries that crash in their constructor do no harm",
+    },
+];
+
+/// Packages of servers would start them. The policy file is how Debian is told
+/// not to; the trap takes it away again also after an interrupt.
+const INSTALL: &str = r#"
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "$@"
+"#;
+
+/// Installs what is missing where that is possible, and gives what is missing still.
+pub fn provide() -> Result<Vec<Tool>> {
+    let missing = find_missing();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    if works(&["apt-get", "--version"]) && is_root()? {
+        let mut command = Command::new("sh");
+        command.args(["-c", INSTALL, "apt-get"]).args(&packages).env("DEBIAN_FRONTEND", "noninteractive");
+        eprintln!("$ apt-get install {}", packages.join(" "));
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|error| shell::not_started(&command, &error))?;
+        if !status.success() {
+            eprintln!("apt-get: {status}");
+        }
+    }
+    let missing = find_missing();
+    // Skipping is for people at their desk; a check that skips is none. The tests hold to the same.
+    if !missing.is_empty() && std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+        return Err(Error::failed(format!(
+            "these are missing, and with CI=true nothing is skipped: {}; install the packages {}",
+            names.join(", "),
+            packages.join(" ")
+        )));
+    }
+    say_skipped(&missing);
+    Ok(missing)
+}
+
+/// Says what cannot be shown here, and the remedy.
+pub fn say_skipped(missing: &[Tool]) {
+    if missing.is_empty() {
+        return;
+    }
+    eprintln!("\nSKIPPED for want of programs:");
+    for tool in missing {
+        eprintln!("  {:<26} {}", tool.program, tool.shows);
+    }
+    let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    eprintln!("On Debian or Ubuntu: sudo apt-get install {}\n", packages.join(" "));
+}
+
+fn find_missing() -> Vec<Tool> {
+    TOOLS.iter().copied().filter(|tool| !works(tool.works)).collect()
+}
+
+fn works(command: &[&str]) -> bool {
+    Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn is_root() -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let own =
+        std::fs::metadata("/proc/self").map_err(|error| Error::failed(format!("/proc/self: {error}")))?;
+    Ok(own.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_is() {
+        assert!(works(&["sh", "-c", "exit 0"]));
+        assert!(!works(&["sh", "-c", "exit 1"]));
+        assert!(!works(&["gantry-no-such-program"]));
+    }
+
+    #[test]
+    fn tools_of_one_package_stand_together() {
+        let mut packages: Vec<_> = TOOLS.iter().map(|tool| tool.package).collect();
+        packages.dedup();
+        let apart = packages.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(apart, packages.len(), "dedup names a package twice");
+    }
+}
