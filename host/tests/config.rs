@@ -49,7 +49,7 @@ fn files_that_are_no_configuration_are_named() {
 #[test]
 fn a_plugin_s_own_table_is_checked_against_its_schema() {
     let dir = private_dir();
-    let library = copy_to(dir.path(), &library("fixture-hostile"));
+    let library = copy_to(dir.path(), &library("hostile"));
     let config = format!(
         "[plugins.hostile]\nenabled = true\npath = {library:?}\nisolation = \"none\"\n[plugins.hostile.config]\n\
          coumt = 5\nemit = \"no such thing\"\ncount = \"many\"\nsecret = 12345\n"

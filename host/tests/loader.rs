@@ -34,7 +34,7 @@ fn refused(dir: tempfile::TempDir, config: &str, words: &[&str]) {
 /// The fixture's bytes with one part of its manifest replaced by as many bytes.
 fn with_manifest(from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len(), "the section keeps its length");
-    let mut bytes = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
     let positions: Vec<usize> = bytes
         .windows(from.len())
         .enumerate()
@@ -59,7 +59,7 @@ fn refused_bytes(bytes: &[u8], words: &[&str]) {
 #[test]
 fn a_good_file_outside_the_vendor_directories_runs() {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let agent = Agent::start_in(dir, "", &beside_node(&file, ""));
     let scraped = agent.scrape();
     assert_eq!(sample(&scraped, "hostile_good{kind=\"first\""), Some(1.0), "{scraped}");
@@ -69,7 +69,7 @@ fn a_good_file_outside_the_vendor_directories_runs() {
 #[test]
 fn outside_the_vendor_directories_isolation_must_be_chosen() {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let config =
         format!("[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\n");
     refused(dir, &config, &["write isolation = ", "not built yet"]);
@@ -81,13 +81,16 @@ fn missing_files_are_named() {
     let file = dir.path().join("nothing.so");
     let config = beside_node(&file, "");
     refused(dir, &config, &["nothing.so is not there"]);
-    let config = "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\n";
-    refused(private_dir(), config, &["libgantry_hostile.so is in none of"]);
+    let agent = Agent::start("[plugins.node]\nenabled = true\n[plugins.no-such]\nenabled = true\n");
+    let (state, reasons) = agent.state("no-such");
+    assert_eq!(state, "failed");
+    assert!(reasons.contains("libgantry_no_such.so is in none of"), "{reasons}");
+    assert_eq!(agent.state("node").0, "running");
 }
 
 #[test]
 fn truncated_files_are_not_opened() {
-    let whole = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    let whole = std::fs::read(library("hostile")).expect("the built fixture");
     for percent in [1, 20, 50, 80, 99] {
         refused_bytes(&whole[..whole.len() * percent / 100], &["truncated or damaged"]);
     }
@@ -103,7 +106,7 @@ fn what_is_no_library_is_said() {
 
 #[test]
 fn another_architecture_is_said() {
-    let mut bytes = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
     // e_machine: AArch64 on any machine but that, x86-64 there.
     let machine: u16 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
     bytes[18..20].copy_from_slice(&machine.to_le_bytes());
@@ -151,14 +154,14 @@ fn a_manifest_that_makes_no_sense_is_refused() {
 fn files_that_others_could_change_are_refused() {
     for (mode, words) in [(0o775, "writable by its group"), (0o757, "writable by everybody")] {
         let dir = private_dir();
-        let file = copy_to(dir.path(), &library("fixture-hostile"));
+        let file = copy_to(dir.path(), &library("hostile"));
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("own file");
         let config = beside_node(&file, "");
         refused(dir, &config, &[words, "chmod go-w"]);
         let dir = private_dir();
         let open = dir.path().join("open");
         std::fs::create_dir(&open).expect("temporary directory");
-        let file = copy_to(&open, &library("fixture-hostile"));
+        let file = copy_to(&open, &library("hostile"));
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).expect("own directory");
         let config = beside_node(&file, "");
         refused(dir, &config, &["its directory", words]);
@@ -171,7 +174,7 @@ fn files_of_strangers_are_refused() {
         return;
     }
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     std::os::unix::fs::chown(&file, Some(12_345), None).expect("root may");
     let config = beside_node(&file, "");
     refused(dir, &config, &["belongs to user 12345"]);
@@ -184,7 +187,7 @@ fn a_link_is_judged_by_both_ends() {
     std::fs::create_dir(&open).expect("temporary directory");
     std::fs::create_dir(&good).expect("temporary directory");
     std::fs::set_permissions(&good, std::fs::Permissions::from_mode(0o755)).expect("own directory");
-    let file = copy_to(&good, &library("fixture-hostile"));
+    let file = copy_to(&good, &library("hostile"));
     let link = open.join("link.so");
     std::os::unix::fs::symlink(&file, &link).expect("a link");
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).expect("own directory");
@@ -195,7 +198,7 @@ fn a_link_is_judged_by_both_ends() {
 #[test]
 fn a_pinned_digest_must_match() {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let config = beside_node(&file, &format!("sha256 = \"{}\"", "0".repeat(64)));
     refused(dir, &config, &["its sha256 is ", "the configuration pins 0000"]);
 }
@@ -241,7 +244,7 @@ fn constructors_that_crash_kill_a_child_and_not_the_agent() {
 #[test]
 fn a_file_that_is_overwritten_while_it_is_loaded_harms_nobody() {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let agent = Agent::start_in(dir, "", &beside_node(&file, ""));
     std::fs::write(&file, vec![0; 100_000]).expect("own file");
     for _ in 0..3 {
@@ -257,7 +260,7 @@ fn plugins_are_looked_for_in_plugin_dirs() {
     let plugins = dir.path().join("plugins");
     std::fs::create_dir(&plugins).expect("temporary directory");
     std::fs::set_permissions(&plugins, std::fs::Permissions::from_mode(0o755)).expect("own directory");
-    let whole = std::fs::read(library("fixture-hostile")).expect("the built fixture");
+    let whole = std::fs::read(library("hostile")).expect("the built fixture");
     write_library(&plugins.join("libgantry_hostile.so"), &whole);
     let config = "[plugins.hostile]\nenabled = true\nisolation = \"none\"\n";
     let agent = Agent::start_in(dir, "plugin_dirs = [\"plugins\"]", config);

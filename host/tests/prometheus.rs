@@ -90,7 +90,7 @@ impl Drop for Prometheus {
 }
 
 fn hostile(dir: &std::path::Path, emit: &str) -> String {
-    let library = copy_to(dir, &library("fixture-hostile"));
+    let library = copy_to(dir, &library("hostile"));
     format!(
         "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {library:?}\n\
          isolation = \"none\"\nconfig.emit = \"{emit}\"\n"

@@ -9,7 +9,7 @@ use support::{copy_to, library, private_dir};
 
 fn agent(config: &str) -> Agent {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let plugins = format!(
         "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n\
          max_series = 1000\ndeadline = \"20s\"\n[plugins.hostile.config]\n{config}\n"
@@ -147,7 +147,7 @@ fn a_plugin_that_panics_takes_nobody_with_it() {
 #[test]
 fn a_late_plugin_is_served_stale_and_then_no_more() {
     let dir = private_dir();
-    let file = copy_to(dir.path(), &library("fixture-hostile"));
+    let file = copy_to(dir.path(), &library("hostile"));
     let go_on = dir.path().join("go-on");
     let plugins = format!(
         "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n\

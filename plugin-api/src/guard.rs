@@ -11,6 +11,7 @@ use crate::plugin::{Plugin, Reconfigured};
 use crate::read::read_config;
 use crate::{Rows, Sink, log};
 use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -195,13 +196,18 @@ thread_local! {
 /// The panic hook of the library: keeps the message for the guard, and logs it
 /// where the panic is on a thread of the author's own.
 pub(crate) fn note_panic(info: &PanicHookInfo<'_>) {
-    let message = info.payload_as_str().unwrap_or("a panic without a message");
+    let message = text_of(info.payload()).unwrap_or("a panic without a message");
     let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
     let text = format!("panicked: {message}{place}");
     let thread = std::thread::current();
     log::send(1, "panic", &format!("thread {:?} {text}", thread.name().unwrap_or("unnamed")));
     // While thread-locals are being destroyed there is no guard above either.
     let _ = LAST_PANIC.try_with(|last| last.replace(Some(text)));
+}
+
+fn text_of<'a>(payload: &'a (dyn Any + 'static)) -> Option<&'a str> {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 fn caught<T>(call: &str, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -211,9 +217,7 @@ fn caught<T>(call: &str, body: impl FnOnce() -> Result<T, Error>) -> Result<T, E
         Ok(result) => result,
         Err(payload) => {
             let text = LAST_PANIC.with(RefCell::take).unwrap_or_else(|| {
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                let message = text.or_else(|| payload.downcast_ref::<&str>().copied());
-                format!("panicked: {}", message.unwrap_or("no message was kept"))
+                format!("panicked: {}", text_of(&*payload).unwrap_or("no message was kept"))
             });
             // Dropping it may panic again, this time with nobody to catch it.
             std::mem::forget(payload);

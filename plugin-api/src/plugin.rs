@@ -124,10 +124,11 @@ impl Probe {
 }
 
 /// How a running plugin is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "reasons")]
 pub enum Health {
     /// All that it declares is shown.
+    #[default]
     Good,
     /// It runs, but something is missing: say what and why.
     Degraded(Vec<String>),
@@ -151,10 +152,4 @@ pub(crate) fn describe<P: Plugin>(aborts: bool) -> Description {
     let families: Vec<FamilyInfo> = P::families().iter().map(|family| family.info()).collect();
     let views = P::views().iter().map(View::info).collect();
     Description::new(manifest, crate::schema::schema_of::<P::Config>(), families, views)
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self::Good
-    }
 }

@@ -220,9 +220,6 @@ mod tests {
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["$defs"]["Inner"]["additionalProperties"], false);
         assert_ne!(schema["properties"]["free"]["additionalProperties"], false);
-        assert_eq!(
-            schema["$defs"]["Inner"]["properties"]["key"][crate::config::SECRET_MARK],
-            true
-        );
+        assert_eq!(schema["$defs"]["Inner"]["properties"]["key"][crate::config::SECRET_MARK], true);
     }
 }

@@ -43,8 +43,16 @@ const MORE: [Patch; 12] = [
         "pub create: extern \"C\" fn(HostBox, u32) -> RResult<PluginBox, AbiError>,\n    \
          #[sabi(missing_field(option))]\n    pub newer: extern \"C\" fn() -> u64,",
     ),
-    ("src/export.rs", "describe, check_config, create }", "describe, check_config, create, newer: $crate::export::entry::newer }"),
-    ("src/guard.rs", "    fn heap_bytes(&self)", "    fn newer(&self) -> u64 {\n        22\n    }\n\n    fn heap_bytes(&self)"),
+    (
+        "src/export.rs",
+        "describe, check_config, create }",
+        "describe, check_config, create, newer: $crate::export::entry::newer }",
+    ),
+    (
+        "src/guard.rs",
+        "    fn heap_bytes(&self)",
+        "    fn newer(&self) -> u64 {\n        22\n    }\n\n    fn heap_bytes(&self)",
+    ),
     (
         "src/guard.rs",
         "let mut sink = Sink::new(sink);",
@@ -113,6 +121,31 @@ fn both_newer() {
     assert!(said.contains("newer module Some(11) plugin 22"), "{said}");
 }
 
+/// Lines of a layout's dump that another does not have.
+fn added(of: &str, other: &str) -> Vec<String> {
+    other.lines().filter(|line| !of.lines().any(|known| known == *line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_dump_of_the_layout_shows_what_was_appended() {
+    // The variants are built without optimisation, this test with it or without.
+    assert_eq!(NOW.layout(), include_str!("abi.layout.txt"));
+    let added = added(&NOW.layout(), &NEWER.layout());
+    for (what, signature) in [
+        ("the module", "fn() -> u64"),
+        ("host or plugin", "fn(RRef<()>) -> u64"),
+        ("sink", "fn(RMut<()>, u64) -> u64"),
+        ("view", "fn(RMut<()>) -> u64"),
+    ] {
+        assert!(
+            added.iter().any(|line| line.contains("newer:") && line.contains(signature)),
+            "{what}: {added:?}"
+        );
+    }
+    let of_traits = NEWER.layout().lines().filter(|line| line.trim_start().starts_with("newer:")).count();
+    assert_eq!(of_traits, 5, "{added:?}");
+}
+
 /// Both hosts refuse it, in one line that names what differs.
 fn assert_refused(variant: &Variant, names: &[&str]) {
     for host in [&*NOW, &*NEWER] {
@@ -125,15 +158,27 @@ fn assert_refused(variant: &Variant, names: &[&str]) {
 
 #[test]
 fn a_value_with_a_field_more_is_refused() {
-    let patch = ("src/abi/types.rs", "pub struct AbiProcess {", "pub struct AbiProcess {\n    pub more: u64,");
-    assert_refused(&Variant::build("field", &[patch], false), &["size", "field"]);
+    let patch =
+        ("src/abi/types.rs", "pub struct AbiProcess {", "pub struct AbiProcess {\n    pub more: u64,");
+    let field = Variant::build("field", &[patch], true);
+    assert_refused(&field, &["size", "field"]);
+    let added = added(&NOW.layout(), &field.layout());
+    assert!(added.iter().any(|line| line.trim() == "more: u64"), "{added:?}");
 }
 
 #[test]
 fn a_method_with_another_parameter_is_refused() {
     let patches = [
-        ("src/abi/host.rs", "fn report(&self, resource: RStr<'_>, amount: f64);", "fn report(&self, resource: RStr<'_>, amount: u64);"),
-        ("src/host.rs", "self.abi.report(resource.into(), amount);", "self.abi.report(resource.into(), amount as u64);"),
+        (
+            "src/abi/host.rs",
+            "fn report(&self, resource: RStr<'_>, amount: f64);",
+            "fn report(&self, resource: RStr<'_>, amount: u64);",
+        ),
+        (
+            "src/host.rs",
+            "self.abi.report(resource.into(), amount);",
+            "self.abi.report(resource.into(), amount as u64);",
+        ),
     ];
     assert_refused(&Variant::build("parameter", &patches, false), &["u64", "f64", "type"]);
 }

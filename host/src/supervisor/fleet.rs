@@ -89,7 +89,7 @@ impl Fleet {
             registry.register(unit.name(), &description.manifest.claims, &description.families)
         };
         for refusal in &registered.refusals {
-            tracing::error!("plugin {}: {}", unit.name(), refusal.message);
+            tracing::error!("plugin {}", refusal.message);
         }
         *unit.table() = Some(Table::new(registered.families, unit.config.max_series));
         let job = Job {

@@ -107,3 +107,61 @@ impl Table {
         !self.is_shown || self.rows[family].places.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arena, Constant, Labels, Registry};
+    use gantry_plugin_api::description::{FamilyInfo, Kind};
+
+    /// Containers with an id of 64 digits.
+    struct Ids(Vec<String>);
+
+    impl Labels for Ids {
+        fn node(&self) -> Constant<'_> {
+            Constant { text: "", epoch: 0 }
+        }
+        fn container(&self, handle: u64) -> Option<Constant<'_>> {
+            let text = self.0.get(usize::try_from(handle).ok()?)?;
+            Some(Constant { text, epoch: 0 })
+        }
+    }
+
+    /// 100,000 series with five labels.
+    fn arena(epoch: usize) -> Arena {
+        let mut arena = Arena::with_limit(100_000);
+        for series in 0..100_000_usize {
+            let (one, two) = (format!("10.20.30.40:{}", 1000 + series), format!("10.30.30.{epoch}:{}", 1000 + series));
+            let labels = [one.as_bytes(), two.as_bytes(), b"200"];
+            arena.sample(0, series as u64 % 50 + 1, labels.into_iter(), 1.0);
+        }
+        arena
+    }
+
+    #[test]
+    fn a_series_takes_at_most_300_bytes() {
+        let info = FamilyInfo {
+            name: "container_http_requests_total".to_owned(),
+            help: String::new(),
+            kind: Kind::Counter,
+            unit: String::new(),
+            labels: ["destination", "actual_destination", "status"].map(str::to_owned).into(),
+            per_container: true,
+            counted_here: true,
+        };
+        let ids = Ids((0..51).map(|id| format!("machine_id=\"{id:032}\",container_id=\"{id:064}\"")).collect());
+        let mut table = Table::new(Registry::new().register("demo", &[], &[info]).families, 1_000_000);
+        assert_eq!(table.take(&arena(0), &ids, 1.0, true).samples, 100_000);
+        let places = |table: &Table| table.rows[0].places.capacity() * size_of::<u32>();
+        let a_series = (table.store.heap_bytes() + places(&table)) / 100_000;
+        assert!(table.store.text_bytes() / 100_000 > 200, "lines as long as they are in practice");
+        assert!(a_series <= 300, "{a_series} bytes");
+        for epoch in 1..10 {
+            table.take(&arena(epoch), &ids, 1.0, true);
+        }
+        let after = (table.store.heap_bytes() + places(&table)) / 100_000;
+        assert!(after <= 2 * 300, "{after} bytes with all series new each time");
+        table.take(&Arena::with_limit(0), &ids, 1.0, true);
+        assert!(table.store.heap_bytes() < 4096, "nothing is kept of what is gone");
+    }
+}

@@ -101,7 +101,7 @@ fn built() -> PathBuf {
     // target/release/deps/TEST -> target/release
     let test = std::env::current_exe().expect("own path");
     let target = test.parent().and_then(Path::parent).expect("tests lie in deps/");
-    let library = target.join("libgantry_fixture_hostile.so");
+    let library = target.join("libgantry_hostile.so");
     assert!(
         library.exists(),
         "{} is not built; run `cargo xtask test`, which builds it first",

@@ -10,6 +10,7 @@
     non_local_definitions,
     non_camel_case_types,
     clippy::undocumented_unsafe_blocks,
+    clippy::too_many_arguments,
     rust_2018_idioms,
     reason = "code that abi_stable's macros write"
 )]

@@ -10,7 +10,6 @@ use abi_stable::std_types::{ROption, RSlice, RStr};
 pub trait AbiSink: Debug {
     fn sample(&mut self, family: u32, container: u64, labels: RSlice<'_, Bytes<'_>>, value: f64);
 
-    #[allow(clippy::too_many_arguments)]
     fn histogram(
         &mut self,
         family: u32,

@@ -180,7 +180,11 @@ pub fn number(families: &[&'static Family]) {
 #[macro_export]
 macro_rules! families {
     ($(#[$list_doc:meta])* $list:ident : $($(#[$doc:meta])* $name:ident = $family:expr;)*) => {
-        $($(#[$doc])* pub static $name: $crate::Family = $family;)*
+        $(
+            $(#[$doc])*
+            /// A metric family; its help says what it shows.
+            pub static $name: $crate::Family = $family;
+        )*
         $(#[$list_doc])*
         /// Every family of this list, in the order of declaration.
         pub static $list: &[&$crate::Family] = &[$(&$name),*];

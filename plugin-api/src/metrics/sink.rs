@@ -15,6 +15,7 @@ pub struct Sink<'a> {
 }
 
 /// What a sample's value may be written as.
+#[allow(clippy::wrong_self_convention, reason = "all that implement it are copied, as by `value as f64`")]
 pub trait Value {
     /// The number that is exposed. Whole numbers beyond 2^53 lose their last
     /// digits, as they do in Prometheus itself.

@@ -1,5 +1,6 @@
 //! Variants of the boundary, made of this folder's text, each with plugins and
 //! a host in small that were built against it.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,6 +79,11 @@ impl Variant {
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         assert!(ran.status.success(), "{}: {text}{}", ran.status, String::from_utf8_lossy(&ran.stderr));
         text
+    }
+
+    /// The dump of this variant's layout.
+    pub fn layout(&self) -> String {
+        self.run(Path::new("--layout"))
     }
 
     fn copy_boundary(&self, from: &Path, patches: &[Patch]) {

@@ -6,7 +6,9 @@ use gantry_plugin_api::abi::abi_stable::abi_stability::abi_checking::check_layou
 use gantry_plugin_api::abi::abi_stable::library::{IsLayoutChecked, lib_header_from_path};
 use gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
 use gantry_plugin_api::abi::abi_stable::sabi_types::RMut;
-use gantry_plugin_api::abi::abi_stable::std_types::{RNone, ROk, ROption, RResult, RSlice, RStr, RString, RVec};
+use gantry_plugin_api::abi::abi_stable::std_types::{
+    RNone, ROk, ROption, RResult, RSlice, RStr, RString, RVec,
+};
 use gantry_plugin_api::abi::types::{AbiError, AbiEvents, AbiObservation, AbiProcess, Bytes};
 use gantry_plugin_api::abi::{AbiHost, AbiHost_TO, AbiSink, AbiSink_TO, PluginModule_Ref};
 use gantry_plugin_api::description::Description;
@@ -130,7 +132,11 @@ fn reason(report: &str) -> String {
 }
 
 fn main() {
-    let path = std::env::args().nth(1).expect("the path of a plugin");
+    let path = std::env::args().nth(1).expect("the path of a plugin, or --layout");
+    if path == "--layout" {
+        print!("{}", gantry_plugin_api::abi::layout::dump());
+        return;
+    }
     let (module, direction) = match open(Path::new(&path)) {
         Ok(opened) => opened,
         Err(reason) => {

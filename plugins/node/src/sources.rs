@@ -63,7 +63,7 @@ const fn spec(source: Source, place: Place, gives: &'static str, remedy: &'stati
 
 const MOUNT_PROC: &str = "give the agent the node's /proc";
 const PSI: &str = "the kernel needs CONFIG_PSI, and psi=1 where CONFIG_PSI_DEFAULT_DISABLED is set";
-const NETLINK: &str = "let the agent open AF_NETLINK sockets";
+const NETLINK: &str = "the agent needs AF_NETLINK sockets; meanwhile interfaces are read from /sys/class/net";
 
 /// In the order of [`Source`].
 static SPECS: [Spec; 17] = [
@@ -103,7 +103,7 @@ static SPECS: [Spec; 17] = [
         "values of node_resources_filesystem_*",
         "look at these mounts",
     ),
-    spec(Source::Links, Place::Call("rtnetlink RTM_GETLINK"), "the node's node_net_*", NETLINK),
+    spec(Source::Links, Place::Call("rtnetlink RTM_GETLINK"), "kinds and addresses for node_net_*", NETLINK),
     spec(Source::Addresses, Place::Call("rtnetlink RTM_GETADDR"), "node_net_interface_ip", NETLINK),
     spec(Source::ClassNet, Place::Sys("class/net"), "node_net_*", "give the agent the node's /sys"),
 ];

@@ -128,8 +128,7 @@ fn file_systems_are_as_statfs_says() {
             let family = format!("node_resources_filesystem_{family}");
             let mut found =
                 ours.of_family(&family).filter(|(series, _)| series.contains("mount_point=\"/\","));
-            let value = found.next().map(|(_, value)| value);
-            value
+            found.next().map(|(_, value)| value)
         };
         let Some(size) = of("size_bytes") else {
             skip("the root of this machine is a file system that is not shown");

@@ -165,7 +165,11 @@ fn translated(theirs: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 /// Theirs lies between ours before and after, or at one of both.
 fn between(series: &str, theirs: f64, before: &Samples, after: &Samples) -> Option<bool> {
     let (one, two) = (before.values.get(series)?, after.values.get(series)?);
-    let slack = 1e-6 + theirs.abs() * 1e-12;
+    // Theirs is a sum over CPUs, each rounded down to a tick by itself.
+    let cores = after.values.get("node_resources_cpu_logical_cores").copied().unwrap_or_default();
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let rounding = if series.contains("_cpu_usage_") { cores / ticks } else { 0.0 };
+    let slack = 1e-6 + theirs.abs() * 1e-12 + rounding;
     Some((one.min(*two) - slack..=one.max(*two) + slack).contains(&theirs))
 }
 

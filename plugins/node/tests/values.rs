@@ -39,6 +39,14 @@ fn a_kilobyte_is_1024_bytes() {
 }
 
 #[test]
+fn swapping_is_counted_in_pages() {
+    let page = rustix::param::page_size() as f64;
+    let samples = collected(&Tree::whole());
+    assert_eq!(samples.get("node_resources_swap_in_bytes_total"), 11.0 * page);
+    assert_eq!(samples.get("node_resources_swap_out_bytes_total"), 22.0 * page);
+}
+
+#[test]
 fn clock_ticks_are_those_of_the_kernel() {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let samples = collected(&Tree::whole());

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod odd;
 pub mod strict;
 
 use gantry_exposition::{Arena, Constant, Declared, Format, Labels, Registry, Table, encode};
