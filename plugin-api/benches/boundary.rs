@@ -1,4 +1,5 @@
 //! What the boundary costs: a sample, a counted event, a line in the log.
+#![allow(missing_docs, clippy::unwrap_used, reason = "criterion writes functions; a benchmark fails by it")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

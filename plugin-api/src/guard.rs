@@ -87,6 +87,8 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
 
     fn activate(&mut self, sealed: ROption<Bytes<'_>>) -> RResult<(), AbiError> {
         crossing(self.with_plugin("activate", |plugin, host| {
+            // The trial collection counted too; counting begins here.
+            host.metrics().discard_counts();
             let mut own = None;
             if let ROption::RSome(sealed) = sealed {
                 match handover::open(sealed.as_slice()) {

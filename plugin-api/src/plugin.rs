@@ -48,8 +48,9 @@ pub trait Plugin: Send + Sized + 'static {
     fn start(config: Self::Config, host: Host) -> Result<Self, Error>;
 
     /// From here on it counts, beginning where the hand-over says that the
-    /// generation before stopped. What [`crate::Metrics`] keep is restored
-    /// already. A hand-over of an unknown version is to be passed over.
+    /// generation before stopped. What [`crate::Metrics`] counted since `start`
+    /// (in the trial collection, say) is discarded, and what they were handed
+    /// is restored already. A hand-over of an unknown version is to be passed over.
     fn activate(&mut self, _handover: Option<Handover>) -> Result<(), Error> {
         Ok(())
     }

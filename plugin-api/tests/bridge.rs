@@ -1,5 +1,6 @@
 //! The log bridge and the panic hook, as a library has them: one a process, so
 //! this is one test.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod support;
 

@@ -14,8 +14,6 @@ mod building;
 mod docs;
 mod run;
 mod shell;
-#[cfg(test)]
-mod specification;
 mod test;
 mod tools;
 mod workspace;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[error("{0}")]
 pub struct LoadError(pub String);
 
-/// A verified file: its bytes are those that were judged.
+/// A verified file: its bytes are those that were judged, until they are placed.
 #[derive(Debug)]
 pub struct Verified {
     pub source: PathBuf,
@@ -82,9 +82,12 @@ pub fn load(
     placer: &Placer,
     log: &mut dyn FnMut(String),
 ) -> Result<Loaded, LoadError> {
-    let verified = verify(plugin, plugin_dirs)?;
-    let at = |message: String| LoadError(format!("{}: {message}", verified.source.display()));
+    let mut verified = verify(plugin, plugin_dirs)?;
+    let source = verified.source.clone();
+    let at = |message: String| LoadError(format!("{}: {message}", source.display()));
     let place = placer.place(&verified, log).map_err(at)?;
+    // Megabytes that nobody asks for again.
+    verified.bytes.content = Vec::new();
     let probed = probe::in_child(place.path(), &plugin.table.to_json()).map_err(at)?;
     if probed.description.manifest != verified.manifest {
         return Err(at(

@@ -59,6 +59,7 @@ pub fn run(
     if let Err(error) = worker.start(&job) {
         worker.fail(&error);
     }
+    drop(job);
     // Nobody waits any more when the agent ends during the start.
     let _ = started.send(());
     while let Ok(command) = commands.recv() {

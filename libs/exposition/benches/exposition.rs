@@ -79,7 +79,8 @@ struct FromFlat {
 impl Collector for FromFlat {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let flat = self.flat.lock().expect("no thread panics with it");
-        let mut metric = encoder.encode_descriptor("bench_requests", "Requests.", None, MetricType::Counter)?;
+        let mut metric =
+            encoder.encode_descriptor("bench_requests", "Requests.", None, MetricType::Counter)?;
         let mut from = 0;
         for ((container, value), ends) in flat.samples.iter().zip(flat.ends.chunks_exact(OWN.len())) {
             let mut labels = [("", ""); OWN.len() + 2];
@@ -185,7 +186,9 @@ fn exposition(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scrape");
     let mut round = 1;
     group.bench_function("gantry emit", |bencher| bencher.iter(|| emit(&mut arena, &values, 1)));
-    group.bench_function("gantry take", |bencher| bencher.iter(|| table.take(&arena, &node, 1.0, false).samples));
+    group.bench_function("gantry take", |bencher| {
+        bencher.iter(|| table.take(&arena, &node, 1.0, false).samples);
+    });
     group.bench_function("gantry emit, take, encode", |bencher| {
         bencher.iter(|| {
             round += 1;

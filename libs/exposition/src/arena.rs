@@ -312,7 +312,10 @@ mod tests {
         let second = arena.get(1);
         assert_eq!((second.created, second.value, second.label_count), (Some(99.0), 2.5, 0));
         let histogram = second.histogram.unwrap();
-        assert_eq!((histogram.bounds, histogram.cumulative, histogram.count), (&[0.5, 1.0][..], &[1, 2][..], 3));
+        assert_eq!(
+            (histogram.bounds, histogram.cumulative, histogram.count),
+            (&[0.5, 1.0][..], &[1, 2][..], 3)
+        );
         assert!(arena.get(2).created.is_none(), "created holds for one sample");
         arena.clear();
         assert_eq!(arena.samples(), 0);

@@ -2,6 +2,7 @@
 
 use crate::declared::Declared;
 use crate::format::Format;
+use crate::series::Text;
 use crate::table::Table;
 use crate::{escape, names};
 use ahash::RandomState;
@@ -33,14 +34,14 @@ struct Part<'a> {
 /// different families apart. A later table's family of another shape, as one
 /// that has been released meanwhile can have, counts as duplicates.
 pub fn encode(tables: &[&Table], format: Format, out: &mut Vec<u8>) -> Encoded {
-    // A number and a line's end take some 10 bytes, headers a little.
-    out.reserve(tables.iter().map(|table| table.store.text_bytes() + 12 * table.series() + 4096).sum());
+    // The host's labels, a number and a line's end take some 150 bytes a line.
+    out.reserve(tables.iter().map(|table| table.store.text_bytes() + 150 * table.series()).sum());
     let mut encoded = Encoded::default();
     let mut duplicates = vec![0; tables.len()];
     for group in parts(tables).chunk_by(|one, two| one.family.info.name == two.family.info.name) {
         let Some(first) = group.first() else { continue };
         header(out, first.family, format);
-        let mut seen: HashSet<&[u8], RandomState> = HashSet::default();
+        let mut seen: HashSet<Text<'_>, RandomState> = HashSet::default();
         for part in group {
             let fits = part.family.same_shape(&first.family.info);
             for (series, text) in tables[part.table].shown(part.place) {

@@ -31,7 +31,8 @@ pub(crate) fn check<'a>(raw: &RawHistogram<'a>, sum: f64) -> Option<RawHistogram
         }
         (bounds, cumulative) = (rest, counts);
     }
-    let rising = bounds.windows(2).all(|pair| pair[0] < pair[1]) && bounds.iter().all(|bound| bound.is_finite());
+    let rising =
+        bounds.windows(2).all(|pair| pair[0] < pair[1]) && bounds.iter().all(|bound| bound.is_finite());
     let growing = cumulative.is_sorted() && cumulative.last().is_none_or(|&last| last <= count);
     (rising && growing && bounds.len() <= MAX_BOUNDS).then_some(RawHistogram { bounds, cumulative, count })
 }
@@ -166,7 +167,9 @@ mod tests {
         let (open, _) = text(&buckets, "a=\"b\"", Format::OpenMetrics);
         assert!(open.contains("h_bucket{a=\"b\",le=\"1.0\"} 2\n") && open.ends_with("h_count{a=\"b\"} 3\n"));
         buckets.set(&raw, 4.25, true);
-        assert!(text(&buckets, "", Format::Text).0.ends_with("h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n"));
+        assert!(
+            text(&buckets, "", Format::Text).0.ends_with("h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n")
+        );
     }
 
     #[test]

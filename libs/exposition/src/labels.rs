@@ -126,7 +126,9 @@ mod tests {
         let (out, plain) = written(&["\\\"", "y\n"]);
         assert_eq!((out.as_slice(), plain), (&br#"m{a="\\\"",b="y\n""#[..], false));
         assert!(is_written(&out, false, &glue, &raw(&["\\\"", "y\n"])));
-        for other in [["\"", "y\n"], ["\\\\\\\"", "y\\n"], ["\\\"", "y"], ["\\\"", "y\n\n"], ["\\", "\",b=\"y\n"]] {
+        for other in
+            [["\"", "y\n"], ["\\\\\\\"", "y\\n"], ["\\\"", "y"], ["\\\"", "y\n\n"], ["\\", "\",b=\"y\n"]]
+        {
             assert!(!is_written(&out, false, &glue, &raw(&other)), "{other:?}");
         }
     }

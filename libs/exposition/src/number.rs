@@ -73,7 +73,18 @@ mod tests {
 
     #[test]
     fn large_and_small_read_back() {
-        for number in [EXACT, -EXACT, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 1e21, 1e-7, i64::MAX as f64, 1e300 / 3.0] {
+        for number in [
+            EXACT,
+            -EXACT,
+            f64::MAX,
+            f64::MIN,
+            f64::MIN_POSITIVE,
+            5e-324,
+            1e21,
+            1e-7,
+            i64::MAX as f64,
+            1e300 / 3.0,
+        ] {
             let text = written(number);
             assert_eq!(text.parse::<f64>().unwrap(), number, "{text}");
             assert!(text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.e".contains(&byte)), "{text}");
@@ -82,7 +93,9 @@ mod tests {
 
     #[test]
     fn bounds() {
-        for (number, plain, open) in [(1.0, "1", "1.0"), (0.005, "0.005", "0.005"), (-2.0, "-2", "-2.0"), (1e300, "1e+300", "1e+300")] {
+        for (number, plain, open) in
+            [(1.0, "1", "1.0"), (0.005, "0.005", "0.005"), (-2.0, "-2", "-2.0"), (1e300, "1e+300", "1e+300")]
+        {
             let (mut text, mut metrics) = (Vec::new(), Vec::new());
             bound(&mut text, number, Format::Text);
             bound(&mut metrics, number, Format::OpenMetrics);

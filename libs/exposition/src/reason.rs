@@ -87,6 +87,10 @@ mod tests {
         assert_eq!(Reason::ALL.len(), Reason::Overflow as usize + 1);
         let texts: HashSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(texts.len(), Reason::ALL.len());
-        assert!(texts.iter().all(|text| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))));
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')))
+        );
     }
 }

@@ -129,7 +129,8 @@ impl Registry {
 
     fn check_claim(&self, owner: &str, claim: &str) -> Result<(), Refused> {
         if !names::is_metric_name(claim) || !claim.ends_with('_') || claim.bytes().all(|byte| byte == b'_') {
-            let what = format!("claim {claim:?} is no prefix of names; use letters, digits and a `_` at the end");
+            let what =
+                format!("claim {claim:?} is no prefix of names; use letters, digits and a `_` at the end");
             return Err((Reason::Name, what));
         }
         if owner != HOST && names::covers_host_names(claim) {
@@ -137,9 +138,12 @@ impl Registry {
             return Err((Reason::Reserved, what));
         }
         let overlaps = |other: &str| other.starts_with(claim) || claim.starts_with(other);
-        if let Some((other, whose)) = self.claims.iter().find(|(other, whose)| *whose != owner && overlaps(other)) {
-            let what =
-                format!("claim {claim:?} overlaps claim {other:?} of {whose}; claim another prefix or disable {whose}");
+        if let Some((other, whose)) =
+            self.claims.iter().find(|(other, whose)| *whose != owner && overlaps(other))
+        {
+            let what = format!(
+                "claim {claim:?} overlaps claim {other:?} of {whose}; claim another prefix or disable {whose}"
+            );
             return Err((Reason::Reserved, what));
         }
         let within = self.families.range(claim.to_owned()..).take_while(|(name, _)| name.starts_with(claim));
@@ -164,11 +168,17 @@ impl Registry {
             return Err((Reason::Name, what));
         }
         if owner != HOST && names::is_host_name(name) {
-            return Err((Reason::Reserved, format!("family name {name:?} belongs to the host ({HOST}); rename it")));
+            return Err((
+                Reason::Reserved,
+                format!("family name {name:?} belongs to the host ({HOST}); rename it"),
+            ));
         }
-        let claim = self.claims.iter().find(|(claim, whose)| *whose != owner && name.starts_with(claim.as_str()));
+        let claim =
+            self.claims.iter().find(|(claim, whose)| *whose != owner && name.starts_with(claim.as_str()));
         if let Some((claim, whose)) = claim {
-            let what = format!("family name {name:?} lies under claim {claim:?} of {whose}; rename it or disable {whose}");
+            let what = format!(
+                "family name {name:?} lies under claim {claim:?} of {whose}; rename it or disable {whose}"
+            );
             return Err((Reason::Reserved, what));
         }
         check_labels(info)?;
@@ -187,7 +197,8 @@ impl Registry {
         }
         for line in names::names_of(info) {
             if let Some(other) = self.taken.get(&line) {
-                let whose = self.families.get(other).map_or_else(String::new, |entry| entry.owners.join(", "));
+                let whose =
+                    self.families.get(other).map_or_else(String::new, |entry| entry.owners.join(", "));
                 let what = format!(
                     "family {name:?} would use the name {line:?}, which family {other:?} of {whose} uses; rename one"
                 );
@@ -214,7 +225,8 @@ fn check_labels(info: &FamilyInfo) -> Result<(), Refused> {
             return Err((Reason::Labels, what));
         }
         if names::is_host_label(label, info.per_container) {
-            let what = format!("label {shown:?} of family {name:?} is written by the host ({HOST}); rename it");
+            let what =
+                format!("label {shown:?} of family {name:?} is written by the host ({HOST}); rename it");
             return Err((Reason::Reserved, what));
         }
         if !seen.insert(label) {
@@ -287,7 +299,10 @@ mod tests {
     #[test]
     fn the_host_has_its_names() {
         let mut registry = Registry::new();
-        let own = [family("gantry_plugin_up", Kind::Gauge, &["plugin"]), family("node_agent_info", Kind::Gauge, &["version"])];
+        let own = [
+            family("gantry_plugin_up", Kind::Gauge, &["plugin"]),
+            family("node_agent_info", Kind::Gauge, &["version"]),
+        ];
         assert_eq!(registry.register(HOST, &["gantry_".to_owned()], &own).refusals, []);
     }
 
@@ -295,7 +310,10 @@ mod tests {
     fn same_shape_is_shared_and_others_clash() {
         let first = family("m_seconds_total", Kind::Counter, &["a"]);
         let check = |then| second(std::slice::from_ref(&first), &[], then);
-        assert_eq!(check(FamilyInfo { help: "Other.".to_owned(), counted_here: true, ..first.clone() }), None);
+        assert_eq!(
+            check(FamilyInfo { help: "Other.".to_owned(), counted_here: true, ..first.clone() }),
+            None
+        );
         for other in [
             FamilyInfo { kind: Kind::Gauge, ..first.clone() },
             FamilyInfo { unit: "seconds".to_owned(), ..first.clone() },
@@ -332,7 +350,10 @@ mod tests {
     #[test]
     fn claims() {
         let first = [family("acme_gpu_x", Kind::Gauge, &[])];
-        assert_eq!(second(&first, &["acme_gpu_"], family("acme_gpu_y", Kind::Gauge, &[])), Some(Reason::Reserved));
+        assert_eq!(
+            second(&first, &["acme_gpu_"], family("acme_gpu_y", Kind::Gauge, &[])),
+            Some(Reason::Reserved)
+        );
         assert_eq!(second(&first, &["acme_gpu_"], family("acme_net_y", Kind::Gauge, &[])), None);
         let mut registry = Registry::new();
         registry.register("one", &["acme_gpu_".to_owned()], &first);
@@ -357,23 +378,24 @@ mod tests {
     #[test]
     fn what_is_released_is_free() {
         let mut registry = Registry::new();
-        let (gauge, histogram) = (family("x_sum", Kind::Gauge, &[]), family("x", Kind::Histogram, &[]));
-        registry.register("one", &["y_".to_owned()], &[gauge.clone()]);
-        registry.register("shares", &[], &[gauge.clone()]);
+        let gauge = [family("x_sum", Kind::Gauge, &[])];
+        let histogram = [family("x", Kind::Histogram, &[])];
+        registry.register("one", &["y_".to_owned()], &gauge);
+        registry.register("shares", &[], &gauge);
         registry.release("one");
-        assert_eq!(registry.register("two", &[], &[histogram.clone()]).refusals[0].reason, Reason::Clash);
+        assert_eq!(registry.register("two", &[], &histogram).refusals[0].reason, Reason::Clash);
         registry.release("shares");
-        assert_eq!(registry.register("two", &["y_".to_owned()], &[histogram]).refusals, []);
-        assert_eq!(registry.register("two", &[], &[gauge.clone()]).refusals, [], "an owner replaces what it had");
-        assert_eq!(registry.register("two", &[], &[gauge.clone(), gauge]).refusals[0].reason, Reason::Clash);
+        assert_eq!(registry.register("two", &["y_".to_owned()], &histogram).refusals, []);
+        assert_eq!(registry.register("two", &[], &gauge).refusals, [], "an owner replaces what it had");
+        let twice = [gauge, [family("x_sum", Kind::Gauge, &[])]].concat();
+        assert_eq!(registry.register("two", &[], &twice).refusals[0].reason, Reason::Clash);
     }
 
     #[test]
     fn the_first_help_is_written() {
         let mut registry = Registry::new();
-        let first = family("m", Kind::Gauge, &[]);
-        registry.register("one", &[], &[first.clone()]);
-        let then = FamilyInfo { help: "Other.".to_owned(), ..first };
+        registry.register("one", &[], &[family("m", Kind::Gauge, &[])]);
+        let then = FamilyInfo { help: "Other.".to_owned(), ..family("m", Kind::Gauge, &[]) };
         assert_eq!(&*registry.register("two", &[], &[then]).families[0].help, "Help of m.");
     }
 }

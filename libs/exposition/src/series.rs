@@ -5,29 +5,29 @@ use crate::format::Format;
 use crate::histogram::{self, Buckets};
 use crate::{names, number};
 
-/// A series as it is kept. Its text lies in the buffer of the store: for a
-/// number the line up to the value (`name{own="…",constant="…"} `), for a
-/// histogram the labels without braces.
+/// A series as it is kept. Its text lies in the buffer of the store: the line
+/// up to the host's labels (`name{own="…"`), for a histogram its own labels alone.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     /// 0: the node's.
     pub(crate) container: u64,
-    /// Of the constant labels in the text.
-    pub(crate) epoch: u64,
     /// Since when it counts, in seconds since the epoch; NaN: not known.
     pub(crate) created: f64,
     pub(crate) value: Value,
     pub(crate) start: u32,
     pub(crate) len: u32,
-    /// How much of the text comes before the constant labels.
-    pub(crate) own: u32,
     pub(crate) hash: u32,
     pub(crate) family: u32,
+    /// Where its constant labels are.
+    pub(crate) constant: u32,
     /// The collection that emitted it last.
     pub(crate) generation: u32,
-    /// Whether no value of its own labels is escaped in the text.
+    /// Whether nothing is escaped in the text.
     pub(crate) plain: bool,
 }
+
+/// The family of a place without a series.
+pub(crate) const NO_FAMILY: u32 = u32::MAX;
 
 /// The last value.
 #[derive(Debug)]
@@ -52,31 +52,73 @@ impl Series {
         }
     }
 
-    /// Writes its lines and returns their number. `text` is its own.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, family: &Declared, text: &[u8], format: Format) -> usize {
+    /// Writes its lines and returns their number.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        family: &Declared,
+        text: Text<'_>,
+        format: Format,
+    ) -> usize {
+        let created = format == Format::OpenMetrics && !self.created.is_nan() && family.has_created();
         let name = &family.info.name;
-        let mut lines = match &self.value {
+        match &self.value {
             Value::Number(value) => {
-                out.extend_from_slice(text);
+                out.extend_from_slice(text.own);
+                text.close(out, family);
                 number::value(out, *value);
                 out.push(b'\n');
-                1
-            }
-            Value::Histogram(buckets) => buckets.write(out, name, text, format),
-        };
-        if format == Format::OpenMetrics && !self.created.is_nan() && family.has_created() {
-            match &self.value {
-                Value::Number(_) => {
+                if created {
                     out.extend_from_slice(names::openmetrics_name(&family.info).as_bytes());
                     out.extend_from_slice(b"_created");
-                    out.extend_from_slice(&text[name.len()..]);
+                    out.extend_from_slice(&text.own[name.len()..]);
+                    text.close(out, family);
+                    number::value(out, self.created);
+                    out.push(b'\n');
                 }
-                Value::Histogram(_) => histogram::start(out, name, b"_created", text),
+                1 + usize::from(created)
             }
-            number::value(out, self.created);
-            out.push(b'\n');
-            lines += 1;
+            Value::Histogram(buckets) => {
+                let labels = text.joined();
+                let lines = buckets.write(out, name, &labels, format);
+                if created {
+                    histogram::start(out, name, b"_created", &labels);
+                    number::value(out, self.created);
+                    out.push(b'\n');
+                }
+                lines + usize::from(created)
+            }
         }
-        lines
+    }
+}
+
+/// What a series' lines say besides their numbers. Within a family no two
+/// series have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Text<'a> {
+    /// See [`Series`].
+    pub(crate) own: &'a [u8],
+    /// The host's labels; may be empty.
+    pub(crate) constant: &'a [u8],
+}
+
+impl Text<'_> {
+    /// Writes what stands between a number's own text and the number.
+    fn close(&self, out: &mut Vec<u8>, family: &Declared) {
+        let has_own = !family.info.labels.is_empty();
+        if !self.constant.is_empty() {
+            out.push(if has_own { b',' } else { b'{' });
+            out.extend_from_slice(self.constant);
+        } else if !has_own {
+            out.push(b' ');
+            return;
+        }
+        out.extend_from_slice(b"} ");
+    }
+
+    /// All labels of a histogram.
+    fn joined(&self) -> Vec<u8> {
+        let comma: &[u8] = if self.own.is_empty() || self.constant.is_empty() { b"" } else { b"," };
+        [self.own, comma, self.constant].concat()
     }
 }

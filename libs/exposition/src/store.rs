@@ -1,8 +1,9 @@
 //! Where the series of a table lie: their records, their text in one buffer,
 //! and how they are found.
 
-use crate::labels::{self, Constant};
-use crate::series::Series;
+use crate::containers::Subject;
+use crate::labels;
+use crate::series::{NO_FAMILY, Series};
 use hashbrown::HashTable;
 
 /// Below this many bytes the text is not compacted.
@@ -22,46 +23,46 @@ pub(crate) struct Store {
     weight: usize,
 }
 
-/// What makes a series: no two have all of these alike.
+/// What makes a series: no two have the same family, handle and labels.
+#[derive(Clone, Copy)]
 pub(crate) struct Key<'a> {
-    /// Of the three below, keyed at random.
-    pub(crate) hash: u32,
     pub(crate) family: u32,
-    pub(crate) container: u64,
+    pub(crate) subject: Subject,
     /// As they lie in the arena.
     pub(crate) labels: &'a [u8],
     pub(crate) glue: &'a [Box<[u8]>],
 }
 
 impl Store {
-    pub(crate) fn find(&self, key: &Key<'_>) -> Option<u32> {
-        let is_key = |&place: &u32| {
-            let series = &self.slots[place as usize];
-            series.hash == key.hash
-                && series.family == key.family
-                && series.container == key.container
-                && labels::is_written(self.own(series), series.plain, key.glue, key.labels)
-        };
-        self.index.find(spread(key.hash), is_key).copied()
+    /// Whether the series at a place is this one; there need be none.
+    pub(crate) fn is_at(&self, place: u32, key: &Key<'_>) -> bool {
+        self.slots.get(place as usize).is_some_and(|series| {
+            series.family == key.family
+                && series.container == key.subject.handle
+                && labels::is_written(self.text(series), series.plain, key.glue, key.labels)
+        })
+    }
+
+    /// Where the series is. `hash` is of what makes the key, keyed at random.
+    pub(crate) fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
+        let is_key = |&place: &u32| self.slots[place as usize].hash == hash && self.is_at(place, key);
+        self.index.find(spread(hash), is_key).copied()
     }
 
     /// Adds a series that is not yet there; its label values have been
-    /// checked. The caller fills in value and times.
-    pub(crate) fn insert(&mut self, key: &Key<'_>, constant: Constant<'_>, series: Series) -> u32 {
+    /// checked. Value and times are as in `series`.
+    pub(crate) fn insert(&mut self, key: &Key<'_>, hash: u32, series: Series) -> u32 {
         let start = self.text.len();
-        reserve(&mut self.text, key.labels.len() + constant.text.len() + 64);
+        let glue: usize = key.glue.iter().map(|glue| glue.len()).sum();
+        reserve(&mut self.text, key.labels.len() + glue);
         let plain = labels::write(&mut self.text, key.glue, key.labels);
-        let own = self.text.len() - start;
-        let is_number = matches!(series.value, crate::series::Value::Number(_));
-        push_constant(&mut self.text, constant.text, !key.labels.is_empty(), is_number);
         self.weight += series.weight();
         let series = Series {
-            container: key.container,
-            epoch: constant.epoch,
+            container: key.subject.handle,
+            constant: key.subject.constant,
             start: offset(start),
             len: offset(self.text.len() - start),
-            own: offset(own),
-            hash: key.hash,
+            hash,
             family: key.family,
             plain,
             ..series
@@ -78,27 +79,13 @@ impl Store {
             }
         };
         let slots = &self.slots;
-        self.index.insert_unique(spread(key.hash), place, |&other| spread(slots[other as usize].hash));
+        self.index.insert_unique(spread(hash), place, |&other| spread(slots[other as usize].hash));
         place
     }
 
-    /// Writes the constant labels of a series anew.
-    pub(crate) fn relabel(&mut self, place: u32, constant: Constant<'_>, has_own: bool) {
-        let series = &mut self.slots[place as usize];
-        let (from, own) = (series.start as usize, series.own as usize);
-        let start = self.text.len();
-        reserve(&mut self.text, own + constant.text.len() + 4);
-        self.text.extend_from_within(from..from + own);
-        let is_number = matches!(series.value, crate::series::Value::Number(_));
-        push_constant(&mut self.text, constant.text, has_own, is_number);
-        self.garbage += series.len as usize;
-        series.start = offset(start);
-        series.len = offset(self.text.len() - start);
-        series.epoch = constant.epoch;
-    }
-
     pub(crate) fn remove(&mut self, place: u32) {
-        let series = std::mem::take(&mut self.slots[place as usize]);
+        let gone = Series { family: NO_FAMILY, ..Series::default() };
+        let series = std::mem::replace(&mut self.slots[place as usize], gone);
         self.garbage += series.len as usize;
         self.weight -= series.weight();
         if let Ok(entry) = self.index.find_entry(spread(series.hash), |&other| other == place) {
@@ -114,18 +101,18 @@ impl Store {
             return;
         }
         let live = self.slots.len() - self.free.len();
-        let mut slots = Vec::with_capacity(live);
+        let mut slots: Vec<Series> = Vec::with_capacity(live);
         let mut text = Vec::with_capacity(self.text.len() - self.garbage);
         let mut index = HashTable::with_capacity(live);
         for place in places {
-            let mut series = std::mem::take(&mut self.slots[*place as usize]);
+            let mut series: Series = std::mem::take(&mut self.slots[*place as usize]);
             let start = text.len();
             text.extend_from_slice(self.text(&series));
             series.start = offset(start);
             *place = offset(slots.len());
             slots.push(series);
-            let hash_of = |&other: &u32| spread(Series::hash_of(&slots[other as usize]));
-            index.insert_unique(spread(slots[*place as usize].hash), *place, hash_of);
+            let hash_of = |&other: &u32| -> u64 { spread(slots[other as usize].hash) };
+            index.insert_unique(hash_of(place), *place, hash_of);
         }
         let weight = self.weight;
         *self = Store { slots, free: Vec::new(), index, text, garbage: 0, weight };
@@ -158,10 +145,6 @@ impl Store {
         self.weight = self.weight - from + to;
     }
 
-    fn own(&self, series: &Series) -> &[u8] {
-        &self.text[series.start as usize..][..series.own as usize]
-    }
-
     /// What it takes, in bytes, histograms' buckets not counted.
     #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -169,25 +152,6 @@ impl Store {
             + self.text.capacity()
             + self.index.allocation_size()
             + self.free.capacity() * size_of::<u32>()
-    }
-}
-
-impl Series {
-    fn hash_of(series: &Series) -> u32 {
-        series.hash
-    }
-}
-
-fn push_constant(text: &mut Vec<u8>, constant: &str, has_own: bool, is_number: bool) {
-    let opens = is_number && !has_own && !constant.is_empty();
-    if opens {
-        text.push(b'{');
-    } else if has_own && !constant.is_empty() {
-        text.push(b',');
-    }
-    text.extend_from_slice(constant.as_bytes());
-    if is_number {
-        text.extend_from_slice(if has_own || !constant.is_empty() { b"} " } else { b" " });
     }
 }
 

@@ -14,21 +14,22 @@ use gantry_plugin_api::description::Kind;
 use std::sync::Arc;
 
 /// The most text that the series of one table may take, in bytes: twice what
-/// one collection can bring, as constant labels and names come on top.
+/// one collection can bring, as names and escapes come on top.
 const MAX_TEXT: usize = 256 << 20;
 
 /// A sample that has passed all checks which do not depend on whether its
 /// series is known.
 struct Checked<'a> {
     family: &'a Declared,
-    subject: Subject<'a>,
+    subject: Subject,
     sample: Sample<'a>,
     histogram: Option<RawHistogram<'a>>,
 }
 
 /// A sample whose series is not known yet.
 struct New {
-    place: u32,
+    /// Its place in the arena.
+    sample: u32,
     hash: u32,
 }
 
@@ -45,23 +46,24 @@ impl Table {
         self.generation = self.generation.wrapping_add(1);
         self.show();
         let families = Arc::clone(&self.families);
-        let mut containers = Containers::new(labels);
+        let constants = std::mem::take(&mut self.constants);
+        let mut containers = Containers::new(labels, constants, self.generation);
         let mut tally = Tally::default();
         tally.count(Reason::Overflow, arena.overflow());
         let mut samples = 0;
-        let mut new = Vec::new();
+        let (mut new, mut guess) = (Vec::new(), 0);
         for place in 0..arena.samples() {
             let sample = arena.get(place);
             let checked = check(&families, &mut containers, sample);
-            match checked.and_then(|checked| self.update(&checked, place)) {
+            match checked.and_then(|checked| self.update(&checked, place, &mut guess)) {
                 Ok(None) => samples += 1,
                 Ok(Some(unknown)) => new.push(unknown),
                 Err(reason) => tally.refuse(reason, place, &sample, families.get(sample.family as usize)),
             }
         }
         self.sweep();
-        for New { place, hash } in new {
-            let place = place as usize;
+        for New { sample, hash } in new {
+            let place = sample as usize;
             let sample = arena.get(place);
             let checked = check(&families, &mut containers, sample);
             match checked.and_then(|checked| self.insert(&checked, hash, now, zero_first)) {
@@ -69,20 +71,35 @@ impl Table {
                 Err(reason) => tally.refuse(reason, place, &sample, families.get(sample.family as usize)),
             }
         }
+        self.constants = containers.finish();
         self.store.compact(self.rows.iter_mut().flat_map(|rows| &mut rows.places));
         tally.into_taken(samples, self.series())
     }
 
-    /// Sets the value of a known series, or says that there is none.
-    fn update(&mut self, checked: &Checked<'_>, place: usize) -> Result<Option<New>, Reason> {
+    /// Sets the value of a known series, or says that there is none. `guess`
+    /// is where it may be, and then where the next may be: collections mostly
+    /// have the order of the one before.
+    fn update(
+        &mut self,
+        checked: &Checked<'_>,
+        place: usize,
+        guess: &mut u32,
+    ) -> Result<Option<New>, Reason> {
         let sample = &checked.sample;
-        let seed = self.rows[sample.family as usize].seed;
-        // The half that is kept is as good as the whole for some 100,000 series.
-        let hash = self.random.hash_one((seed, checked.subject.handle, sample.labels)) as u32;
-        let Some(known) = self.store.find(&checked.key(hash)) else {
-            let place = u32::try_from(place).expect("an arena is bounded far below 2^32 samples");
-            return Ok(Some(New { place, hash }));
+        let key = checked.key();
+        let known = if self.store.is_at(*guess, &key) {
+            *guess
+        } else {
+            let seed = self.rows[sample.family as usize].seed;
+            // The half that is kept is as good as the whole for some 100,000 series.
+            let hash = self.random.hash_one((seed, key.subject.handle, sample.labels)) as u32;
+            let Some(known) = self.store.find(&key, hash) else {
+                let sample = u32::try_from(place).expect("an arena is bounded far below 2^32 samples");
+                return Ok(Some(New { sample, hash }));
+            };
+            known
         };
+        *guess = known.wrapping_add(1);
         if self.store.get(known).generation == self.generation {
             return Err(Reason::Duplicate);
         }
@@ -90,11 +107,9 @@ impl Table {
         if checked.weight() > weight {
             self.check_room(checked.weight() - weight)?;
         }
-        if self.store.get(known).epoch != checked.subject.constant.epoch {
-            self.store.relabel(known, checked.subject.constant, sample.label_count > 0);
-        }
         let series = self.store.get_mut(known);
         series.generation = self.generation;
+        series.constant = key.subject.constant;
         if let Some(at) = created(sample) {
             series.created = at;
         }
@@ -116,8 +131,8 @@ impl Table {
             }
             std::str::from_utf8(value).map_err(|_| Reason::Utf8)?;
         }
-        let key = checked.key(hash);
-        if self.store.find(&key).is_some() {
+        let key = checked.key();
+        if self.store.find(&key, hash).is_some() {
             return Err(Reason::Duplicate);
         }
         self.check_room(checked.weight())?;
@@ -141,7 +156,7 @@ impl Table {
             generation: self.generation,
             ..Series::default()
         };
-        let place = self.store.insert(&key, checked.subject.constant, series);
+        let place = self.store.insert(&key, hash, series);
         self.rows[sample.family as usize].places.push(place);
         Ok(())
     }
@@ -166,11 +181,10 @@ impl Table {
 }
 
 impl<'a> Checked<'a> {
-    fn key(&self, hash: u32) -> Key<'a> {
+    fn key(&self) -> Key<'a> {
         Key {
-            hash,
             family: self.sample.family,
-            container: self.subject.handle,
+            subject: self.subject,
             labels: self.sample.labels,
             glue: &self.family.glue,
         }
@@ -183,7 +197,7 @@ impl<'a> Checked<'a> {
 
 fn check<'a>(
     families: &'a [Declared],
-    containers: &mut Containers<'a>,
+    containers: &mut Containers<'_>,
     sample: Sample<'a>,
 ) -> Result<Checked<'a>, Reason> {
     let family = families.get(sample.family as usize).ok_or(Reason::UnknownFamily)?;

@@ -45,7 +45,13 @@ impl Tally {
     }
 
     /// Counts the sample at a place of the arena, and describes the first.
-    pub(crate) fn refuse(&mut self, reason: Reason, place: usize, sample: &Sample<'_>, family: Option<&Declared>) {
+    pub(crate) fn refuse(
+        &mut self,
+        reason: Reason,
+        place: usize,
+        sample: &Sample<'_>,
+        family: Option<&Declared>,
+    ) {
         self.count(reason, 1);
         if self.example.as_ref().is_none_or(|(first, _)| place < *first) {
             self.example = Some((place, describe(reason, sample, family)));
@@ -104,7 +110,10 @@ mod tests {
         let taken = tally.into_taken(0, 0);
         assert_eq!(taken.refused, [(Reason::Value, 2), (Reason::UnknownFamily, 1)]);
         let example = taken.example.unwrap();
-        assert!(example.starts_with("unknown_family: family 7 of container 3 ?=\"a\\nb\\\"\\xff\" ?=\"xxx"), "{example}");
+        assert!(
+            example.starts_with("unknown_family: family 7 of container 3 ?=\"a\\nb\\\"\\xff\" ?=\"xxx"),
+            "{example}"
+        );
         assert_eq!(example.len(), MAX_EXAMPLE);
         assert_eq!(describe(Reason::Value, &arena.get(1), None), "value: family 8 value NaN");
     }

@@ -99,7 +99,8 @@ fn families_of_several_owners_stand_under_one_header() {
     let shared = FamilyInfo { help: "First.".to_owned(), ..family("m", Kind::Gauge, &["a"]) };
     let then = FamilyInfo { help: "Then.".to_owned(), ..shared.clone() };
     let mut one = Table::new(registry.register("one", &[], &[shared]).families, 10);
-    let mut two = Table::new(registry.register("two", &[], &[family("a", Kind::Gauge, &[]), then]).families, 10);
+    let mut two =
+        Table::new(registry.register("two", &[], &[family("a", Kind::Gauge, &[]), then]).families, 10);
     let mut arena = Arena::with_limit(10);
     ["x", "y"].iter().for_each(|value| sample(&mut arena, 0, 0, &[value], 1.0));
     one.take(&arena, &Host::new(""), 1.0, false);

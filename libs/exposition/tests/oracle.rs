@@ -22,12 +22,13 @@ struct Theirs {
 impl Collector for Theirs {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (place, family) in self.families.iter().enumerate() {
-            let samples: Vec<&Emitted> = self.samples.iter().filter(|sample| sample.family == place).collect();
+            let samples: Vec<&Emitted> =
+                self.samples.iter().filter(|sample| sample.family == place).collect();
             if samples.is_empty() {
                 continue;
             }
             let (name, kind) = match family.kind {
-                Kind::Counter => (family.name.strip_suffix("_total").unwrap(), MetricType::Counter),
+                Kind::Counter => (family.name.trim_end_matches("_total"), MetricType::Counter),
                 Kind::Gauge => (&family.name[..], MetricType::Gauge),
                 Kind::Histogram => (&family.name[..], MetricType::Histogram),
                 Kind::Unknown => (&family.name[..], MetricType::Unknown),
@@ -36,8 +37,12 @@ impl Collector for Theirs {
             let help = family.help.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let mut metric = encoder.encode_descriptor(name, &help, None, kind)?;
             for sample in samples {
-                let labels: Vec<(&str, &str)> =
-                    family.labels.iter().map(String::as_str).zip(sample.labels.iter().map(String::as_str)).collect();
+                let labels: Vec<(&str, &str)> = family
+                    .labels
+                    .iter()
+                    .map(String::as_str)
+                    .zip(sample.labels.iter().map(String::as_str))
+                    .collect();
                 let mut metric = metric.encode_family(&labels)?;
                 match (&sample.histogram, family.kind) {
                     (Some((bounds, cumulative, count)), _) => {
@@ -48,10 +53,12 @@ impl Collector for Theirs {
                             buckets.push((*bound, cumulative - before));
                             before = *cumulative;
                         }
-                        buckets.last_mut().unwrap().0 = f64::INFINITY;
+                        buckets.last_mut().expect("the last is that of the count").0 = f64::INFINITY;
                         metric.encode_histogram::<NoLabelSet>(sample.value, *count, &buckets, None)?;
                     }
-                    (None, Kind::Counter) => metric.encode_counter::<NoLabelSet, f64, f64>(&sample.value, None)?,
+                    (None, Kind::Counter) => {
+                        metric.encode_counter::<NoLabelSet, f64, f64>(&sample.value, None)?;
+                    }
                     (None, _) => metric.encode_gauge(&sample.value)?,
                 }
             }
@@ -83,8 +90,10 @@ fn both_mean_the_same() {
         prometheus_client::encoding::text::encode(&mut theirs, &registry).unwrap();
         // It writes infinities as Rust does, which the formats do not.
         let theirs = theirs.replace("} inf\n", "} +Inf\n").replace("} -inf\n", "} -Inf\n");
-        let (ours, theirs) =
-            (parse(&text(&[&ours], Format::OpenMetrics), Format::OpenMetrics), parse(&theirs, Format::OpenMetrics));
+        let (ours, theirs) = (
+            parse(&text(&[&ours], Format::OpenMetrics), Format::OpenMetrics),
+            parse(&theirs, Format::OpenMetrics),
+        );
         assert!(ours.samples.len() > 100 && ours.types.len() == 7);
         assert_eq!(ours, theirs, "round {round}");
     }

@@ -31,7 +31,7 @@ print("\n".join(sorted(lines)))
 fn python_reads_both_formats_alike() {
     let probe = Command::new(PYTHON).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
     if !probe.is_ok_and(|status| status.success()) {
-        assert!(std::env::var("CI").is_ok_and(|ci| ci != "true"), "{PYTHON} has no prometheus_client");
+        assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{PYTHON} has no prometheus_client");
         eprintln!("SKIPPED: {PYTHON} has no prometheus_client; on Debian install python3-prometheus-client");
         return;
     }
@@ -60,9 +60,11 @@ fn read(text: &str, format: &str) -> String {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
+        .expect("it has just run");
+    let mut input = python.stdin.take().expect("its input is piped");
+    input.write_all(text.as_bytes()).expect("it reads all before it writes");
+    drop(input);
+    let output = python.wait_with_output().expect("it ends with its input");
     assert!(output.status.success(), "{format} is not valid:\n{text}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("it writes ASCII")
 }

@@ -54,7 +54,11 @@ fn each_refusal_has_its_reason_and_costs_itself_alone() {
         let collection = arena(&[(0, 0, &["good"], 1.0), then, (3, 5, &[], 7.0)]);
         for _ in 0..2 {
             let taken = table.take(&collection, &host, 1.0, false);
-            assert_eq!((taken.samples, taken.series, &taken.refused[..]), (2, 2, &[(reason, 1)][..]), "{reason:?}");
+            assert_eq!(
+                (taken.samples, taken.series, &taken.refused[..]),
+                (2, 2, &[(reason, 1)][..]),
+                "{reason:?}"
+            );
             assert!(taken.example.unwrap().starts_with(reason.as_str()));
             assert_eq!(plain(&table), ["fine{a=\"good\"} 1", "of_container{container_id=\"x\"} 7"]);
         }
@@ -89,7 +93,8 @@ fn series_vanish_and_come_back_in_order() {
 
 #[test]
 fn over_the_cap_known_series_stay_and_the_gone_make_room() {
-    let mut table = Table::new(declared(&[family("m", Kind::Gauge, &["a"]), family("h", Kind::Histogram, &[])]), 3);
+    let mut table =
+        Table::new(declared(&[family("m", Kind::Gauge, &["a"]), family("h", Kind::Histogram, &[])]), 3);
     let host = Host::new("");
     table.take(&arena(&[(0, 0, &["a"], 1.0), (0, 0, &["b"], 1.0)]), &host, 1.0, false);
     let more = arena(&[(0, 0, &["c"], 2.0), (0, 0, &["d"], 2.0), (0, 0, &["a"], 2.0), (0, 0, &["b"], 2.0)]);
@@ -103,14 +108,22 @@ fn over_the_cap_known_series_stay_and_the_gone_make_room() {
     table.set_max_series(4);
     let mut histogram = Arena::with_limit(9);
     histogram.histogram(1, 0, std::iter::empty(), &[1.0, 2.0], &[0, 0], 0.0, 0);
-    assert_eq!(table.take(&histogram, &host, 1.0, false).refused, [(Reason::SeriesCap, 1)], "two bounds are five series");
+    assert_eq!(
+        table.take(&histogram, &host, 1.0, false).refused,
+        [(Reason::SeriesCap, 1)],
+        "two bounds are five series"
+    );
     histogram.clear();
     histogram.histogram(1, 0, std::iter::empty(), &[1.0], &[0], 0.0, 0);
     assert_eq!(table.take(&histogram, &host, 1.0, false).series, 4);
     histogram.clear();
     histogram.histogram(1, 0, std::iter::empty(), &[1.0, 2.0], &[0, 0], 0.0, 0);
     let taken = table.take(&histogram, &host, 1.0, false);
-    assert_eq!((taken.series, &taken.refused[..]), (0, &[(Reason::SeriesCap, 1)][..]), "nor may one grow over it");
+    assert_eq!(
+        (taken.series, &taken.refused[..]),
+        (0, &[(Reason::SeriesCap, 1)][..]),
+        "nor may one grow over it"
+    );
     table.set_max_series(5);
     assert_eq!(table.take(&histogram, &host, 1.0, false).series, 5);
     histogram.clear();
@@ -130,8 +143,24 @@ fn the_first_value_of_what_is_counted_here_is_zero() {
     let host = Host::new("");
     let mut collection = arena(&[(0, 0, &[], 5.0), (1, 0, &[], 5.0), (2, 0, &[], 5.0)]);
     collection.histogram(3, 0, std::iter::empty(), &[1.0], &[2], 5.0, 3);
-    let full = ["a_total 5", "b_total 5", "c 5", "d_bucket{le=\"1\"} 2", "d_bucket{le=\"+Inf\"} 3", "d_sum 5", "d_count 3"];
-    let zero = ["a_total 0", "b_total 5", "c 5", "d_bucket{le=\"1\"} 0", "d_bucket{le=\"+Inf\"} 0", "d_sum 0", "d_count 0"];
+    let full = [
+        "a_total 5",
+        "b_total 5",
+        "c 5",
+        "d_bucket{le=\"1\"} 2",
+        "d_bucket{le=\"+Inf\"} 3",
+        "d_sum 5",
+        "d_count 3",
+    ];
+    let zero = [
+        "a_total 0",
+        "b_total 5",
+        "c 5",
+        "d_bucket{le=\"1\"} 0",
+        "d_bucket{le=\"+Inf\"} 0",
+        "d_sum 0",
+        "d_count 0",
+    ];
     let mut series = table(&families);
     series.take(&collection, &host, 1.0, true);
     assert_eq!(plain(&series), zero);
@@ -175,12 +204,16 @@ fn labels_of_the_host_change_with_their_epoch() {
     let mut host = Host::new("machine_id=\"1\"").with(5, "container_id=\"x\"").with(6, "container_id=\"y\"");
     let collection = arena(&[(0, 5, &["é"], 1.0), (0, 6, &["é"], 2.0), (1, 0, &[], 3.0)]);
     table.take(&collection, &host, 1.0, false);
-    let before = [r#"m{a="é",container_id="x"} 1"#, r#"m{a="é",container_id="y"} 2"#, r#"n{machine_id="1"} 3"#];
+    let before =
+        [r#"m{a="é",container_id="x"} 1"#, r#"m{a="é",container_id="y"} 2"#, r#"n{machine_id="1"} 3"#];
     assert_eq!(plain(&table), before);
     host.containers.insert(5, ("container_id=\"x\",az=\"z\"".to_owned(), 2));
     host.node = (String::new(), 2);
     table.take(&collection, &host, 1.0, false);
-    assert_eq!(plain(&table), [r#"m{a="é",container_id="x",az="z"} 1"#, r#"m{a="é",container_id="y"} 2"#, "n 3"]);
+    assert_eq!(
+        plain(&table),
+        [r#"m{a="é",container_id="x",az="z"} 1"#, r#"m{a="é",container_id="y"} 2"#, "n 3"]
+    );
 }
 
 #[test]
@@ -188,26 +221,33 @@ fn two_handles_of_the_same_labels_are_one_container() {
     let of_container = |name| FamilyInfo { per_container: true, ..family(name, Kind::Gauge, &[]) };
     let mut table = table(&[of_container("m"), of_container("n")]);
     let host = Host::new("").with(5, "container_id=\"x\"").with(6, "container_id=\"x\"");
-    let taken = table.take(&arena(&[(0, 5, &[], 1.0), (0, 6, &[], 2.0), (1, 6, &[], 3.0)]), &host, 1.0, false);
+    let taken =
+        table.take(&arena(&[(0, 5, &[], 1.0), (0, 6, &[], 2.0), (1, 6, &[], 3.0)]), &host, 1.0, false);
     assert_eq!(taken.refused, [(Reason::Duplicate, 1)]);
     assert_eq!(plain(&table), ["m{container_id=\"x\"} 1", "n{container_id=\"x\"} 3"]);
 }
 
 #[test]
 fn series_survive_a_generation_where_their_family_does() {
-    let here = |name, labels: &[&str]| FamilyInfo { counted_here: true, ..family(name, Kind::Counter, labels) };
+    let here =
+        |name, labels: &[&str]| FamilyInfo { counted_here: true, ..family(name, Kind::Counter, labels) };
     let (a, b, c) = (here("a_total", &["l"]), here("b_total", &["l"]), here("c_total", &["l"]));
     let host = Host::new("");
-    let mut table = table(&[a.clone(), b.clone(), c.clone()]);
+    let mut table = table(&[a.clone(), b.clone(), c]);
     let all = arena(&[(0, 0, &["x"], 1.0), (1, 0, &["x"], 2.0), (2, 0, &["x"], 3.0)]);
     table.take(&all, &host, 10.0, false);
-    table.set_families(declared(&[here("c_total", &["other"]), b, FamilyInfo { help: "New.".to_owned(), ..a }]));
+    table.set_families(declared(&[
+        here("c_total", &["other"]),
+        b,
+        FamilyInfo { help: "New.".to_owned(), ..a },
+    ]));
     assert_eq!(plain(&table), ["a_total{l=\"x\"} 1", "b_total{l=\"x\"} 2"]);
     assert_eq!(table.series(), 2);
     table.take(&all, &host, 20.0, true);
     let shown = ["a_total{l=\"x\"} 3", "b_total{l=\"x\"} 2", "c_total{other=\"x\"} 0"];
     assert_eq!(plain(&table), shown, "the families have changed places; what is new begins at 0");
-    let refused = Registry::new().register("demo", &[], &[family("a_total", Kind::Counter, &["l", "l"])]).families;
+    let refused =
+        Registry::new().register("demo", &[], &[family("a_total", Kind::Counter, &["l", "l"])]).families;
     table.set_families(refused);
     assert_eq!(table.series(), 0);
 }
@@ -224,7 +264,8 @@ fn many_series_come_and_go_in_little_memory() {
         assert_eq!((taken.samples, taken.refused.len()), (2000, 0));
         let mut lines = plain(&table);
         lines.sort();
-        let expected: Vec<String> = values.iter().map(|value| format!("m{{a=\"{value}\"}} {round}")).collect();
+        let expected: Vec<String> =
+            values.iter().map(|value| format!("m{{a=\"{value}\"}} {round}")).collect();
         assert_eq!(lines, expected);
     }
 }

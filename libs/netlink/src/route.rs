@@ -16,7 +16,7 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 
 /// A socket to ask for links and addresses of one network namespace. Keep it:
-/// opening costs more than asking.
+/// opening one in another namespace takes a thread.
 #[derive(Debug)]
 pub struct RouteSocket {
     socket: Socket,

@@ -36,7 +36,7 @@ pub(super) enum Kept {
     Histogram(Histogram),
 }
 
-/// Counts up. A clone is the same counter; 2 ns an increment.
+/// Counts up. A clone is the same counter; some 10 ns an increment.
 #[derive(Debug, Clone, Default)]
 pub struct Counter {
     pub(super) bits: Arc<AtomicU64>,
@@ -186,6 +186,20 @@ impl Metrics {
     /// Forgets one series.
     pub fn forget(&self, family: &'static Family, container: Option<ContainerRef>, labels: &[&str]) {
         self.lock().remove(&Key::new(family, container, labels));
+    }
+
+    /// Sets all counters and histograms to 0, and leaves gauges as they are.
+    pub(crate) fn discard_counts(&self) {
+        for cell in self.lock().values() {
+            match &cell.value {
+                Kept::Counter(counter) => counter.bits.store(0.0f64.to_bits(), Relaxed),
+                Kept::Gauge(_) => {}
+                Kept::Histogram(histogram) => {
+                    histogram.inner.sum.store(0.0f64.to_bits(), Relaxed);
+                    histogram.inner.counts.iter().for_each(|count| count.store(0, Relaxed));
+                }
+            }
+        }
     }
 
     /// How many series are kept.

@@ -76,7 +76,7 @@ impl Filesystems {
             run.sources.moved(Source::Mountinfo, place);
         }
         read?;
-        // It hardly ever changes, and comparing costs a hundredth of parsing.
+        // It hardly ever changes, and comparing costs less than parsing and choosing.
         if *run.buffer != self.mountinfo {
             (self.mounts, self.bad_lines) = mounts::shown(run.buffer, settings);
             std::mem::swap(&mut self.mountinfo, run.buffer);

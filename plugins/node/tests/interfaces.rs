@@ -159,7 +159,7 @@ fn a_table_that_changes_is_read_again() {
         .map(|number| format!("link add come{number} type bridge\n"))
         .chain((0..40).map(|number| format!("link del come{number}\n")))
         .collect();
-    tree.write("batch", script.repeat(2));
+    tree.write("batch", script);
     let mut rig = Rig::start(tree.root());
     std::thread::scope(|scope| {
         let changing = scope.spawn(|| namespace.ip(&format!("-batch {}", tree.path("batch").display())));

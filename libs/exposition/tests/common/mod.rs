@@ -67,7 +67,7 @@ pub fn sample(arena: &mut Arena, family: u32, container: u64, labels: &[&str], v
 pub fn text(tables: &[&Table], format: Format) -> String {
     let mut out = Vec::new();
     encode(tables, format, &mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("what is written is UTF-8")
 }
 
 /// Numbers that look random and are the same at each run.

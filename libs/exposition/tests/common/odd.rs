@@ -16,7 +16,8 @@ pub struct Emitted {
 
 pub fn families() -> Vec<FamilyInfo> {
     let help = "It's \"odd\" \\ and\nhas two lines.";
-    let info = |name, kind, labels: &[&str]| FamilyInfo { help: help.to_owned(), ..family(name, kind, labels) };
+    let info =
+        |name, kind, labels: &[&str]| FamilyInfo { help: help.to_owned(), ..family(name, kind, labels) };
     vec![
         info("odd_events_total", Kind::Counter, &["a", "b"]),
         info("odd_level", Kind::Gauge, &["a", "b"]),

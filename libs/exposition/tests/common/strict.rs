@@ -39,7 +39,8 @@ pub fn parse(text: &str, format: Format) -> Parsed {
     for line in body.split_terminator('\n') {
         if let Some(comment) = line.strip_prefix("# ") {
             let mut parts = comment.splitn(3, ' ');
-            let (what, name, rest) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().expect(line));
+            let (what, name, rest) =
+                (parts.next().expect(line), parts.next().expect(line), parts.next().expect(line));
             if name != family {
                 assert!(has_samples, "{family} has samples");
                 assert!(seen.insert(name.to_owned()), "{name} has one header");
@@ -62,7 +63,10 @@ pub fn parse(text: &str, format: Format) -> Parsed {
         has_samples = true;
         let (series, value) = sample(line);
         let kind = parsed.types.get(&family).expect("a family has a type");
-        assert!(suffixes(kind, format).contains(&series.0.strip_prefix(&family[..]).expect(line)), "{kind}: {line}");
+        assert!(
+            suffixes(kind, format).contains(&series.0.strip_prefix(&family[..]).expect(line)),
+            "{kind}: {line}"
+        );
         assert!(parsed.samples.insert(series, value).is_none(), "twice: {line}");
     }
     parsed
@@ -89,7 +93,10 @@ fn sample(line: &str) -> (Series, u64) {
             let (label, value) = rest.split_once("=\"").expect(line);
             assert!(!label.is_empty() && label.chars().all(is_name) && !label.starts_with("__"), "{line}");
             let end = end_of_value(value).expect(line);
-            assert!(labels.insert(label.to_owned(), unescape(&value[..end], false)).is_none(), "twice: {line}");
+            assert!(
+                labels.insert(label.to_owned(), unescape(&value[..end], false)).is_none(),
+                "twice: {line}"
+            );
             rest = &value[end + 1..];
             match rest.strip_prefix(',') {
                 Some(next) => rest = next,
@@ -99,7 +106,10 @@ fn sample(line: &str) -> (Series, u64) {
         rest = rest.strip_prefix('}').expect(line);
     }
     let value = rest.strip_prefix(' ').expect(line);
-    assert!(matches!(value, "NaN" | "+Inf" | "-Inf") || value.bytes().all(|byte| b"0123456789+-.e".contains(&byte)));
+    assert!(
+        matches!(value, "NaN" | "+Inf" | "-Inf")
+            || value.bytes().all(|byte| b"0123456789+-.e".contains(&byte))
+    );
     let number: f64 = value.parse().expect(line);
     ((name.to_owned(), labels), if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() })
 }
