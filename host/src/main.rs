@@ -1,7 +1,7 @@
 //! The `gantry` binary: a node agent that carries collectors as plugins.
 //!
 //! * [`cli`]: the command line; [`commands`]: one file a command.
-//! * [`config`]: `plugins.toml`.
+//! * [`config`] reads `plugins.toml`.
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins.
 //! * [`identity`], [`node`]: what plugins may ask.

@@ -44,7 +44,9 @@ fn a_third_party_s_plugin_runs_in_the_host() {
 fn its_typing_errors_are_found_before_it_runs() {
     let dir = private_dir();
     let file = copy_to(dir.path(), &hello());
-    let plugins = format!("[plugins.hello]\nenabled = true\npath = {file:?}\nisolation = \"none\"\nconfig.nam = \"x\"\n");
+    let plugins = format!(
+        "[plugins.hello]\nenabled = true\npath = {file:?}\nisolation = \"none\"\nconfig.nam = \"x\"\n"
+    );
     let checked = run(dir.path(), &plugins, &["check"]);
     assert_eq!(checked.status.code(), Some(1));
     assert!(said(&checked).contains("unknown key \"nam\""), "{}", said(&checked));

@@ -127,6 +127,7 @@ impl Probe {
 /// How a running plugin is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "reasons")]
+#[non_exhaustive]
 pub enum Health {
     /// All that it declares is shown.
     #[default]
@@ -137,6 +138,7 @@ pub enum Health {
 
 /// The answer to [`Plugin::reconfigure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reconfigured {
     /// The new configuration is in force.
     Applied,

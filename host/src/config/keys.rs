@@ -106,7 +106,7 @@ impl<'a, 'i> Keys<'a, 'i> {
             let integer = value.as_integer()?;
             usize::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|count| *count > 0)
         };
-        self.typed(key, problems, "a whole number above 0", |value| whole(value)).map(|(value, _)| value)
+        self.typed(key, problems, "a whole number above 0", whole).map(|(value, _)| value)
     }
 
     pub fn table(

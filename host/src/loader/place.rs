@@ -39,7 +39,7 @@ pub enum Place {
     /// In the store.
     Store(PathBuf),
     /// Where the operator put it.
-    InPlace(PathBuf),
+    AsItLies(PathBuf),
     /// A sealed memory file, by the path of its descriptor.
     Sealed(PathBuf),
 }
@@ -47,7 +47,7 @@ pub enum Place {
 impl Place {
     pub fn path(&self) -> &Path {
         match self {
-            Self::Store(path) | Self::InPlace(path) | Self::Sealed(path) => path,
+            Self::Store(path) | Self::AsItLies(path) | Self::Sealed(path) => path,
         }
     }
 
@@ -76,7 +76,7 @@ impl Placer {
             Ok(path) => return Ok(Place::Store(path)),
             Err(error) => error,
         };
-        let fallback = self.in_place(verified).map(Place::InPlace);
+        let fallback = self.in_place(verified).map(Place::AsItLies);
         let place = match fallback {
             Some(place) => place,
             None => Place::Sealed(self.seal(verified).map_err(|error| {
@@ -84,7 +84,7 @@ impl Placer {
             })?),
         };
         let instead = match &place {
-            Place::InPlace(_) => "is opened where it is; do not overwrite it, rename a new file over it",
+            Place::AsItLies(_) => "is opened where it is; do not overwrite it, rename a new file over it",
             _ => "is opened from memory",
         };
         log(format!("the store cannot be used ({stored}); {} {instead}", verified.source.display()));

@@ -100,7 +100,7 @@ impl Fleet {
         };
         unit.launch(job, self.parts.own.clone())
             .map_err(|error| {
-                unit.enter(State::Failed, vec![format!("its thread could not be started: {error}")])
+                unit.enter(State::Failed, vec![format!("its thread could not be started: {error}")]);
             })
             .ok()
     }

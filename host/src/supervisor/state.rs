@@ -112,15 +112,20 @@ impl Status {
         }
     }
 
-    /// Changes the state; a state that stays keeps its time.
-    pub fn enter(&mut self, state: State, reasons: Vec<String>) {
+    /// Changes the state, and says whether anything changed. A state that
+    /// stays keeps its time.
+    pub fn enter(&mut self, state: State, reasons: Vec<String>) -> bool {
+        if self.state == state && self.reasons == reasons {
+            return false;
+        }
         if self.state != state {
             self.state = state;
             self.since = SystemTime::now();
         }
-        if let Some(reason) = reasons.first().filter(|_| state != State::Running) {
+        if let Some(reason) = reasons.first() {
             self.last_error = Some(reason.clone());
         }
         self.reasons = reasons;
+        true
     }
 }

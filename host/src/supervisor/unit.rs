@@ -81,22 +81,16 @@ impl Unit {
 
     /// Enters a state, and logs what an operator should know of it.
     pub fn enter(&self, state: State, reasons: Vec<String>) {
-        let before = {
-            let mut status = lock(&self.status);
-            let before = (status.state, std::mem::take(&mut status.reasons));
-            status.enter(state, reasons.clone());
-            before
-        };
-        if before == (state, reasons.clone()) {
+        let (name, why) = (self.name(), reasons.join("; "));
+        if !lock(&self.status).enter(state, reasons) {
             return;
         }
-        let (name, why) = (self.name(), reasons.join("; "));
         match state {
             State::Failed | State::Hung | State::Quarantined => {
                 tracing::error!("plugin {name} is {}: {why}", state.as_str());
             }
             State::Degraded | State::Unsupported => {
-                tracing::warn!("plugin {name} is {}: {why}", state.as_str())
+                tracing::warn!("plugin {name} is {}: {why}", state.as_str());
             }
             State::Running | State::Stopped => tracing::info!("plugin {name} is {}", state.as_str()),
             _ => tracing::debug!("plugin {name} is {}", state.as_str()),

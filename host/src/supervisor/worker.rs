@@ -171,9 +171,9 @@ impl Worker<'_> {
     fn settle(&mut self, found_by_probe: Vec<String>) {
         let health = self.instance().and_then(|instance| instance.health());
         match health {
-            Ok(Health::Good) if found_by_probe.is_empty() => self.unit.enter(State::Running, Vec::new()),
-            Ok(Health::Good) => self.unit.enter(State::Degraded, found_by_probe),
             Ok(Health::Degraded(reasons)) => self.unit.enter(State::Degraded, reasons),
+            Ok(_) if found_by_probe.is_empty() => self.unit.enter(State::Running, Vec::new()),
+            Ok(_) => self.unit.enter(State::Degraded, found_by_probe),
             Err(error) => self.fail(&error),
         }
     }

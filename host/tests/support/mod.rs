@@ -1,6 +1,7 @@
 //! What the tests of the host share: an agent of their own, on a port of its
 //! own, with a state directory of its own, and a client that scrapes it.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::print_stderr, reason = "what a test skips, and why it failed, is said to people")]
 
 pub mod agent;
 pub mod http;

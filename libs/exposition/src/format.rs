@@ -131,6 +131,8 @@ mod tests {
             ("application/openmetrics-text;q=NaN", Text),
             ("application/openmetrics-text;q=0.2,*/*;q=0.8", Text),
             ("application/openmetrics-text;q=0", Text),
+            ("text/plain;q=0.9,text/plain;q=0.1,application/openmetrics-text;q=0.5", Text),
+            ("text/*;q=0.1,*/*;q=0.9,application/openmetrics-text;q=0.5", OpenMetrics),
         ] {
             assert_eq!(Format::negotiate([accept].into_iter()), format, "{accept}");
         }

@@ -72,8 +72,11 @@ impl Library {
         let IsLayoutChecked::Yes(theirs) = header.root_mod_consts().layout() else {
             return Err(refusal(forward));
         };
-        if check_layout_compatibility(theirs, <PluginModule_Ref as StableAbi>::LAYOUT).is_err() {
-            return Err(refusal(forward));
+        if let Err(backward) = check_layout_compatibility(theirs, <PluginModule_Ref as StableAbi>::LAYOUT) {
+            // Forward, an older library always has too few fields; what is
+            // wrong beyond that is seen backward.
+            let report = backward.to_string();
+            return Err(OpenError::Layout { reason: first_reason(&report), report });
         }
         // SAFETY: the layouts were compared just now, with the library's as the
         // expected one: all that it has, the host has too. What the host has

@@ -204,6 +204,7 @@ impl Rig {
         match serde_json::from_str(&json).expect("a health") {
             Health::Good => Vec::new(),
             Health::Degraded(troubles) => troubles,
+            other => panic!("a health that this test does not know: {other:?}"),
         }
     }
     pub fn view(&mut self, name: &str) -> Vec<Vec<String>> {

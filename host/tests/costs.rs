@@ -1,0 +1,48 @@
+//! Figures that hold on any machine: memory, and that an idle agent does nothing.
+//! Times are measured by `cargo bench -p gantry-host`, and asserted nowhere.
+
+mod support;
+
+use support::agent::Agent;
+
+const NODE: &str = "[plugins.node]\nenabled = true\n";
+
+fn status(pid: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with(key)).expect("the key");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn an_agent_with_the_node_plugin_keeps_within_20_mib() {
+    let agent = Agent::start(NODE);
+    for _ in 0..20 {
+        agent.scrape();
+    }
+    let kib = status(agent.pid(), "VmRSS:");
+    assert!(kib <= 20 * 1024, "{kib} KiB are resident");
+}
+
+#[test]
+fn every_series_says_which_machine_it_is_of() {
+    let agent = Agent::start(NODE);
+    let scraped = agent.scrape();
+    let samples: Vec<&str> = scraped.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(samples.len() > 50, "{scraped}");
+    for line in samples {
+        assert!(line.contains("machine_id=\"") && line.contains("system_uuid=\""), "{line}");
+    }
+}
+
+#[test]
+fn threads_and_descriptors_do_not_grow_with_scrapes() {
+    let agent = Agent::start(NODE);
+    let count =
+        |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", agent.pid())).expect("it runs").count();
+    // The first ones open what is kept open, and start the threads that are kept.
+    (0..5).for_each(|_| drop(agent.scrape()));
+    let (threads, descriptors) = (count("task"), count("fd"));
+    (0..100).for_each(|_| drop(agent.scrape()));
+    assert!(count("task") <= threads + 2, "{} threads after {threads}", count("task"));
+    assert!(count("fd") <= descriptors + 2, "{} descriptors after {descriptors}", count("fd"));
+}
