@@ -184,3 +184,33 @@ fn a_secret_is_seen_nowhere() {
         assert!(!String::from_utf8_lossy(&bytes).contains("hunter2"));
     }
 }
+
+#[test]
+fn a_plugin_that_hangs_in_its_start_holds_nobody_up() {
+    let mut agent = agent("fault = \"hang\"\nat = \"start\"");
+    agent.wait_for_log("still starting after 5 s: hostile");
+    assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
+    assert_eq!(agent.state("hostile").0, "created");
+    assert_eq!(support::http::get(agent.address, "/-/ready").status, 503);
+    // The end does not wait for it for ever either; the test's patience is longer.
+    assert!(agent.terminate().success());
+}
+
+#[test]
+fn faults_in_each_call_of_the_start_are_said() {
+    for (at, fault, state, words) in [
+        ("probe", "unsupported", "unsupported", "this node has no such thing"),
+        ("probe", "panic", "failed", "probe: panicked"),
+        ("start", "panic", "failed", "start: panicked"),
+        ("start", "error", "failed", "an error on request"),
+        ("activate", "panic_payload", "failed", "activate: panicked"),
+        ("collect", "error", "failed", "an error on request"),
+        ("health", "panic", "failed", "health: panicked"),
+    ] {
+        let agent = agent(&format!("fault = \"{fault}\"\nat = \"{at}\""));
+        let (found, reasons) = agent.state("hostile");
+        assert_eq!(found, state, "{fault} at {at}: {reasons}");
+        assert!(reasons.contains(words), "{fault} at {at}: {reasons}");
+        assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
+    }
+}

@@ -64,12 +64,24 @@ fn serve(listeners: Listeners, agent: Agent, ending: watch::Receiver<bool>) -> t
     tokio::spawn(http::serve(listeners, Arc::new(agent), ending))
 }
 
+/// A plugin that is not there so long after the beginning is not waited for by
+/// scrapes: without any wait the first one would show holes, with a longer one
+/// a plugin that hangs in its start would hold up all the others.
+const START_WAIT: Duration = Duration::from_secs(5);
+
 async fn start(fleet: Arc<Fleet>, config: Config, started: watch::Sender<bool>) {
-    let loading = fleet.clone();
-    let answers = tokio::task::spawn_blocking(move || loading.start(&config)).await.unwrap_or_default();
-    for answer in answers {
-        // A thread that ended says so by its state.
-        let _ = answer.await;
+    let starting = async {
+        let loading = fleet.clone();
+        let answers = tokio::task::spawn_blocking(move || loading.start(&config)).await.unwrap_or_default();
+        for answer in answers {
+            // A thread that ended says so by its state.
+            let _ = answer.await;
+        }
+    };
+    if tokio::time::timeout(START_WAIT, starting).await.is_err() {
+        let late = fleet.units().iter().filter(|unit| !unit.state().settled()).map(|unit| unit.name());
+        let late: Vec<&str> = late.collect();
+        tracing::warn!("still starting after {} s: {}", START_WAIT.as_secs(), late.join(", "));
     }
     let running = fleet.units().iter().filter(|unit| unit.state().collects()).count();
     let enabled = fleet.units().iter().filter(|unit| unit.state() != State::Disabled).count();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gantry_exposition::Format;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -21,13 +21,10 @@ use warp::http::{HeaderMap, Response, StatusCode};
 pub struct Agent {
     pub fleet: Arc<Fleet>,
     pub scraper: Arc<Scraper>,
-    /// Turns true when every enabled plugin's start is over.
+    /// Turns true when every enabled plugin's start is over, or was waited for
+    /// long enough.
     pub started: watch::Receiver<bool>,
 }
-
-/// A scrape that comes while plugins start waits so long for them: without
-/// the wait the first scrape after a restart would show holes.
-const START_WAIT: Duration = Duration::from_secs(5);
 
 /// No route reads a body; a client that sends one larger than this is cut off.
 const MAX_BODY: u64 = 64 * 1024;
@@ -76,9 +73,8 @@ async fn metrics(agent: Arc<Agent>, query: String, headers: HeaderMap) -> Answer
             format!("there is no plugin {:?}\n", crate::logging::printable(name)),
         );
     }
-    let mut started = agent.started.clone();
-    // Shown as far as they are, after that.
-    let _ = tokio::time::timeout(START_WAIT, started.wait_for(|started| *started)).await;
+    // The sender is only gone when the agent ends.
+    let _ = agent.started.clone().wait_for(|started| *started).await;
     let values = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let format = Format::negotiate(values(ACCEPT));
     let gzip = values(ACCEPT_ENCODING).any(accepts_gzip);

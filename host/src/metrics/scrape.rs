@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gantry_exposition::{Format, Table, encode};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which plugins a scrape is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -49,6 +49,7 @@ pub struct Scraper {
 struct Encoded {
     key: Key,
     body: Body,
+    made: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,10 @@ struct Key {
 
 /// Two formats, with and without gzip; more selections than one are rare.
 const KEPT_BODIES: usize = 4;
+
+/// How long bytes are kept for others: scrapes that overlap are milliseconds
+/// apart, and between scrapes a large exposition need not lie in memory.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 
 impl Scraper {
     pub fn new(fleet: Arc<Fleet>, own: Own, labels: Arc<HostLabels>, stale: Duration) -> Self {
@@ -92,7 +97,21 @@ impl Scraper {
         }
         let scraper = self.clone();
         let work = move || scraper.expose(&selection, &missed, format, gzip);
-        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+        let body = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)??;
+        let scraper = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT_FOR).await;
+            scraper.forget_old();
+        });
+        Ok(body)
+    }
+
+    fn forget_old(&self) {
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        encoded.retain(|known| known.made.elapsed() < KEPT_FOR);
+        if encoded.is_empty() {
+            *encoded = Vec::new();
+        }
     }
 
     fn expose(
@@ -131,7 +150,7 @@ impl Scraper {
         let body = Body { bytes: Bytes::from(bytes), format, gzip };
         encoded.retain(|known| (known.key.format, known.key.gzip) != (format, gzip));
         encoded.truncate(KEPT_BODIES - 1);
-        encoded.push(Encoded { key, body: body.clone() });
+        encoded.push(Encoded { key, body: body.clone(), made: Instant::now() });
         Ok(body)
     }
 

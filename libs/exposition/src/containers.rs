@@ -8,7 +8,8 @@ use std::collections::HashMap;
 /// The handle that stands for the node.
 pub(crate) const NODE: u64 = 0;
 
-/// The constant labels of all containers that have series, by place.
+/// The constant labels of all containers that have series, by place. A handle
+/// keeps its place as long as each collection names it, as its series do.
 #[derive(Debug, Default)]
 pub(crate) struct Constants {
     slots: Vec<Slot>,

@@ -109,7 +109,6 @@ impl Table {
         }
         let series = self.store.get_mut(known);
         series.generation = self.generation;
-        series.constant = key.subject.constant;
         if let Some(at) = created(sample) {
             series.created = at;
         }
