@@ -122,15 +122,16 @@ fn families_of_several_owners_stand_under_one_header() {
 
 #[test]
 fn a_stale_family_of_another_shape_is_left_out() {
-    let of = |kind| {
-        let mut table = table(&[family("m", kind, &[])]);
+    let of = |kind, value| {
+        let mut table = table(&[family("m", kind, &["a"])]);
         let mut arena = Arena::with_limit(10);
-        sample(&mut arena, 0, 0, &[], 1.0);
+        sample(&mut arena, 0, 0, &[value], 1.0);
         table.take(&arena, &Host::new(""), 1.0, false);
         table
     };
     let mut out = Vec::new();
-    let encoded = encode(&[&of(Kind::Gauge), &of(Kind::Counter)], Format::OpenMetrics, &mut out);
+    let tables = [&of(Kind::Gauge, "x"), &of(Kind::Counter, "y")];
+    let encoded = encode(&tables, Format::OpenMetrics, &mut out);
     assert_eq!(encoded, Encoded { samples: 1, duplicates: vec![(1, 1)] });
     parse(&String::from_utf8(out).unwrap(), Format::OpenMetrics);
 }

@@ -246,9 +246,11 @@ fn series_survive_a_generation_where_their_family_does() {
     table.take(&all, &host, 20.0, true);
     let shown = ["a_total{l=\"x\"} 3", "b_total{l=\"x\"} 2", "c_total{other=\"x\"} 0"];
     assert_eq!(plain(&table), shown, "the families have changed places; what is new begins at 0");
-    let refused =
-        Registry::new().register("demo", &[], &[family("a_total", Kind::Counter, &["l", "l"])]).families;
-    table.set_families(refused);
+    let mut registry = Registry::new();
+    registry.register("other", &[], &[family("b_total", Kind::Gauge, &["l"])]);
+    let refused = registry.register("demo", &[], &[here("b_total", &["l"])]);
+    assert_eq!(refused.refusals.len(), 1);
+    table.set_families(refused.families);
     assert_eq!(table.series(), 0);
 }
 
