@@ -124,7 +124,7 @@ config.a.b = [1, 2.5, "x"]
         assert!(!config.plugins[0].enabled, "nothing runs that is not asked for");
         assert_eq!(config.plugins[1].deadline.as_millis(), 1500);
         assert_eq!(config.plugins[1].table.to_json(), r#"{"a":{"b":[1,2.5,"x"]}}"#);
-        assert_eq!(config.plugins[1].table.place_of("/a/b/2"), (10, 24));
+        assert_eq!(config.plugins[1].table.place_of("/a/b/2"), (10, 23));
     }
 
     #[test]

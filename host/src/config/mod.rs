@@ -2,7 +2,7 @@
 //!
 //! * [`problem`]: a problem, and where it is.
 //! * [`keys`]: reading a table key by key, so that none is ignored.
-//! * [`file`]: the whole file.
+//! * [`mod@file`]: the whole file.
 //! * [`host`]: the section of the host.
 //! * [`plugin`]: the section of a plugin.
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.

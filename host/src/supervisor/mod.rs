@@ -2,7 +2,7 @@
 //! alone calls it.
 //!
 //! * [`state`]: the states and what is known of a plugin.
-//! * [`unit`]: one plugin, as the rest of the agent sees it.
+//! * [`mod@unit`]: one plugin, as the rest of the agent sees it.
 //! * [`worker`]: its thread.
 //! * [`sink`]: where its samples go.
 //! * [`services`]: the host, as it sees it.
