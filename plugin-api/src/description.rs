@@ -72,7 +72,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word of both text formats' `# TYPE` line.
+    /// The word of OpenMetrics' `# TYPE` line; text 0.0.4 says `untyped` for unknown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
