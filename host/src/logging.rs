@@ -1,7 +1,8 @@
 //! The agent's log, on standard error.
 
 use crate::config::{Level, LogFormat, LogLevels};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -26,15 +27,45 @@ pub fn start(format: LogFormat, levels: &LogLevels) {
     let registry = tracing_subscriber::registry().with(targets);
     // Only a second subscriber fails, and the first one stays.
     let _ = if json {
-        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(|| Output)
+            .log_internal_errors(false);
         registry.with(layer).try_init()
     } else {
         let layer = tracing_subscriber::fmt::layer()
             .with_target(false)
             .with_ansi(colours)
-            .with_writer(std::io::stderr);
+            .with_writer(|| Output)
+            .log_internal_errors(false);
         registry.with(layer).try_init()
     };
+}
+
+/// Lines that could not be written.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log were lost: its disk was full, or its reader gone.
+pub fn lost() -> u64 {
+    LOST.load(Relaxed)
+}
+
+/// Standard error. A line that cannot be written is counted and costs nothing
+/// else: the agent must not end because its log does.
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(line).is_err() {
+            LOST.fetch_add(1, Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn filter(level: Level) -> LevelFilter {

@@ -159,3 +159,62 @@ fn a_disabled_plugin_costs_nothing() {
     assert_eq!(agent.state("node").0, "disabled");
     assert!(sample(&agent.scrape(), "node_uptime_seconds").is_none());
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_counted_and_stops_nothing() {
+    let dir = private_dir();
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let config = write_config(dir.path(), &format!("[host]\nlisten = \"{free}\"\n{NODE}"));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the kernel's full device");
+    let mut child = gantry()
+        .arg("run")
+        .arg("--config")
+        .arg(&config)
+        .arg("--state-dir")
+        .arg(dir.path().join("state"))
+        .stderr(full)
+        .spawn()
+        .expect("it starts");
+    let until = std::time::Instant::now() + support::http::PATIENCE;
+    let answer = loop {
+        let asked =
+            support::http::raw(free, b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        if let Ok(answer) = asked {
+            break answer;
+        }
+        assert!(
+            std::time::Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()),
+            "{asked:?}"
+        );
+        std::thread::yield_now();
+    };
+    assert!(sample(answer.text(), "node_uptime_seconds").is_some());
+    let again = support::http::get(free, "/metrics");
+    assert!(
+        sample(again.text(), "gantry_log_lines_lost_total").is_some_and(|lost| lost > 0.0),
+        "{}",
+        again.text()
+    );
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let dir = private_dir();
+    let config = write_config(dir.path(), NODE);
+    for arguments in [&["once", "node"][..], &["probe"], &["check"], &["--help"]] {
+        let mut child = gantry()
+            .args(arguments)
+            .arg("--config")
+            .arg(&config)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    }
+}

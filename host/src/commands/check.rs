@@ -2,7 +2,7 @@
 //! it names, enabled or not.
 
 use super::state::StateDir;
-use super::{Failure, Outcome, configuration};
+use super::{Failure, Outcome, configuration, print, say};
 use crate::cli::Places;
 use crate::loader::{Placer, load};
 use crate::supervisor::{Unit, config_problems};
@@ -13,7 +13,7 @@ pub fn run(places: &Places) -> Outcome {
     let placer = Placer::new(state.path());
     let mut wrong = 0;
     for plugin in &config.plugins {
-        let mut log = |line: String| eprintln!("gantry: note: {line}");
+        let mut log = |line: String| say(&format!("gantry: note: {line}"));
         let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
             Ok(loaded) => config_problems(&config, &Unit::new(plugin.clone()), &loaded),
             Err(error) => {
@@ -23,13 +23,13 @@ pub fn run(places: &Places) -> Outcome {
         };
         wrong += problems.len();
         for problem in problems {
-            eprintln!("{problem}");
+            say(&problem);
         }
     }
     if wrong > 0 {
         let plural = if wrong == 1 { "problem" } else { "problems" };
         return Err(Failure::no(format!("{wrong} {plural} in {}", config.file.display())));
     }
-    println!("{}: good; {} plugins", config.file.display(), config.plugins.len());
+    print(&format!("{}: good; {} plugins", config.file.display(), config.plugins.len()));
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The commands, one file each. Exit codes: 0 good, 1 the answer is no, 2
 //! wrong usage.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands print; that is what they are for")]
 
 mod check;
 mod once;
@@ -14,6 +13,7 @@ use crate::loader;
 use crate::metrics::own;
 use clap::Parser;
 use clap::error::ErrorKind;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,9 +51,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.message.is_empty() {
-                eprintln!("gantry: {}", failure.message);
-            }
+            say(&format!("gantry: {}", failure.message));
             ExitCode::from(failure.code)
         }
     }
@@ -69,11 +67,11 @@ fn internal() -> Option<ExitCode> {
     };
     Some(match printed {
         Ok(line) => {
-            println!("{line}");
+            print(&line);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{error}");
+            say(&error);
             ExitCode::from(NO)
         }
     })
@@ -83,17 +81,17 @@ fn internal() -> Option<ExitCode> {
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{error}");
+            print(error.to_string().trim_end());
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            eprintln!("gantry: no command is given; `gantry --help` lists them");
+            say("gantry: no command is given; `gantry --help` lists them");
             ExitCode::from(USAGE)
         }
         _ => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            eprintln!("gantry: {}; see `gantry --help`", first.trim_start_matches("error: "));
+            say(&format!("gantry: {}; see `gantry --help`", first.trim_start_matches("error: ")));
             ExitCode::from(USAGE)
         }
     }
@@ -103,12 +101,23 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn configuration(path: &Path) -> Result<Config, Failure> {
     load(path).map_err(|problems| {
         for problem in &problems {
-            eprintln!("{problem}");
+            say(&problem.to_string());
         }
         let count = problems.len();
         let plural = if count == 1 { "problem" } else { "problems" };
         Failure::no(format!("{count} {plural} in {}", path.display()))
     })
+}
+
+/// A line on standard output. A reader that went away (`| head -1`) has had
+/// enough; that is no failure.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on standard error, where nothing can be done about a failure.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A runtime on this thread: the network needs no more, and plugins have

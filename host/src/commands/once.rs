@@ -48,5 +48,10 @@ async fn once(config: &Config, plugin: &str, span: Option<Duration>, state_dir: 
         let why = status.map(|status| format!("{}: {}", status.state.as_str(), status.reasons.join("; ")));
         return Err(Failure::no(format!("{plugin} gave no samples; it is {}", why.unwrap_or_default())));
     }
-    std::io::stdout().write_all(&body.bytes).map_err(|error| Failure::no(format!("standard output: {error}")))
+    match std::io::stdout().write_all(&body.bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::no(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,7 +1,7 @@
 //! `gantry probe`: what each enabled plugin can do on this node.
 
 use super::state::StateDir;
-use super::{Failure, Outcome, configuration};
+use super::{Failure, Outcome, configuration, print, say};
 use crate::agent;
 use crate::cli::Places;
 use crate::config::{Config, PluginConfig};
@@ -26,16 +26,16 @@ pub fn run(places: &Places) -> Outcome {
                     (false, _) => "unsupported",
                 };
                 cannot += usize::from(!probe.unsupported.is_empty());
-                println!("{}: {verdict}", plugin.name);
+                print(&format!("{}: {verdict}", plugin.name));
                 let lines =
                     [("missing", &probe.unsupported), ("missing", &probe.degraded), ("found", &probe.notes)];
                 for (word, texts) in lines {
-                    texts.iter().for_each(|text| println!("  {word}: {}", printable(text)));
+                    texts.iter().for_each(|text| print(&format!("  {word}: {}", printable(text))));
                 }
             }
             Err(error) => {
                 cannot += 1;
-                println!("{}: failed\n  {}", plugin.name, printable(&error));
+                print(&format!("{}: failed\n  {}", plugin.name, printable(&error)));
             }
         }
     }
@@ -51,7 +51,7 @@ fn probe(
     placer: &Placer,
     services: &Services,
 ) -> Result<Probe, String> {
-    let mut log = |line: String| eprintln!("gantry: note: {line}");
+    let mut log = |line: String| say(&format!("gantry: note: {line}"));
     let loaded =
         load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
     let library = Library::open(loaded.place.path()).map_err(|error| error.to_string())?;

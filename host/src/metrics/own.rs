@@ -51,6 +51,7 @@ families! { FAMILIES:
         .labels(&["plugin", "reason"]);
     SKIPPED = Family::counter("gantry_samples_skipped_total", "Samples that a plugin could not make, in its own words.")
         .labels(&["plugin", "reason"]);
+    LOG_LOST = Family::counter("gantry_log_lines_lost_total", "Lines of the agent's log that could not be written.");
     SCRAPES = Family::counter("gantry_scrapes_total", "Scrapes that were answered.").labels(&["format"]);
 }
 
@@ -119,6 +120,7 @@ impl Own {
             let mut sink = Sink::new(sink.crossing());
             sink.node(&AGENT_INFO, &[VERSION], 1);
             sink.node(&BUILD_INFO, &[VERSION, API_VERSION, std::env::consts::ARCH], 1);
+            sink.node(&LOG_LOST, &[], crate::logging::lost());
             for (unit, freshness) in plugins {
                 self.emit_plugin(&mut sink, unit, *freshness);
             }
