@@ -32,7 +32,14 @@ pub fn take(state_dir: &Path) -> Result<(Lock, Option<String>), String> {
             return Ok((Lock { _file: None }, Some(warning)));
         }
     };
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    if let Err(error) = locked
+        && error != rustix::io::Errno::WOULDBLOCK
+    {
+        let warning = format!("{}: flock: {error}; nothing stops a second agent", path.display());
+        return Ok((Lock { _file: Some(file) }, Some(warning)));
+    }
+    if locked.is_err() {
         let mut holder = String::new();
         // Only for the message.
         let _ = file.take(32).read_to_string(&mut holder);

@@ -147,6 +147,11 @@ fn a_request_of_a_gibibyte_is_refused_unread() {
             "{answer}"
         );
     }
+    let unread = raw(
+        agent.address,
+        b"GET /metrics HTTP/1.1\r\nHost: t\r\nContent-Length: 1073741824\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(unread.expect("an answer before the body").status, 413);
     let mut huge = format!("GET /metrics?{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20)).into_bytes();
     huge.extend_from_slice(b"\r\n");
     assert!(raw(agent.address, &huge).map_or(true, |answer| answer.status >= 400));

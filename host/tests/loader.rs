@@ -267,3 +267,81 @@ fn plugins_are_looked_for_in_plugin_dirs() {
     assert_eq!(agent.state("hostile").0, "running");
     assert!(built().join("libgantry_node.so").exists());
 }
+
+#[test]
+fn constructors_that_hang_hold_nobody_up_and_outlive_nobody() {
+    for code in [
+        "#include <unistd.h>\n__attribute__((constructor)) static void c(void) { for (;;) sleep(1000); }",
+        "#include <unistd.h>\n__attribute__((constructor)) static void c(void) \
+         { close(0); close(1); close(2); for (;;) sleep(1000); }",
+    ] {
+        let dir = private_dir();
+        let Some(file) = compiled(dir.path(), code) else { return };
+        let mut agent = Agent::start_in(dir, "", &beside_node(&file, ""));
+        assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some(), "node does not wait for it");
+        assert_eq!(agent.state("hostile").0, "discovered");
+        let child = children(agent.pid()).pop().expect("the child that tries it");
+        assert!(agent.terminate().success());
+        let until = std::time::Instant::now() + support::http::PATIENCE;
+        while Path::new(&format!("/proc/{child}/exe")).read_link().is_ok() {
+            assert!(std::time::Instant::now() < until, "the child lives on");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The processes that a process started.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn a_constructor_that_hangs_is_said_by_check() {
+    let dir = private_dir();
+    let code =
+        "#include <unistd.h>\n__attribute__((constructor)) static void c(void) { for (;;) sleep(1000); }";
+    let Some(file) = compiled(dir.path(), code) else { return };
+    let checked = run(dir.path(), &beside_node(&file, ""), &["check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(said(&checked).contains("took longer than 10 s; the child was killed"), "{}", said(&checked));
+}
+
+#[test]
+fn a_path_that_a_stranger_could_exchange_is_opened_from_memory() {
+    if !needs::root() {
+        return;
+    }
+    let dir = private_dir();
+    let strange = dir.path().join("strange");
+    let plugins = strange.join("plugins");
+    std::fs::create_dir_all(&plugins).expect("temporary directory");
+    for own in [&strange, &plugins] {
+        std::fs::set_permissions(own, std::fs::Permissions::from_mode(0o755)).expect("own directory");
+    }
+    let file = copy_to(&plugins, &library("hostile"));
+    std::os::unix::fs::chown(&strange, Some(12_345), None).expect("root may");
+    // A file where the state directory should be: nothing can be stored.
+    std::fs::write(dir.path().join("state"), b"").expect("temporary file");
+    let mut agent = Agent::start_in(dir, "", &beside_node(&file, ""));
+    let line = agent.wait_for_log("libgantry_hostile.so is opened");
+    assert!(line.contains("is opened from memory"), "{line}");
+    assert_eq!(agent.state("hostile").0, "running");
+}
+
+#[test]
+fn check_names_families_that_would_be_refused() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let checked = run(dir.path(), &beside_node(&file, ""), &["check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    for words in [
+        "[plugins.hostile]: hostile: family name \"gantry_hostile\" belongs to the host",
+        "but gauge with node",
+    ] {
+        assert!(said(&checked).contains(words), "lacks {words:?}: {}", said(&checked));
+    }
+}

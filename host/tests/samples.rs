@@ -119,6 +119,10 @@ fn what_a_plugin_skipped_is_counted_under_its_own_words() {
 fn a_counter_that_is_born_with_an_event_begins_at_zero() {
     let agent = agent("");
     let events = |text: &str| sample(text, "hostile_events_total");
+    // What nobody sees does not use the zero up.
+    let head = b"HEAD /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    assert_eq!(support::http::raw(agent.address, head).expect("an answer").status, 200);
+    assert_eq!(events(agent.scrape_of("?exclude[]=hostile").text()), None);
     let first = agent.scrape();
     assert_eq!(events(&first), Some(0.0), "the first time");
     assert_eq!(events(&agent.scrape()), Some(1.0), "the next time");
@@ -159,6 +163,8 @@ fn a_late_plugin_is_served_stale_and_then_no_more() {
     assert_eq!(sample(&late, "gantry_plugin_stale{plugin=\"hostile\""), Some(1.0), "{late}");
     assert_eq!(sample(&late, "hostile_good{kind=\"first\""), Some(1.0), "the last samples are shown");
     assert!(sample(&late, "node_uptime_seconds").is_some());
+    let other = agent.scrape_of("?collect[]=gantry");
+    assert_eq!(sample(other.text(), "gantry_plugin_stale{plugin=\"hostile\""), Some(1.0), "for whoever asks");
     agent.wait_for_sample("gantry_plugin_stale{plugin=\"hostile\"", 0.0);
     assert_eq!(sample(&agent.scrape(), "hostile_good"), None, "too old to be shown");
     std::fs::write(&go_on, b"").expect("temporary file");

@@ -64,7 +64,7 @@ fn a_state_directory_that_cannot_hold_the_store_is_no_obstacle() {
     }
     for options in ["ro", "noexec", "size=16k"] {
         let dir = private_dir();
-        let _mounted = Mounted::tmpfs(&dir.path().join("state"), &format!("mode=700,{options}"));
+        let mounted = Mounted::tmpfs(&dir.path().join("state"), &format!("mode=700,{options}"));
         let mut agent = Agent::start_in(dir, "", NODE);
         let log = agent.wait_for_log("the store cannot be used");
         assert!(log.contains("opened where it is") || log.contains("opened from memory"), "{options}: {log}");
@@ -72,6 +72,8 @@ fn a_state_directory_that_cannot_hold_the_store_is_no_obstacle() {
         let path = mapped(agent.pid());
         assert!(!path.contains("/state/store/"), "{options}: {path}");
         assert!(agent.terminate().success());
+        // Before the directory that it is mounted in is removed.
+        drop(mounted);
     }
 }
 
@@ -118,22 +120,38 @@ fn a_second_agent_is_told_who_holds_the_state_directory() {
     assert!(check.expect("it runs").status.success());
 }
 
+/// Names of a process's threads.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
 #[test]
 fn sigterm_stops_everything_and_leaves_nothing() {
     let mut agent = Agent::start(NODE);
-    let tasks = format!("/proc/{}/task", agent.pid());
-    let names = |tasks: &str| -> Vec<String> {
-        let tasks = std::fs::read_dir(tasks).expect("it runs");
-        tasks
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-            .map(|name| name.trim().to_owned())
-            .collect()
-    };
-    assert!(names(&tasks).iter().any(|name| name == "p:node"), "{:?}", names(&tasks));
+    assert!(threads(agent.pid()).iter().any(|name| name == "p:node"), "{:?}", threads(agent.pid()));
     assert!(agent.terminate().success());
     agent.wait_for_log("plugin node is stopped");
-    agent.wait_for_log("stopped");
+    agent.wait_for_log("INFO stopped");
     assert!(std::net::TcpStream::connect(agent.address).is_err());
+}
+
+#[test]
+fn sigterm_waits_for_no_plugin_that_hangs_and_stops_the_others_well() {
+    let dir = private_dir();
+    let file = support::copy_to(dir.path(), &support::library("hostile"));
+    let plugins = format!(
+        "{NODE}[plugins.hostile]\nenabled = true\npath = {file:?}\nisolation = \"none\"\ndeadline = \"100ms\"\n\
+         [plugins.hostile.config]\nfault = \"hang\"\nat = \"collect\"\nafter = 1\n"
+    );
+    let mut agent = Agent::start_in(dir, "", &plugins);
+    agent.wait_for_sample("gantry_plugin_up{plugin=\"hostile\"", 0.0);
+    assert!(agent.terminate().success());
+    agent.wait_for_log("plugin hostile is hung");
+    agent.wait_for_log("plugin node is stopped");
 }
 
 #[test]
@@ -155,7 +173,8 @@ fn commands_without_a_state_directory_leave_no_trace() {
 fn a_disabled_plugin_costs_nothing() {
     let agent = Agent::start("[plugins.node]\nenabled = false\n");
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", agent.pid())).expect("it runs");
-    assert!(!maps.contains("node"), "{maps}");
+    assert!(!maps.contains("libgantry_node") && !maps.contains("store/node-"), "{maps}");
+    assert!(!threads(agent.pid()).iter().any(|name| name.contains("node")));
     assert_eq!(agent.state("node").0, "disabled");
     assert!(sample(&agent.scrape(), "node_uptime_seconds").is_none());
 }

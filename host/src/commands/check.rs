@@ -4,22 +4,32 @@
 use super::state::StateDir;
 use super::{Failure, Outcome, configuration, print, say};
 use crate::cli::Places;
+use crate::config::{Config, PluginConfig};
 use crate::loader::{Placer, load};
+use crate::metrics::own::Own;
 use crate::supervisor::{Unit, config_problems};
+use gantry_exposition::Registry;
 
 pub fn run(places: &Places) -> Outcome {
     let config = configuration(&places.config)?;
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let placer = Placer::new(state.path());
     let mut wrong = 0;
+    let mut registry = Registry::new();
+    Own::new().register(&mut registry);
     for plugin in &config.plugins {
         let mut log = |line: String| say(&format!("gantry: note: {line}"));
         let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
-            Ok(loaded) => config_problems(&config, &Unit::new(plugin.clone()), &loaded),
-            Err(error) => {
-                let (line, column) = plugin.place;
-                vec![format!("{}:{line}:{column}: [plugins.{}]: {error}", config.file.display(), plugin.name)]
+            Ok(loaded) => {
+                let mut problems = config_problems(&config, &Unit::new(plugin.clone()), &loaded);
+                let described = &loaded.probed.description;
+                let registered =
+                    registry.register(&plugin.name, &described.manifest.claims, &described.families);
+                let refusals = registered.refusals.into_iter();
+                problems.extend(refusals.map(|refusal| at(&config, plugin, &refusal.message)));
+                problems
             }
+            Err(error) => vec![at(&config, plugin, &error.to_string())],
         };
         wrong += problems.len();
         for problem in problems {
@@ -32,4 +42,9 @@ pub fn run(places: &Places) -> Outcome {
     }
     print(&format!("{}: good; {} plugins", config.file.display(), config.plugins.len()));
     Ok(())
+}
+
+fn at(config: &Config, plugin: &PluginConfig, problem: &str) -> String {
+    let (line, column) = plugin.place;
+    format!("{}:{line}:{column}: [plugins.{}]: {problem}", config.file.display(), plugin.name)
 }

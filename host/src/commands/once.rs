@@ -10,7 +10,11 @@ use crate::metrics::Selection;
 use gantry_exposition::Format;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A person waits for it.
+const START_WAIT: Duration = Duration::from_secs(10);
 
 pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
     let mut config = configuration(&places.config)?;
@@ -24,16 +28,22 @@ pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
     only.enabled = true;
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(once(&config, plugin, span, state.path()));
+    let outcome = runtime.block_on(once(&Arc::new(config), plugin, span, state.path()));
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
 
-async fn once(config: &Config, plugin: &str, span: Option<Duration>, state_dir: &Path) -> Outcome {
+async fn once(config: &Arc<Config>, plugin: &str, span: Option<Duration>, state_dir: &Path) -> Outcome {
     let Assembled { fleet, scraper } = assemble(config, state_dir);
-    for answer in fleet.start(config) {
-        // A thread that ended says so by its state.
-        let _ = answer.await;
+    let answers = fleet.start(config);
+    let starting = async {
+        for answer in answers {
+            // A thread that ended says so by its state.
+            let _ = answer.await;
+        }
+    };
+    if tokio::time::timeout(START_WAIT, starting).await.is_err() {
+        return Err(Failure::no(format!("{plugin} did not start within {} s", START_WAIT.as_secs())));
     }
     let selection = Selection { collect: vec![plugin.to_owned()], exclude: Vec::new() };
     let mut body = scraper.scrape(selection.clone(), Format::Text, false).await;

@@ -10,15 +10,17 @@ use crate::logging::printable;
 use crate::supervisor::Services;
 use gantry_plugin_api::Probe;
 use gantry_pluginfile::Library;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 pub fn run(places: &Places) -> Outcome {
-    let config = configuration(&places.config)?;
+    let config = Arc::new(configuration(&places.config)?);
     let state = StateDir::for_command(places.state_dir.as_deref())?;
-    let placer = Placer::new(state.path());
+    let placer = Arc::new(Placer::new(state.path()));
     let services = agent::services(&config, state.path());
     let mut cannot = 0;
     for plugin in config.plugins.iter().filter(|plugin| plugin.enabled) {
-        match probe(plugin, &config, &placer, &services) {
+        match in_time(plugin, &config, &placer, &services) {
             Ok(probe) => {
                 let verdict = match (probe.unsupported.is_empty(), probe.degraded.is_empty()) {
                     (true, true) => "supported",
@@ -43,6 +45,27 @@ pub fn run(places: &Places) -> Outcome {
         return Err(Failure::no(format!("{cannot} enabled plugins cannot run on this node")));
     }
     Ok(())
+}
+
+/// A person waits for it.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// On a thread of its own, which is left behind where it does not come back.
+fn in_time(
+    plugin: &PluginConfig,
+    config: &Arc<Config>,
+    placer: &Arc<Placer>,
+    services: &Services,
+) -> Result<Probe, String> {
+    let (done, answer) = mpsc::channel();
+    let (plugin, config, placer, services) =
+        (plugin.clone(), config.clone(), placer.clone(), services.clone());
+    std::thread::spawn(move || {
+        // Nobody waits any more after the deadline.
+        let _ = done.send(probe(&plugin, &config, &placer, &services));
+    });
+    let late = |_| Err(format!("its probe did not come back within {} s", DEADLINE.as_secs()));
+    answer.recv_timeout(DEADLINE).unwrap_or_else(late)
 }
 
 fn probe(

@@ -43,7 +43,7 @@ async fn agent(config: Config, state_dir: &Path) -> Outcome {
     }
     let Assembled { fleet, scraper } = assemble(&config, state_dir);
     let (started, watch_started) = watch::channel(false);
-    let starting = tokio::spawn(start(fleet.clone(), config, started));
+    let starting = tokio::spawn(start(fleet.clone(), Arc::new(config), started));
     let (end, ending) = watch::channel(false);
     let agent = Agent { fleet: fleet.clone(), scraper, started: watch_started };
     let serving = serve(listeners, agent, ending);
@@ -69,7 +69,7 @@ fn serve(listeners: Listeners, agent: Agent, ending: watch::Receiver<bool>) -> t
 /// a plugin that hangs in its start would hold up all the others.
 const START_WAIT: Duration = Duration::from_secs(5);
 
-async fn start(fleet: Arc<Fleet>, config: Config, started: watch::Sender<bool>) {
+async fn start(fleet: Arc<Fleet>, config: Arc<Config>, started: watch::Sender<bool>) {
     let starting = async {
         let loading = fleet.clone();
         let answers = tokio::task::spawn_blocking(move || loading.start(&config)).await.unwrap_or_default();

@@ -112,6 +112,11 @@ pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostCo
     let mut keys = Keys::new("host", table);
     let mut config = HostConfig::default();
     let listen = keys.texts("listen", problems);
+    if let Some(value) =
+        keys.take("listen").filter(|value| value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+    {
+        problems.at(value.span(), "host.listen is empty; take it out, or name an address");
+    }
     if !listen.is_empty() {
         config.listen = listen.into_iter().filter_map(|listen| address(listen, problems)).collect();
     }

@@ -2,7 +2,7 @@
 //! is reported.
 
 use super::problem::Problems;
-use gantry_plugin_api::{ByteSize, HumanDuration};
+use gantry_plugin_api::HumanDuration;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -90,15 +90,6 @@ impl<'a, 'i> Keys<'a, 'i> {
             Err(error) => problems.at(span, format!("{}.{key}: {error}", self.name)),
         }
         None
-    }
-
-    #[allow(dead_code, reason = "budgets of plugins are sizes")]
-    pub fn size(&mut self, key: &'static str, problems: &mut Problems) -> Option<u64> {
-        let (text, span) = self.typed(key, problems, "a size such as \"16MiB\"", DeValue::as_str)?;
-        ByteSize::parse(text)
-            .map(|size| size.0)
-            .map_err(|error| problems.at(span, format!("{}.{key}: {error}", self.name)))
-            .ok()
     }
 
     pub fn count(&mut self, key: &'static str, problems: &mut Problems) -> Option<usize> {

@@ -19,4 +19,4 @@ mod table;
 pub use file::{Config, load};
 pub use host::{Level, LogFormat, LogLevels, Paths};
 pub use plugin::PluginConfig;
-pub use schema::check as check_table;
+pub use schema::{Violation, problems as table_problems, violations};

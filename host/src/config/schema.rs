@@ -4,49 +4,67 @@
 
 use super::plugin::PluginConfig;
 use super::problem::Problem;
-use super::table::dotted;
+use super::table::{dotted, escape};
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
 /// The most problems that are reported for one table.
 const MAX_PROBLEMS: usize = 100;
 
-/// Every problem of a plugin's table.
-pub fn check(file: &Path, plugin: &PluginConfig, schema: &Value) -> Vec<Problem> {
-    let section = format!("plugins.{}", plugin.name);
-    let problem = |place: (usize, usize), message: String| Problem {
-        file: file.to_owned(),
-        place: Some(place),
-        message,
-    };
+/// Something that is wrong with a table: where, and what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Violation {
+    /// JSON pointer of the key.
+    pub pointer: String,
+    pub message: String,
+}
+
+/// What is wrong with a plugin's table by the plugin's schema. May take as
+/// long as the plugin's author wants: call it where that harms nobody.
+pub fn violations(plugin: &str, table: &Value, schema: &Value) -> Vec<Violation> {
+    let section = format!("plugins.{plugin}");
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         Err(error) => {
             let message = format!("{section}: the plugin's own schema is broken ({error}); tell its author");
-            return vec![problem(plugin.place, message)];
+            return vec![Violation { pointer: String::new(), message }];
         }
     };
-    let mut problems: Vec<Problem> = Vec::new();
-    for error in validator.iter_errors(plugin.table.value()).take(MAX_PROBLEMS) {
+    let mut violations: Vec<Violation> = Vec::new();
+    for error in validator.iter_errors(table).take(MAX_PROBLEMS) {
         let pointer = error.instance_path().to_string();
-        for (pointer, message) in explain(&error, &pointer, &section, schema) {
-            problems.push(problem(plugin.table.place_of(&pointer), message));
-        }
+        violations.extend(explain(&error, &pointer, &section, schema));
     }
+    violations.sort();
+    violations.dedup();
+    violations
+}
+
+/// Every problem of a plugin's table, at its place in the file.
+pub fn problems(
+    file: &Path,
+    plugin: &PluginConfig,
+    violations: &[Violation],
+    config_error: Option<&str>,
+) -> Vec<Problem> {
+    let problem = |pointer: &str, message: String| Problem {
+        file: file.to_owned(),
+        place: Some(plugin.table.place_of(pointer)),
+        message,
+    };
+    let by_schema = violations.iter().map(|violation| problem(&violation.pointer, violation.message.clone()));
+    let by_plugin =
+        config_error.map(|error| problem("", format!("[plugins.{}.config]: {error}", plugin.name)));
+    let mut problems: Vec<Problem> = by_schema.chain(by_plugin).collect();
     problems.sort();
-    problems.dedup();
     problems
 }
 
 /// The message of one error, at the key it is about.
-fn explain(
-    error: &ValidationError<'_>,
-    pointer: &str,
-    section: &str,
-    schema: &Value,
-) -> Vec<(String, String)> {
+fn explain(error: &ValidationError<'_>, pointer: &str, section: &str, schema: &Value) -> Vec<Violation> {
     let key = dotted(section, pointer);
     let message = match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
@@ -56,7 +74,10 @@ fn explain(
                 .iter()
                 .map(|name| {
                     let hint = super::keys::suggestion(name, known.iter().map(String::as_str));
-                    (format!("{pointer}/{name}"), format!("unknown key {name:?} in [{key}]{hint}"))
+                    Violation {
+                        pointer: format!("{pointer}/{}", escape(name)),
+                        message: format!("unknown key {name:?} in [{key}]{hint}"),
+                    }
                 })
                 .collect();
         }
@@ -80,7 +101,7 @@ fn explain(
         ValidationErrorKind::Pattern { pattern } => format!("{key} must match {pattern}"),
         other => format!("{key} does not fit the plugin's schema ({})", other.keyword()),
     };
-    vec![(pointer.to_owned(), message)]
+    vec![Violation { pointer: pointer.to_owned(), message }]
 }
 
 /// The keys that the object of an error may have, for a suggestion.

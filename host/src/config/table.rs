@@ -38,10 +38,6 @@ impl PluginTable {
         self.json.to_string()
     }
 
-    pub fn value(&self) -> &Value {
-        &self.json
-    }
-
     /// The place of a JSON pointer, or of the nearest thing around it.
     pub fn place_of(&self, pointer: &str) -> (usize, usize) {
         let mut pointer = pointer;
@@ -122,6 +118,7 @@ pub fn dotted(section: &str, pointer: &str) -> String {
     format!("{section}.config{}", path.replace("~0", "~"))
 }
 
-fn escape(key: &str) -> String {
+/// A key as a part of a JSON pointer (RFC 6901).
+pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }

@@ -14,7 +14,7 @@ use warp::filters::BoxedFilter;
 use warp::http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
 };
-use warp::http::{HeaderMap, Response, StatusCode};
+use warp::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 /// What the routes need of the agent.
 #[derive(Debug)]
@@ -35,8 +35,12 @@ type Answer = Response<Bytes>;
 pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
     let with = warp::any().map(move || agent.clone());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let metrics =
-        warp::path!("metrics").and(with.clone()).and(query).and(warp::header::headers_cloned()).then(metrics);
+    let metrics = warp::path!("metrics")
+        .and(with.clone())
+        .and(warp::method())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .then(metrics);
     let landing = warp::path::end().and(with.clone()).map(|agent: Arc<Agent>| html(landing::page(&agent)));
     let healthy = warp::path!("-" / "healthy").map(|| plain(StatusCode::OK, "healthy\n".to_owned()));
     let ready = warp::path!("-" / "ready").and(with.clone()).map(|agent: Arc<Agent>| ready(&agent.fleet));
@@ -62,7 +66,7 @@ fn too_large() -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Cl
     })
 }
 
-async fn metrics(agent: Arc<Agent>, query: String, headers: HeaderMap) -> Answer {
+async fn metrics(agent: Arc<Agent>, method: Method, query: String, headers: HeaderMap) -> Answer {
     let selection = match selection(&query) {
         Ok(selection) => selection,
         Err(message) => return plain(StatusCode::BAD_REQUEST, message),
@@ -73,19 +77,22 @@ async fn metrics(agent: Arc<Agent>, query: String, headers: HeaderMap) -> Answer
             format!("there is no plugin {:?}\n", crate::logging::printable(name)),
         );
     }
-    // The sender is only gone when the agent ends.
-    let _ = agent.started.clone().wait_for(|started| *started).await;
     let values = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let format = Format::negotiate(values(ACCEPT));
+    if method == Method::HEAD {
+        // Nobody would see the samples, and a counter's first zero must be seen.
+        return typed(Response::new(Bytes::new()), format.content_type());
+    }
+    // The sender is only gone when the agent ends.
+    let _ = agent.started.clone().wait_for(|started| *started).await;
     let gzip = values(ACCEPT_ENCODING).any(accepts_gzip);
     match agent.scraper.scrape(selection, format, gzip).await {
         Ok(body) => {
-            let mut response = Response::new(body.bytes);
+            let mut response = typed(Response::new(body.bytes), body.format.content_type());
             let head = response.headers_mut();
-            head.insert(CONTENT_TYPE, warp::http::HeaderValue::from_static(body.format.content_type()));
-            head.insert(VARY, warp::http::HeaderValue::from_static("accept, accept-encoding"));
+            head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
             if body.gzip {
-                head.insert(CONTENT_ENCODING, warp::http::HeaderValue::from_static("gzip"));
+                head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
             response
         }
@@ -163,24 +170,22 @@ fn plugins(fleet: &Fleet) -> Answer {
             })
         })
         .collect();
-    let mut response = plain(StatusCode::OK, format!("{}\n", serde_json::Value::from(rows)));
-    response.headers_mut().insert(CONTENT_TYPE, warp::http::HeaderValue::from_static("application/json"));
-    response
+    typed(plain(StatusCode::OK, format!("{}\n", serde_json::Value::from(rows))), "application/json")
 }
 
 fn plain(status: StatusCode, text: String) -> Answer {
     let mut response = Response::new(Bytes::from(text));
     *response.status_mut() = status;
-    let kind = warp::http::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    typed(response, "text/plain; charset=utf-8")
+}
+
+fn typed(mut response: Answer, kind: &'static str) -> Answer {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 fn html(page: String) -> Answer {
-    let mut response = plain(StatusCode::OK, page);
-    let kind = warp::http::HeaderValue::from_static("text/html; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+    typed(plain(StatusCode::OK, page), "text/html; charset=utf-8")
 }
 
 #[cfg(test)]

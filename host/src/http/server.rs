@@ -26,6 +26,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without progress. A scraper that reads nothing for so long has given up.
 const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// After so long a connection ends behind the answer that is under way, and
+/// after twice as long at once: a client that reads a byte a minute would hold
+/// an exposition in memory.
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+
 /// A request's head. `Accept` and `collect[]` of real scrapers take 2 KiB.
 const MAX_HEAD: usize = 32 * 1024;
 
@@ -128,14 +133,20 @@ async fn connection(stream: TcpStream, agent: Arc<Agent>, mut ending: watch::Rec
         .serve_connection(TokioIo::new(stream), service);
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
-        result = served.as_mut() => result,
+        result = served.as_mut() => Ok(result),
         () = ended(&mut ending) => {
             served.as_mut().graceful_shutdown();
-            served.await
+            Ok(served.await)
+        }
+        () = tokio::time::sleep(CONNECTION_LIFE) => {
+            served.as_mut().graceful_shutdown();
+            tokio::time::timeout(CONNECTION_LIFE, served).await
         }
     };
-    if let Err(error) = result {
-        tracing::debug!("connection: {error}");
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("connection: {error}"),
+        Err(_) => tracing::debug!("connection: its client read too slowly; cut off"),
     }
 }
 

@@ -16,9 +16,9 @@ pub struct Found {
 pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, LoadError> {
     let vendor = vendor_dirs();
     if let Some(path) = &plugin.path {
-        if !path.exists() {
+        if let Err(error) = path.metadata() {
             return Err(LoadError(format!(
-                "{} is not there; correct path in [plugins.{}], or take it out to look in the usual places",
+                "{} is not there ({error}); correct path in [plugins.{}], or take it out to look in the usual places",
                 path.display(),
                 plugin.name
             )));

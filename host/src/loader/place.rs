@@ -7,6 +7,7 @@
 //! sealed memory file that stays open.
 
 use super::Verified;
+use super::trust::is_roots;
 use gantry_plugin_api::description::Description;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use std::collections::HashMap;
@@ -123,6 +124,10 @@ impl Placer {
             return None;
         }
         let path = verified.source.canonicalize().ok()?;
+        // It is opened by its path, twice, after it was judged.
+        if !is_roots(&path) {
+            return None;
+        }
         let flags = rustix::fs::statvfs(&path).ok()?.f_flag;
         if flags.contains(StatVfsMountFlags::NOEXEC) {
             return None;

@@ -1,21 +1,27 @@
 //! Trying a library in a child process: a truncated file, a crashing
 //! constructor or a wrong layout kills the child, not the agent.
 
+use crate::config::{Violation, violations};
 use gantry_plugin_api::description::Description;
 use gantry_pluginfile::Library;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the child found out.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Probed {
     #[serde(flatten)]
     pub description: Description,
+    /// What is wrong with the configuration by the plugin's own schema. Found
+    /// in the child: a schema can be made to take for ever.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
     /// Why the plugin cannot read the configuration it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_error: Option<String>,
@@ -57,7 +63,24 @@ pub fn in_child(library: &Path, config: &str) -> Result<Probed, String> {
     let text = String::from_utf8_lossy(&outcome.output);
     // What a constructor prints comes before.
     let answer = text.lines().next_back().unwrap_or_default();
-    serde_json::from_str(answer).map_err(|error| format!("what it says of itself cannot be read: {error}"))
+    let probed = serde_json::from_str(answer)
+        .map_err(|error| format!("what it says of itself cannot be read: {error}"))?;
+    bounded(probed)
+}
+
+/// What a plugin declares is compared with what all others declare.
+fn bounded(probed: Probed) -> Result<Probed, String> {
+    let description = &probed.description;
+    for (what, count, most) in [
+        ("families", description.families.len(), 10_000),
+        ("claims", description.manifest.claims.len(), 64),
+        ("views", description.views.len(), 256),
+    ] {
+        if count > most {
+            return Err(format!("it declares {count} {what}; at most {most} are taken"));
+        }
+    }
+    Ok(probed)
 }
 
 struct Outcome {
@@ -67,21 +90,28 @@ struct Outcome {
 }
 
 fn wait(child: &mut Child) -> Result<Outcome, String> {
+    let until = Instant::now() + DEADLINE;
+    let left = || until.saturating_duration_since(Instant::now());
     let output = drain(child.stdout.take());
     let errors = drain(child.stderr.take());
-    // Both ends close when the child ends, or when it is killed below.
-    let Ok(output) = output.recv_timeout(DEADLINE) else {
-        // It may have exited just now.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!(
-            "opening it in a child took longer than {} s; the child was killed",
-            DEADLINE.as_secs()
-        ));
-    };
-    let errors = errors.recv_timeout(DEADLINE).unwrap_or_default();
-    let status = child.wait().map_err(|error| format!("wait for the child that tries it: {error}"))?;
-    Ok(Outcome { status, output, errors })
+    // Neither says that it ended: it may have closed them, or given them away.
+    let output = output.recv_timeout(left()).unwrap_or_default();
+    let errors = errors.recv_timeout(left()).unwrap_or_default();
+    loop {
+        let ended = child.try_wait().map_err(|error| format!("wait for the child that tries it: {error}"))?;
+        if let Some(status) = ended {
+            return Ok(Outcome { status, output, errors });
+        }
+        if left().is_zero() {
+            // It may have exited just now.
+            let _ = child.kill();
+            let _ = child.wait();
+            let seconds = DEADLINE.as_secs();
+            return Err(format!("opening it in a child took longer than {seconds} s; the child was killed"));
+        }
+        // It ends milliseconds after it closed its output.
+        std::thread::park_timeout(left().min(Duration::from_millis(1)));
+    }
 }
 
 /// Reads to the end on a thread of its own, so that neither pipe fills up.
@@ -123,11 +153,25 @@ fn complaint(outcome: &Outcome) -> String {
 
 /// What the child does: opens the library, prints one line, ends.
 pub fn run_child(library: &Path) -> Result<String, String> {
+    // A library that hangs must not outlive the agent. Where the kernel
+    // refuses, the deadline still holds.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let mut config = String::new();
     std::io::stdin().read_to_string(&mut config).map_err(|error| format!("standard input: {error}"))?;
     let opened = Library::open(library).map_err(|error| error.to_string())?;
     let description = opened.describe().map_err(|error| error.to_string())?;
     let config = if config.trim().is_empty() { "{}" } else { &config };
-    let config_error = opened.check_config(config).err().map(|error| error.message().to_owned());
-    serde_json::to_string(&Probed { description, config_error }).map_err(|error| error.to_string())
+    let table = serde_json::from_str(config).map_err(|error| format!("standard input: {error}"))?;
+    let violations = violations(&description.manifest.name, &table, &description.config_schema);
+    // The plugin's own reading finds what a schema cannot say; after a
+    // violation of the schema it would say the same once more.
+    let config_error = violations
+        .is_empty()
+        .then(|| opened.check_config(config).err())
+        .flatten()
+        .map(|error| error.message().to_owned());
+    // Behind whatever a constructor printed without ending its line.
+    serde_json::to_string(&Probed { description, violations, config_error })
+        .map(|answer| format!("\n{answer}"))
+        .map_err(|error| error.to_string())
 }

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// A larger file is no plugin. Ours are 1 to 5 MiB; debug builds reach 100.
@@ -17,32 +18,24 @@ pub struct Bytes {
     pub content: Vec<u8>,
     /// sha256, 64 hexadecimal digits.
     pub digest: String,
-    /// Whether only root can change the file and its directory's entries.
+    /// Whether the file and the directories that hold it and its link are root's.
     pub roots_own: bool,
 }
 
 /// Reads a file, if it and the directory that holds it belong to root or to
-/// the agent's own user and are writable by nobody else. What is judged are
-/// the opened things, so that nobody can change them in between.
+/// the agent's own user and are writable by nobody else. The file is opened
+/// beneath the directory that was judged, so that nobody can exchange it in
+/// between. Directories further up are not judged.
 pub fn read(path: &Path) -> Result<Bytes, String> {
     let real = path.canonicalize().map_err(|error| format!("cannot be resolved: {error}"))?;
-    let mut roots_own = true;
     // A symbolic link can be turned by whoever owns the directory that holds it.
-    for file in [path, &real] {
-        let parent = match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(parent, flags, Mode::empty())
-            .map_err(|error| format!("its directory {} cannot be opened: {error}", parent.display()))?;
-        let stat = rustix::fs::fstat(&dir).map_err(|error| format!("fstat of its directory: {error}"))?;
-        let name = format!("its directory {}", parent.display());
-        roots_own &= judge(&name, stat.st_uid, stat.st_mode)?;
-    }
+    let (_, links) = directory(path)?;
+    let (dir, roots) = directory(&real)?;
+    let name = real.file_name().ok_or("is not a file")?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(&real, flags, Mode::empty())
+    let file = rustix::fs::openat(&dir, name, flags, Mode::empty())
         .map_err(|error| format!("cannot be opened: {error}"))?;
+    let mut roots_own = links && roots;
     let stat = rustix::fs::fstat(&file).map_err(|error| format!("fstat: {error}"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err("is not a regular file".to_owned());
@@ -58,6 +51,32 @@ pub fn read(path: &Path) -> Result<Bytes, String> {
     }
     let digest = digest(&content);
     Ok(Bytes { content, digest, roots_own })
+}
+
+/// The directory that holds a file, opened and judged, and whether root alone
+/// can change it.
+fn directory(file: &Path) -> Result<(OwnedFd, bool), String> {
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(parent, flags, Mode::empty())
+        .map_err(|error| format!("its directory {} cannot be opened: {error}", parent.display()))?;
+    let stat = rustix::fs::fstat(&dir).map_err(|error| format!("fstat of its directory: {error}"))?;
+    let roots = judge(&format!("its directory {}", parent.display()), stat.st_uid, stat.st_mode)?;
+    Ok((dir, roots))
+}
+
+/// Whether root alone can change what lies at a path: every directory down to
+/// it belongs to root and is writable by nobody else.
+pub fn is_roots(real: &Path) -> bool {
+    real.ancestors().skip(1).all(|dir| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(dir, flags, Mode::empty())
+            .and_then(|dir| rustix::fs::fstat(&dir))
+            .is_ok_and(|stat| stat.st_uid == 0 && stat.st_mode & 0o022 == 0)
+    })
 }
 
 /// The sha256 of some bytes, in hexadecimal.

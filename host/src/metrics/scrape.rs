@@ -57,7 +57,7 @@ struct Key {
     selection: Selection,
     format: Format,
     gzip: bool,
-    versions: Vec<(u64, bool)>,
+    versions: Vec<(u64, Freshness)>,
 }
 
 /// Two formats, with and without gzip; more selections than one are rare.
@@ -88,15 +88,14 @@ impl Scraper {
         let mut pending = Vec::new();
         for unit in self.fleet.units().iter().filter(|unit| selection.has(unit.name())) {
             let (unit, own) = (unit.clone(), self.own.clone());
-            pending.push(tokio::spawn(async move { unit.collect(&own).await.is_err() }));
+            pending.push(tokio::spawn(async move { unit.collect(&own).await }));
         }
-        let mut missed = Vec::new();
         for task in pending {
             // A task is only lost when the runtime ends.
-            missed.push(task.await.unwrap_or(true));
+            let _ = task.await;
         }
         let scraper = self.clone();
-        let work = move || scraper.expose(&selection, &missed, format, gzip);
+        let work = move || scraper.expose(&selection, format, gzip);
         let body = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)??;
         let scraper = self.clone();
         tokio::spawn(async move {
@@ -106,40 +105,26 @@ impl Scraper {
         Ok(body)
     }
 
+    /// On the network's thread: whoever encodes just now will forget by itself.
     fn forget_old(&self) {
-        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut encoded) = self.encoded.try_lock() else { return };
         encoded.retain(|known| known.made.elapsed() < KEPT_FOR);
         if encoded.is_empty() {
             *encoded = Vec::new();
         }
     }
 
-    fn expose(
-        &self,
-        selection: &Selection,
-        missed: &[bool],
-        format: Format,
-        gzip: bool,
-    ) -> std::io::Result<Body> {
+    fn expose(&self, selection: &Selection, format: Format, gzip: bool) -> std::io::Result<Body> {
         // Held while encoding: whoever comes meanwhile finds the bytes made.
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut missed = missed.iter();
-        let mut plugins = Vec::new();
-        for unit in self.fleet.units() {
-            let missed = selection.has(unit.name()) && missed.next().copied().unwrap_or(false);
-            plugins.push((unit.clone(), unit.freshness(self.stale, missed)));
-        }
-        let key = Key {
-            selection: selection.clone(),
-            format,
-            gzip,
-            versions: plugins
-                .iter()
-                .map(|(unit, fresh)| (unit.version(), *fresh == Freshness::Fresh))
-                .collect(),
-        };
+        let plugins: Vec<(Arc<Unit>, Freshness)> =
+            self.fleet.units().iter().map(|unit| (unit.clone(), unit.freshness(self.stale))).collect();
+        let versions = plugins.iter().map(|(unit, fresh)| (unit.version(), *fresh)).collect();
+        let key = Key { selection: selection.clone(), format, gzip, versions };
         self.own.scraped(format_name(format));
-        let same = plugins.iter().any(|(_, fresh)| *fresh == Freshness::Fresh);
+        // With no collection in it, nothing tells whether the host's own figures are the same.
+        let same =
+            plugins.iter().any(|(unit, fresh)| selection.has(unit.name()) && *fresh == Freshness::Fresh);
         if let Some(known) = encoded.iter().find(|known| same && known.key == key) {
             return Ok(known.body.clone());
         }

@@ -5,7 +5,7 @@ use super::worker::{self, Command};
 use crate::config::PluginConfig;
 use crate::metrics::own::Own;
 use gantry_exposition::Table;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -24,6 +24,8 @@ pub struct Unit {
     version: AtomicU64,
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     in_flight: Mutex<Option<InFlight>>,
+    /// Whether the last collection that was asked for did not come in time.
+    missed: AtomicBool,
 }
 
 /// A collection that was asked for and is not back.
@@ -60,6 +62,7 @@ impl Unit {
             version: AtomicU64::new(0),
             commands: Mutex::default(),
             in_flight: Mutex::default(),
+            missed: AtomicBool::new(false),
         }
     }
 
@@ -132,20 +135,31 @@ impl Unit {
 
     /// Asks for a collection and waits for it, at most until its deadline. One
     /// that is under way is shared; one that is overdue is not waited for again.
-    pub async fn collect(&self, own: &Own) -> Result<(), Missed> {
+    pub async fn collect(&self, own: &Own) {
         if !self.state().collects() {
-            return Ok(());
+            return;
         }
-        let Some(mut flight) = self.join_or_begin() else { return Ok(()) };
-        let left = self.config.deadline.saturating_sub(flight.since.elapsed());
-        let back = tokio::time::timeout(left, flight.done.wait_for(|done| *done)).await;
-        let missed = back.is_err();
-        self.change(|status| status.up = !missed && status.state.collects());
-        if missed {
+        let back = match self.join_or_begin() {
+            Some(mut flight) => {
+                let left = self.config.deadline.saturating_sub(flight.since.elapsed());
+                match tokio::time::timeout(left, flight.done.wait_for(|done| *done)).await {
+                    Ok(Ok(_)) => Some(true),
+                    Ok(Err(_)) => None,
+                    Err(_) => Some(false),
+                }
+            }
+            None => None,
+        };
+        let Some(in_time) = back else {
+            self.enter(State::Failed, vec!["its thread ended; that is a fault of the host".to_owned()]);
+            self.change(|status| status.up = false);
+            return;
+        };
+        self.missed.store(!in_time, Relaxed);
+        self.change(|status| status.up = in_time && status.state.collects());
+        if !in_time {
             own.missed(self.name());
-            return Err(Missed);
         }
-        Ok(())
     }
 
     fn join_or_begin(&self) -> Option<InFlight> {
@@ -160,12 +174,20 @@ impl Unit {
         Some(flight)
     }
 
+    /// Whether it does not come back from its start or from a collection.
+    pub(super) fn overdue(&self) -> bool {
+        let deadline = self.config.deadline;
+        !self.state().settled()
+            || lock(&self.in_flight).as_ref().is_some_and(|flight| flight.since.elapsed() > deadline)
+    }
+
     pub(super) fn landed(&self) {
         *lock(&self.in_flight) = None;
     }
 
-    /// How current its samples are, for one who asks after a collection.
-    pub fn freshness(&self, stale: Duration, missed: bool) -> Freshness {
+    /// How current its samples are.
+    pub fn freshness(&self, stale: Duration) -> Freshness {
+        let missed = self.missed.load(Relaxed);
         match *lock(&self.last_good) {
             None => Freshness::Nothing,
             Some(_) if !missed && self.state().collects() => Freshness::Fresh,
@@ -189,7 +211,3 @@ impl Unit {
         }
     }
 }
-
-/// A collection was not back within its deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missed;

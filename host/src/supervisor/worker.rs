@@ -11,6 +11,7 @@ use gantry_exposition::{Arena, Taken};
 use gantry_plugin_api::error::ErrorKind;
 use gantry_plugin_api::{Error, Health};
 use gantry_pluginfile::{Instance, Library};
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
@@ -43,7 +44,14 @@ struct Worker<'a> {
     labels: Arc<HostLabels>,
     instance: Option<Instance>,
     arena: Arena,
+    /// What the probe found missing; true for as long as it runs.
+    degraded: Vec<String>,
+    /// The plugin's own words for what it skips, which become label values.
+    reasons: BTreeSet<String>,
 }
+
+/// More reasons than these are counted together.
+const MAX_REASONS: usize = 32;
 
 /// The thread's body.
 pub fn run(
@@ -54,8 +62,15 @@ pub fn run(
     started: oneshot::Sender<()>,
 ) {
     let limit = unit.config.max_series.saturating_mul(SAMPLES_PER_SERIES).saturating_add(1024);
-    let mut worker =
-        Worker { unit, own, labels: job.labels.clone(), instance: None, arena: Arena::with_limit(limit) };
+    let mut worker = Worker {
+        unit,
+        own,
+        labels: job.labels.clone(),
+        instance: None,
+        arena: Arena::with_limit(limit),
+        degraded: Vec::new(),
+        reasons: BTreeSet::new(),
+    };
     if let Err(error) = worker.start(&job) {
         worker.fail(&error);
     }
@@ -103,7 +118,8 @@ impl Worker<'_> {
         self.trial()?;
         unit.enter(State::Ready, Vec::new());
         self.instance()?.activate(None)?;
-        self.settle(probe.degraded);
+        self.degraded = probe.degraded;
+        self.settle();
         Ok(())
     }
 
@@ -152,30 +168,33 @@ impl Worker<'_> {
             status.series = taken.series;
             status.heap_bytes = heap;
         });
-        self.settle(Vec::new());
+        self.settle();
     }
 
-    fn count(&self, arena: &Arena, taken: &Taken) {
+    fn count(&mut self, arena: &Arena, taken: &Taken) {
         for (reason, count) in &taken.refused {
             self.own.refused(self.unit.name(), reason.as_str(), *count);
         }
         for (reason, count) in arena.skipped_by_reason() {
-            self.own.skipped(self.unit.name(), reason, count);
+            let known = self.reasons.contains(reason)
+                || (self.reasons.len() < MAX_REASONS && self.reasons.insert(reason.to_owned()));
+            self.own.skipped(self.unit.name(), if known { reason } else { "other" }, count);
         }
         if let Some(example) = &taken.example {
             tracing::debug!("plugin {}: refused samples, the first: {example}", self.unit.name());
         }
     }
 
-    /// Running or degraded, as the plugin itself says.
-    fn settle(&mut self, found_by_probe: Vec<String>) {
-        let health = self.instance().and_then(|instance| instance.health());
-        match health {
-            Ok(Health::Degraded(reasons)) => self.unit.enter(State::Degraded, reasons),
-            Ok(_) if found_by_probe.is_empty() => self.unit.enter(State::Running, Vec::new()),
-            Ok(_) => self.unit.enter(State::Degraded, found_by_probe),
-            Err(error) => self.fail(&error),
+    /// Running or degraded, as its probe found and as the plugin itself says.
+    fn settle(&mut self) {
+        let mut reasons = self.degraded.clone();
+        match self.instance().and_then(|instance| instance.health()) {
+            Ok(Health::Degraded(more)) => reasons.extend(more),
+            Ok(_) => {}
+            Err(error) => return self.fail(&error),
         }
+        let state = if reasons.is_empty() { State::Running } else { State::Degraded };
+        self.unit.enter(state, reasons);
     }
 
     fn fail(&mut self, error: &Error) {

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What an init system waits at least.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running agent; killed when the test ends.
 pub struct Agent {
@@ -154,7 +157,17 @@ impl Agent {
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        self.child.wait().expect("it ends")
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status;
+            }
+            assert!(begin.elapsed() < STOPS_WITHIN, "it still runs");
+            // The log ends with the agent.
+            if let Ok(line) = self.lines.recv_timeout(Duration::from_millis(10)) {
+                self.log.push(line);
+            }
+        }
     }
 }
 

@@ -54,6 +54,7 @@ pub fn encode(tables: &[&Table], format: Format, out: &mut Vec<u8>) -> Encoded {
             }
         }
     }
+    tables.iter().for_each(|table| table.note_written());
     if format == Format::OpenMetrics {
         out.extend_from_slice(b"# EOF\n");
     }

@@ -24,6 +24,8 @@ pub(crate) struct Series {
     pub(crate) generation: u32,
     /// Whether nothing is escaped in the text.
     pub(crate) plain: bool,
+    /// It is shown as 0 until that was written once.
+    pub(crate) newborn: bool,
 }
 
 /// The family of a place without a series.

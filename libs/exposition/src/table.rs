@@ -6,6 +6,7 @@ use crate::series::{Series, Text};
 use crate::store::Store;
 use ahash::RandomState;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The series of one owner. Each keeps the text of its line up to the host's
 /// labels, which are kept once a container: showing it is two copies and a
@@ -23,6 +24,10 @@ pub struct Table {
     /// Labels come from outside: without a secret key they could be chosen to collide.
     pub(crate) random: RandomState,
     is_shown: bool,
+    /// Whether somebody wrote the series since the last collection.
+    written: AtomicBool,
+    /// Whether somebody wrote what the collection before this one brought.
+    pub(crate) was_written: bool,
 }
 
 /// The series of one family.
@@ -48,6 +53,8 @@ impl Table {
             generation: 0,
             random: RandomState::new(),
             is_shown: true,
+            written: AtomicBool::new(false),
+            was_written: false,
         };
         table.set_families(families);
         table
@@ -93,8 +100,15 @@ impl Table {
         (self.families, self.rows) = (families, rows);
     }
 
+    /// At the beginning of a collection.
     pub(crate) fn show(&mut self) {
         self.is_shown = true;
+        self.was_written = self.written.swap(false, Relaxed);
+    }
+
+    /// What is shown now was written.
+    pub(crate) fn note_written(&self) {
+        self.written.store(true, Relaxed);
     }
 
     /// The shown series of the family at a place.

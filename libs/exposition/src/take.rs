@@ -37,8 +37,9 @@ impl Table {
     /// Takes a whole collection: checks each sample, matches it to its series,
     /// and drops the series that are no longer emitted. `now` is in seconds
     /// since the epoch. `zero_first`: whether a counter or histogram that is
-    /// counted by the owner itself shows a series never seen before as 0 this
-    /// once; not so right after a hand-over, whose values were shown before.
+    /// counted by the owner itself shows a series never seen before as 0
+    /// until [`crate::encode`] wrote it once; not so right after a hand-over,
+    /// whose values were shown before.
     ///
     /// Known series come before new ones where `max_series` has not room for
     /// both, and those dropped make room first.
@@ -109,12 +110,14 @@ impl Table {
         }
         let series = self.store.get_mut(known);
         series.generation = self.generation;
+        series.newborn &= !self.was_written;
+        let zero = series.newborn;
         if let Some(at) = created(sample) {
             series.created = at;
         }
         match (&mut series.value, &checked.histogram) {
-            (Value::Histogram(buckets), Some(histogram)) => buckets.set(histogram, sample.value, false),
-            (value, _) => *value = Value::Number(sample.value),
+            (Value::Histogram(buckets), Some(histogram)) => buckets.set(histogram, sample.value, zero),
+            (value, _) => *value = Value::Number(if zero { 0.0 } else { sample.value }),
         }
         self.store.reweigh(weight, checked.weight());
         Ok(None)
@@ -153,6 +156,7 @@ impl Table {
             created: created(sample).unwrap_or(since),
             value,
             generation: self.generation,
+            newborn: zero,
             ..Series::default()
         };
         let place = self.store.insert(&key, hash, series);

@@ -162,8 +162,10 @@ fn the_first_value_of_what_is_counted_here_is_zero() {
         "d_count 0",
     ];
     let mut series = table(&families);
-    series.take(&collection, &host, 1.0, true);
-    assert_eq!(plain(&series), zero);
+    for unseen in 0..3 {
+        series.take(&collection, &host, f64::from(unseen), true);
+    }
+    assert_eq!(plain(&series), zero, "however many collections nobody saw");
     series.take(&collection, &host, 1.0, true);
     assert_eq!(plain(&series), full);
     series.clear();
