@@ -5,72 +5,17 @@
 
 mod versions {
     pub mod build;
+    pub mod patches;
 }
 
 use std::sync::LazyLock;
-use versions::build::{Patch, Variant};
+use versions::build::Variant;
+use versions::patches::{FIELD, MORE};
 
 /// As it is, and as version 1.1 might be: to each trait, and to the module, one
 /// method more, behind all others and with a body of its own.
 static NOW: LazyLock<Variant> = LazyLock::new(|| Variant::build("now", &[], true));
 static NEWER: LazyLock<Variant> = LazyLock::new(|| Variant::build("newer", &MORE, true));
-
-const MORE: [Patch; 12] = [
-    ("Cargo.toml", "\nversion = \"1.0.0\"", "\nversion = \"1.1.0\""),
-    ("src/lib.rs", "API_VERSION: &str = \"1.0\"", "API_VERSION: &str = \"1.1\""),
-    (
-        "src/abi/host.rs",
-        "fn report(&self, resource: RStr<'_>, amount: f64);",
-        "fn report(&self, resource: RStr<'_>, amount: f64);\n    fn newer(&self) -> u64 {\n        0\n    }",
-    ),
-    (
-        "src/abi/plugin.rs",
-        "fn heap_bytes(&self) -> u64;",
-        "fn heap_bytes(&self) -> u64;\n    fn newer(&self) -> u64 {\n        0\n    }",
-    ),
-    (
-        "src/abi/sink.rs",
-        "fn skipped(&mut self, reason: RStr<'_>, count: u64);",
-        "fn skipped(&mut self, reason: RStr<'_>, count: u64);\n    fn newer(&mut self, _: u64) -> u64 {\n        0\n    }",
-    ),
-    (
-        "src/abi/sink.rs",
-        "fn row(&mut self, cells: RSlice<'_, AbiCell<'_>>) -> bool;",
-        "fn row(&mut self, cells: RSlice<'_, AbiCell<'_>>) -> bool;\n    fn newer(&mut self) -> u64 {\n        0\n    }",
-    ),
-    (
-        "src/abi/module.rs",
-        "pub create: extern \"C\" fn(HostBox, u32) -> RResult<PluginBox, AbiError>,",
-        "pub create: extern \"C\" fn(HostBox, u32) -> RResult<PluginBox, AbiError>,\n    \
-         #[sabi(missing_field(option))]\n    pub newer: extern \"C\" fn() -> u64,",
-    ),
-    (
-        "src/export.rs",
-        "describe, check_config, create }",
-        "describe, check_config, create, newer: $crate::export::entry::newer }",
-    ),
-    (
-        "src/guard.rs",
-        "    fn heap_bytes(&self)",
-        "    fn newer(&self) -> u64 {\n        22\n    }\n\n    fn heap_bytes(&self)",
-    ),
-    (
-        "src/guard.rs",
-        "let mut sink = Sink::new(sink);",
-        "let mut sink = sink;\n            tracing::info!(\"newer host {} sink {}\", host.newer(), sink.newer(5));\n            \
-         let mut sink = Sink::new(sink);",
-    ),
-    (
-        "src/guard.rs",
-        "    pub fn describe<P: Plugin>",
-        "    pub extern \"C\" fn newer() -> u64 {\n        11\n    }\n\n    pub fn describe<P: Plugin>",
-    ),
-    (
-        "src/host.rs",
-        "    pub(crate) fn same_as",
-        "    pub(crate) fn newer(&self) -> u64 {\n        self.abi.newer()\n    }\n\n    pub(crate) fn same_as",
-    ),
-];
 
 /// What each meeting must show, whatever the versions are.
 fn assert_ran(said: &str) {
@@ -159,9 +104,7 @@ fn assert_refused(variant: &Variant, names: &[&str]) {
 
 #[test]
 fn a_value_with_a_field_more_is_refused() {
-    let patch =
-        ("src/abi/types.rs", "pub struct AbiProcess {", "pub struct AbiProcess {\n    pub more: u64,");
-    let field = Variant::build("field", &[patch], true);
+    let field = Variant::build("field", &[FIELD], true);
     assert_refused(&field, &["size", "field"]);
     let added = added(&NOW.layout(), &field.layout());
     assert!(added.iter().any(|line| line.trim() == "more: u64"), "{added:?}");

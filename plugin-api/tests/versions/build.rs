@@ -19,7 +19,8 @@ impl Variant {
     /// Builds everything that is there for a variant. Texts are written where
     /// they changed only, so that a second run compiles nothing.
     pub fn build(name: &'static str, patches: &[Patch], with_runner: bool) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // From whichever package's tests: the host's use it too.
+        let here = &Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-api");
         let example = here.join("../examples/hello-plugin");
         let variant = Self { name, dir: variants().join(name) };
         variant.copy_boundary(here, patches);
