@@ -1,6 +1,7 @@
 //! Variants of the boundary, made of this folder's text, each with plugins and
 //! a host in small that were built against it.
 #![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
