@@ -1,6 +1,6 @@
 //! One running agent per state directory.
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,8 +18,17 @@ pub struct Lock {
 /// what that costs.
 pub fn take(state_dir: &Path) -> Result<(Lock, Option<String>), String> {
     let path = state_dir.join("lock");
+    // Whoever can write the directory could point a link at anybody's file.
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
     let opened = DirBuilder::new().recursive(true).mode(0o700).create(state_dir).and_then(|()| {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&path)
     });
     let mut file = match opened {
         Ok(file) => file,

@@ -2,7 +2,10 @@
 
 use crate::config::{Level, LogFormat, LogLevels};
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -24,6 +27,12 @@ pub fn start(format: LogFormat, levels: &LogLevels) {
     };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
     let targets = Targets::new().with_default(filter(levels.all)).with_target(PLUGIN, LevelFilter::TRACE);
+    let (queue, items) = mpsc::sync_channel(QUEUE);
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    // Without the thread, or the second time, the queue is not used.
+    if thread.spawn(move || write_queued(&items)).is_ok() {
+        let _ = QUEUED.set(queue);
+    }
     let registry = tracing_subscriber::registry().with(targets);
     // Only a second subscriber fails, and the first one stays.
     let _ = if json {
@@ -51,13 +60,53 @@ pub fn lost() -> u64 {
     LOST.load(Relaxed)
 }
 
-/// Standard error. A line that cannot be written is counted and costs nothing
-/// else: the agent must not end because its log does.
+/// Lines that may wait for a slow standard error; with 200 bytes each, 800 KiB.
+const QUEUE: usize = 4096;
+
+/// The end of the agent waits so long for lines that are not written yet.
+const FLUSH_WAIT: Duration = Duration::from_millis(500);
+
+static QUEUED: OnceLock<SyncSender<Item>> = OnceLock::new();
+
+enum Item {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Writes what is queued, on a thread of its own: a standard error that nobody
+/// reads blocks it, and must block nothing else.
+fn write_queued(items: &Receiver<Item>) {
+    while let Ok(item) = items.recv() {
+        match item {
+            Item::Line(line) => {
+                if io::stderr().write_all(&line).is_err() {
+                    LOST.fetch_add(1, Relaxed);
+                }
+            }
+            // Whoever waited may have gone.
+            Item::Flush(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+/// Waits a little until what was logged is written.
+pub fn flush() {
+    let Some(queue) = QUEUED.get() else { return };
+    let (done, written) = mpsc::sync_channel(1);
+    if queue.try_send(Item::Flush(done)).is_ok() {
+        // After the time-out what is left is lost with the process.
+        let _ = written.recv_timeout(FLUSH_WAIT);
+    }
+}
+
+/// The queue's end. A line that cannot be queued is counted and costs nothing
+/// else: the agent must neither end nor stand still because its log does.
 struct Output;
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if io::stderr().write_all(line).is_err() {
+        let queued = QUEUED.get().is_some_and(|queue| queue.try_send(Item::Line(line.to_vec())).is_ok());
+        if !queued {
             LOST.fetch_add(1, Relaxed);
         }
         Ok(line.len())

@@ -237,3 +237,37 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     }
 }
+
+#[test]
+fn a_log_that_nobody_reads_keeps_the_agent_neither_from_serving_nor_from_ending() {
+    let dir = private_dir();
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let config = write_config(dir.path(), &format!("[host]\nlisten = \"{free}\"\n{NODE}"));
+    // A pipe that is full before the agent starts, and stays so.
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+    while rustix::io::write(&writer, &[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("its flag");
+    let mut child = gantry()
+        .arg("run")
+        .arg("--config")
+        .arg(&config)
+        .arg("--state-dir")
+        .arg(dir.path().join("state"))
+        .stderr(writer)
+        .spawn()
+        .expect("it starts");
+    let until = std::time::Instant::now() + support::http::PATIENCE;
+    while support::http::raw(free, b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").is_err()
+    {
+        assert!(std::time::Instant::now() < until, "no answer");
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    // A hang-up is no end.
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+    assert!(sample(support::http::get(free, "/metrics").text(), "node_uptime_seconds").is_some());
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert!(child.wait().expect("it ends").success());
+    drop(reader);
+}

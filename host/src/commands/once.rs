@@ -30,6 +30,7 @@ pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
     let runtime = runtime()?;
     let outcome = runtime.block_on(once(&Arc::new(config), plugin, span, state.path()));
     runtime.shutdown_timeout(Duration::from_millis(100));
+    logging::flush();
     outcome
 }
 

@@ -32,6 +32,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     let outcome = runtime.block_on(agent(config, &state_dir));
     // A plugin's thread that hangs must not keep the agent.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    logging::flush();
     outcome
 }
 
@@ -93,17 +94,28 @@ async fn start(fleet: Arc<Fleet>, config: Arc<Config>, started: watch::Sender<bo
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
+    /// The signal that ends the agent. SIGHUP does not: whoever sends it means a reload.
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => {
+                    tracing::warn!("SIGHUP: reloading is not built yet in this version; restart the agent");
+                }
+            }
         }
     }
 }

@@ -4,7 +4,10 @@ use super::host::{self, HostConfig};
 use super::keys::{Keys, NotBuilt, suggestion};
 use super::plugin::{self, PluginConfig};
 use super::problem::{Problem, Problems};
+use rustix::fs::OFlags;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -32,7 +35,10 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
 
 fn read(path: &Path) -> Result<String, String> {
     let remedy = "name another file with --config";
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot be opened: {error}; {remedy}"))?;
+    // A FIFO without a writer would hold the command for ever.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| format!("cannot be opened: {error}; {remedy}"))?;
     let metadata = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
     if !metadata.is_file() {
         return Err(format!("is not a regular file; {remedy}"));

@@ -75,6 +75,10 @@ impl State {
     }
 }
 
+/// Reasons are a plugin's own words: a longer one is cut, and more are left out.
+const MAX_REASON: usize = 1024;
+const MAX_REASONS: usize = 32;
+
 /// What is known of a plugin, for people and metrics.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -114,7 +118,9 @@ impl Status {
 
     /// Changes the state, and says whether anything changed. A state that
     /// stays keeps its time.
-    pub fn enter(&mut self, state: State, reasons: Vec<String>) -> bool {
+    pub fn enter(&mut self, state: State, mut reasons: Vec<String>) -> bool {
+        reasons.truncate(MAX_REASONS);
+        reasons.iter_mut().for_each(|reason| reason.truncate(reason.floor_char_boundary(MAX_REASON)));
         if self.state == state && self.reasons == reasons {
             return false;
         }

@@ -84,10 +84,14 @@ impl Unit {
 
     /// Enters a state, and logs what an operator should know of it.
     pub fn enter(&self, state: State, reasons: Vec<String>) {
-        let (name, why) = (self.name(), reasons.join("; "));
-        if !lock(&self.status).enter(state, reasons) {
-            return;
-        }
+        let why = {
+            let mut status = lock(&self.status);
+            if !status.enter(state, reasons) {
+                return;
+            }
+            crate::logging::printable(&status.reasons.join("; "))
+        };
+        let name = self.name();
         match state {
             State::Failed | State::Hung | State::Quarantined => {
                 tracing::error!("plugin {name} is {}: {why}", state.as_str());
