@@ -128,12 +128,13 @@ impl Unit {
         let (commands, receiver) = mpsc::channel();
         let (started, answer) = oneshot::channel();
         let unit = self.clone();
+        // Before the thread runs: a scrape may ask as soon as it says that it is running.
+        *lock(&self.commands) = Some(commands);
         // 15 characters are what the kernel keeps of a thread's name.
         let name = format!("p:{}", self.name());
         std::thread::Builder::new()
             .name(name[..name.len().min(15)].to_owned())
             .spawn(move || worker::run(&unit, job, &own, &receiver, started))?;
-        *lock(&self.commands) = Some(commands);
         Ok(answer)
     }
 

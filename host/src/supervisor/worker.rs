@@ -129,20 +129,23 @@ impl Worker<'_> {
 
     /// A collection that is thrown away: whether it works is all that counts.
     fn trial(&mut self) -> Result<(), Error> {
-        let mut arena = std::mem::replace(&mut self.arena, Arena::with_limit(0));
-        let collected =
-            self.instance().and_then(|instance| instance.collect(ArenaSink(&mut arena).crossing()));
-        arena.clear();
+        let (arena, collected) = self.filled();
         self.arena = arena;
         collected
     }
 
-    fn collect(&mut self) {
-        let begin = Instant::now();
+    /// The arena with what one collection of the plugin's put into it.
+    fn filled(&mut self) -> (Arena, Result<(), Error>) {
         let mut arena = std::mem::replace(&mut self.arena, Arena::with_limit(0));
         arena.clear();
         let collected =
             self.instance().and_then(|instance| instance.collect(ArenaSink(&mut arena).crossing()));
+        (arena, collected)
+    }
+
+    fn collect(&mut self) {
+        let begin = Instant::now();
+        let (arena, collected) = self.filled();
         match collected {
             Ok(()) => self.take_over(&arena),
             Err(error) => self.fail(&error),
