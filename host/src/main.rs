@@ -2,6 +2,7 @@
 //!
 //! * [`cli`]: the command line; [`commands`]: one file a command.
 //! * [`config`] reads `plugins.toml`.
+//! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins.
 //! * [`identity`], [`node`]: what plugins may ask.
@@ -13,6 +14,7 @@ mod agent;
 mod cli;
 mod commands;
 mod config;
+mod files;
 mod http;
 mod identity;
 mod loader;

@@ -8,13 +8,14 @@
 
 use super::Verified;
 use super::trust::is_roots;
+use crate::files::write_and_rename;
 use gantry_plugin_api::description::Description;
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags};
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -166,30 +167,4 @@ impl Placer {
 /// it by the same path.
 fn descriptor_path(fd: &OwnedFd) -> PathBuf {
     format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()).into()
-}
-
-/// Written beside, synced, and renamed: the name has the whole content or is
-/// not there.
-fn write_and_rename(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let beside = path.with_extension(format!("tmp.{}", std::process::id()));
-    let written = (|| {
-        // What a crashed process of the same number left behind.
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(content)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)?;
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let dir = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(rustix::fs::fsync(dir)?)
-    })();
-    if written.is_err() {
-        // The error that is returned is the one that matters.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
 }
