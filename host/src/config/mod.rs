@@ -3,11 +3,14 @@
 //! * [`problem`]: a problem, and where it is.
 //! * [`keys`]: reading a table key by key, so that none is ignored.
 //! * [`mod@file`]: the whole file.
+//! * [`edit`]: changing the file in place.
 //! * [`host`]: the section of the host.
 //! * [`plugin`]: the section of a plugin.
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.
 //! * [`schema`]: that table against the schema that the plugin brings.
 
+#[allow(dead_code, unused_imports, reason = "the commands that edit come with the control socket")]
+pub mod edit;
 mod file;
 mod host;
 mod keys;

@@ -1,0 +1,12 @@
+//! Changing `plugins.toml` in place, as `enable` and `disable` do.
+//!
+//! * [`enabled`]: the text with one value changed.
+//! * [`mod@replace`]: that text in the place of the file.
+
+mod enabled;
+#[cfg(test)]
+mod fuzz;
+mod replace;
+
+pub use enabled::set_enabled;
+pub use replace::replace;
