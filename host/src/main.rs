@@ -6,6 +6,7 @@
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins.
 //! * [`identity`], [`node`]: what plugins may ask.
+//! * [`notify`]: what systemd is told.
 //! * [`metrics`]: from a scrape to its body; [`http`]: routes.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a binary: its public items are for its own rooms")]
@@ -22,6 +23,8 @@ mod lock;
 mod logging;
 mod metrics;
 mod node;
+#[allow(dead_code, reason = "`gantry run` will tell systemd what it does")]
+mod notify;
 mod supervisor;
 
 use std::process::ExitCode;

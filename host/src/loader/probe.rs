@@ -2,6 +2,7 @@
 //! constructor or a wrong layout kills the child, not the agent.
 
 use crate::config::{Violation, violations};
+use crate::notify;
 use gantry_plugin_api::description::Description;
 use gantry_pluginfile::Library;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -42,7 +43,7 @@ const MAX_COMPLAINT: usize = 400;
 /// Tries a library in a child. The configuration goes in over standard input:
 /// it may hold secrets, which a command line would show.
 pub fn in_child(library: &Path, config: &str) -> Result<Probed, String> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = notify::withhold(&mut Command::new("/proc/self/exe"))
         // So that a listing of processes says what it is.
         .arg0("gantry")
         .arg(OPTION)
