@@ -1,8 +1,7 @@
 //! Against a socket that plays systemd.
 
 use super::*;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use crate::logging::tests::logged;
 
 /// A manager's socket, and the name that the environment would have.
 fn manager(abstract_name: bool) -> (UnixDatagram, OsString, tempfile::TempDir) {
@@ -89,26 +88,6 @@ fn the_watchdog_is_for_the_process_that_is_named() {
     for bad in [None, Some("0"), Some("-5"), Some("soon"), Some("99999999999999999999999")] {
         assert_eq!(of(bad, None), None);
     }
-}
-
-/// What is logged while this runs.
-fn logged(run: impl FnOnce()) -> String {
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("one thread").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Arc::<Mutex<Vec<u8>>>::default();
-    let shared = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || Shared(shared.clone())).finish();
-    tracing::subscriber::with_default(subscriber, run);
-    let log = log.lock().expect("one thread").clone();
-    String::from_utf8(log).expect("text")
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! The agent's log, on standard error.
+//!
+//! * [`output`]: lines that wait to be written.
+
+mod output;
+
+pub use output::{flush, lost};
+
+use crate::config::{Level, LogFormat, LogLevels};
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What plugins say goes under this target; their own levels are set inside
+/// their libraries, so that a disabled line costs nothing.
+const PLUGIN: &str = "plugin";
+
+/// The longest line of a plugin; the rest is cut.
+const MAX_LINE: usize = 8 * 1024;
+
+/// The filter of the log that runs.
+static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
+
+/// Begins to log. A second call changes nothing.
+pub fn start(format: LogFormat, levels: &LogLevels) {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+    output::start();
+    let (filter, handle) = reload::Layer::new(targets(levels));
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if json {
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(|| output::Output)
+            .log_internal_errors(false);
+        registry.with(layer).try_init()
+    } else {
+        let layer = tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_ansi(colours)
+            .with_writer(|| output::Output)
+            .log_internal_errors(false);
+        registry.with(layer).try_init()
+    };
+    // Only a second subscriber fails, and the first one stays.
+    if started.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// From now on the host's own lines are written at these levels. What plugins
+/// log is decided inside their libraries: set theirs there.
+#[allow(dead_code, reason = "a reload and `log-level` will call it")]
+pub fn set_levels(levels: &LogLevels) {
+    let Some(filter) = FILTER.get() else { return };
+    // The subscriber is global: it outlives the agent.
+    let _ = filter.reload(targets(levels));
+}
+
+fn targets(levels: &LogLevels) -> Targets {
+    Targets::new().with_default(filter(levels.all)).with_target(PLUGIN, LevelFilter::TRACE)
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// A line of a plugin. Control characters are escaped: a terminal must not
+/// obey what a container wrote, and a line stays one line.
+pub fn from_plugin(plugin: &str, level: u32, target: &str, message: &str) {
+    let message = printable(&message[..message.floor_char_boundary(MAX_LINE)]);
+    let module = printable(&target[..target.floor_char_boundary(256)]);
+    match level {
+        1 => tracing::error!(target: PLUGIN, plugin, module, "{message}"),
+        2 => tracing::warn!(target: PLUGIN, plugin, module, "{message}"),
+        3 => tracing::info!(target: PLUGIN, plugin, module, "{message}"),
+        4 => tracing::debug!(target: PLUGIN, plugin, module, "{message}"),
+        _ => tracing::trace!(target: PLUGIN, plugin, module, "{message}"),
+    }
+}
+
+/// A text with its control characters escaped.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let control = character.is_control();
+            let escaped = control.then(|| character.escape_default());
+            let plain = (!control).then_some(character);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub mod tests;

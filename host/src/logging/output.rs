@@ -1,0 +1,81 @@
+//! Lines that wait to be written, and the thread that writes them: a standard
+//! error that nobody reads blocks it, and must block nothing else.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+
+/// Lines that could not be written.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log were lost: its disk was full, or its reader gone.
+pub fn lost() -> u64 {
+    LOST.load(Relaxed)
+}
+
+/// Lines that may wait for a slow standard error; with 200 bytes each, 800 KiB.
+const QUEUE: usize = 4096;
+
+/// The end of the agent waits so long for lines that are not written yet.
+const FLUSH_WAIT: Duration = Duration::from_millis(500);
+
+static QUEUED: OnceLock<SyncSender<Item>> = OnceLock::new();
+
+enum Item {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Starts the thread. A second call changes nothing.
+pub fn start() {
+    let (queue, items) = mpsc::sync_channel(QUEUE);
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    // Without the thread, or the second time, the queue is not used.
+    if thread.spawn(move || write_queued(&items)).is_ok() {
+        let _ = QUEUED.set(queue);
+    }
+}
+
+fn write_queued(items: &Receiver<Item>) {
+    while let Ok(item) = items.recv() {
+        match item {
+            Item::Line(line) => {
+                if io::stderr().write_all(&line).is_err() {
+                    LOST.fetch_add(1, Relaxed);
+                }
+            }
+            // Whoever waited may have gone.
+            Item::Flush(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+/// Waits a little until what was logged is written.
+pub fn flush() {
+    let Some(queue) = QUEUED.get() else { return };
+    let (done, written) = mpsc::sync_channel(1);
+    if queue.try_send(Item::Flush(done)).is_ok() {
+        // After the time-out what is left is lost with the process.
+        let _ = written.recv_timeout(FLUSH_WAIT);
+    }
+}
+
+/// The queue's end. A line that cannot be queued is counted and costs nothing
+/// else: the agent must neither end nor stand still because its log does.
+pub struct Output;
+
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let queued = QUEUED.get().is_some_and(|queue| queue.try_send(Item::Line(line.to_vec())).is_ok());
+        if !queued {
+            LOST.fetch_add(1, Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
