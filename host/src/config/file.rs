@@ -27,13 +27,18 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads and checks a file. Every problem is reported, in the order of the file.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     let whole = |message: String| vec![Problem { file: path.to_owned(), place: None, message }];
-    let text = read(path).map_err(whole)?;
-    let mut problems = Problems::new(path, &text);
-    let config = parse(path, &text, &mut problems);
+    check(path, &read(path).map_err(whole)?)
+}
+
+/// Checks the text of a file.
+pub fn check(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
+    let mut problems = Problems::new(path, text);
+    let config = parse(path, text, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_sorted()) }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// The text of a file, or why there is none.
+pub fn read(path: &Path) -> Result<String, String> {
     let remedy = "name another file with --config";
     // A FIFO without a writer would hold the command for ever.
     let flags = OFlags::NONBLOCK.bits().cast_signed();

@@ -19,7 +19,17 @@ pub struct HostConfig {
     pub stale: Duration,
     /// Where plugins are looked for besides the vendor directories.
     pub plugin_dirs: Vec<PathBuf>,
+    pub views: ViewsOverHttp,
     pub paths: Paths,
+}
+
+/// Where views are served over HTTP: they show more than metrics do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewsOverHttp {
+    /// Where only this machine can ask: on loopback addresses.
+    Local,
+    Always,
+    Never,
 }
 
 /// Where the machine's own file systems are, for an agent in a container.
@@ -71,6 +81,17 @@ impl Level {
             _ => return None,
         })
     }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl LogLevels {
@@ -87,6 +108,7 @@ impl Default for HostConfig {
             log_format: LogFormat::Auto,
             stale: Duration::from_secs(60),
             plugin_dirs: Vec::new(),
+            views: ViewsOverHttp::Local,
             paths: Paths {
                 proc: "/proc".into(),
                 sys: "/sys".into(),
@@ -97,14 +119,8 @@ impl Default for HostConfig {
     }
 }
 
-const NOT_BUILT: NotBuilt = NotBuilt(&[
-    "require_signature",
-    "trusted_keys",
-    "watch_plugins",
-    "keep_capabilities",
-    "views",
-    "identity",
-]);
+const NOT_BUILT: NotBuilt =
+    NotBuilt(&["require_signature", "trusted_keys", "watch_plugins", "keep_capabilities", "identity"]);
 
 /// The section; what is wrong in it is reported and stands at its default.
 /// Relative paths count from `base`.
@@ -135,6 +151,15 @@ pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostCo
     config.stale = keys.duration("stale", problems).unwrap_or(config.stale);
     for (dir, _) in keys.texts("plugin_dirs", problems) {
         config.plugin_dirs.push(base.join(dir));
+    }
+    if let Some((text, span)) = keys.text("views", problems) {
+        match text {
+            "local" => config.views = ViewsOverHttp::Local,
+            "always" => config.views = ViewsOverHttp::Always,
+            "never" => config.views = ViewsOverHttp::Never,
+            other => problems
+                .at(span, format!("host.views is {other:?}; it must be \"local\", \"always\" or \"never\"")),
+        }
     }
     if let Some((paths, _)) = keys.table("paths", problems) {
         read_paths(paths, &mut config.paths, problems);

@@ -9,8 +9,7 @@
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.
 //! * [`schema`]: that table against the schema that the plugin brings.
 
-#[allow(dead_code, unused_imports, reason = "the commands that edit come with the control socket")]
-pub mod edit;
+mod edit;
 mod file;
 mod host;
 mod keys;
@@ -19,7 +18,10 @@ mod problem;
 mod schema;
 mod table;
 
-pub use file::{Config, load};
-pub use host::{Level, LogFormat, LogLevels, Paths};
+pub use edit::{replace, set_enabled};
+pub use file::{Config, check, load, read};
+pub use host::{Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
+pub use keys::suggestion;
 pub use plugin::PluginConfig;
+pub use problem::Problem;
 pub use schema::{Violation, problems as table_problems, violations};

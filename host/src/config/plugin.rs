@@ -28,6 +28,31 @@ pub struct PluginConfig {
     pub place: (usize, usize),
 }
 
+impl PluginConfig {
+    /// A plugin of which the file says nothing.
+    pub fn unnamed(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            enabled: false,
+            path: None,
+            sha256: None,
+            in_process: false,
+            deadline: DEADLINE,
+            max_series: MAX_SERIES,
+            table: PluginTable::empty((1, 1)),
+            place: (1, 1),
+        }
+    }
+
+    /// Whether another configuration runs the same file in the same way.
+    pub fn same_file(&self, other: &Self) -> bool {
+        (&self.path, &self.sha256, self.in_process) == (&other.path, &other.sha256, other.in_process)
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(2);
+const MAX_SERIES: usize = 200_000;
+
 const NOT_BUILT: NotBuilt =
     NotBuilt(&["version", "grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
 
@@ -99,12 +124,12 @@ fn section_of(
             other => problems.at(span, format!("{section}.isolation is {other:?}; it must be \"none\" or \"process\"")),
         }
     }
-    let deadline = keys.duration("deadline", problems).unwrap_or(Duration::from_secs(2));
+    let deadline = keys.duration("deadline", problems).unwrap_or(DEADLINE);
     if deadline > MAX_DEADLINE {
         let span = keys.take("deadline").map(Spanned::span).unwrap_or_default();
         problems.at(span, format!("{section}.deadline is at most \"1m\""));
     }
-    let max_series = keys.count("max_series", problems).unwrap_or(200_000);
+    let max_series = keys.count("max_series", problems).unwrap_or(MAX_SERIES);
     let mut own = PluginTable::empty(place);
     if let Some((table, span)) = keys.table("config", problems) {
         own = PluginTable::read(table, problems.place(span.start), section, problems);

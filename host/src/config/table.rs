@@ -38,6 +38,11 @@ impl PluginTable {
         self.json.to_string()
     }
 
+    /// Whether another says the same, wherever in the file.
+    pub fn same_values(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+
     /// The place of a JSON pointer, or of the nearest thing around it.
     pub fn place_of(&self, pointer: &str) -> (usize, usize) {
         let mut pointer = pointer;

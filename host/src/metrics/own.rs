@@ -43,6 +43,15 @@ families! { FAMILIES:
         .labels(&["plugin"]).unit(BaseUnit::Bytes);
     PANICS = Family::counter("gantry_plugin_panics_total", "Panics that were caught in calls of the plugin.")
         .labels(&["plugin"]);
+    RESTARTS = Family::counter("gantry_plugin_restarts_total",
+        "Instances that were made after the first one: after a failure, a hang, a restart, a change of file or configuration.")
+        .labels(&["plugin"]);
+    CPU = Family::counter("gantry_plugin_cpu_seconds_total",
+        "CPU time of the thread that calls the plugin. Threads of the plugin's own are not in it.")
+        .labels(&["plugin"]).unit(BaseUnit::Seconds);
+    LEFT_BEHIND = Family::gauge("gantry_plugin_hung_threads",
+        "Threads of the plugin that did not come back, were left behind, and still hang.")
+        .labels(&["plugin"]);
     MISSED = Family::counter("gantry_plugin_deadlines_missed_total", "Scrapes that did not get the plugin's collection in time.")
         .labels(&["plugin"]);
     GENERATIONS = Family::gauge("gantry_plugin_generations", "Libraries of this plugin that are mapped; none is ever unmapped.")
@@ -95,6 +104,12 @@ impl Own {
     pub fn panicked(&self, plugin: &str) {
         self.kept.counter(&PANICS, None, &[plugin]).inc();
     }
+    pub fn restarted(&self, plugin: &str) {
+        self.kept.counter(&RESTARTS, None, &[plugin]).inc();
+    }
+    pub fn spent(&self, plugin: &str, cpu: Duration) {
+        self.kept.counter(&CPU, None, &[plugin]).add(cpu.as_secs_f64());
+    }
     pub fn refused(&self, plugin: &str, reason: &str, count: u64) {
         self.kept.counter(&REFUSED, None, &[plugin, reason]).add(count as f64);
     }
@@ -138,12 +153,14 @@ impl Own {
         for state in State::ALL {
             sink.node(&PLUGIN_STATE, &[name, state.as_str()], state == status.state);
         }
-        if !unit.config.enabled {
+        if status.state == State::Disabled {
             return;
         }
         // Baselines, so that the first panic and the first miss are an increase.
         self.kept.counter(&PANICS, None, &[name]);
         self.kept.counter(&MISSED, None, &[name]);
+        self.kept.counter(&RESTARTS, None, &[name]);
+        sink.node(&LEFT_BEHIND, &[name], status.left_behind);
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);
         if let (Some(manifest), Some(digest)) = (&status.manifest, &status.digest) {

@@ -6,7 +6,7 @@ use crate::supervisor::{Fleet, Freshness, Unit};
 use bytes::Bytes;
 use gantry_exposition::{Format, Table, encode};
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Which plugins a scrape is for.
@@ -41,7 +41,7 @@ pub struct Scraper {
     fleet: Arc<Fleet>,
     own: Own,
     labels: Arc<HostLabels>,
-    stale: Duration,
+    stale: Mutex<Duration>,
     encoded: Mutex<Vec<Encoded>>,
 }
 
@@ -69,7 +69,30 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 
 impl Scraper {
     pub fn new(fleet: Arc<Fleet>, own: Own, labels: Arc<HostLabels>, stale: Duration) -> Self {
-        Self { fleet, own, labels, stale, encoded: Mutex::default() }
+        Self { fleet, own, labels, stale: Mutex::new(stale), encoded: Mutex::default() }
+    }
+
+    /// How long a late plugin's last samples are served.
+    pub fn set_stale(&self, stale: Duration) {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = stale;
+    }
+
+    fn stale(&self) -> Duration {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing that was encoded may be used again: there are other plugins now.
+    pub fn forget(&self) {
+        self.lock_encoded().clear();
+    }
+
+    /// Whether expositions can be made: nobody holds them up.
+    pub fn is_free(&self) -> bool {
+        !matches!(self.encoded.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn lock_encoded(&self) -> MutexGuard<'_, Vec<Encoded>> {
+        self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A selection's first name that is no plugin.
@@ -87,8 +110,8 @@ impl Scraper {
     ) -> std::io::Result<Body> {
         let mut pending = Vec::new();
         for unit in self.fleet.units().iter().filter(|unit| selection.has(unit.name())) {
-            let (unit, own) = (unit.clone(), self.own.clone());
-            pending.push(tokio::spawn(async move { unit.collect(&own).await }));
+            let unit = unit.clone();
+            pending.push(tokio::spawn(async move { unit.collect().await }));
         }
         for task in pending {
             // A task is only lost when the runtime ends.
@@ -116,10 +139,11 @@ impl Scraper {
 
     fn expose(&self, selection: &Selection, format: Format, gzip: bool) -> std::io::Result<Body> {
         // Held while encoding: whoever comes meanwhile finds the bytes made.
-        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut encoded = self.lock_encoded();
+        let stale = self.stale();
         let plugins: Vec<(Arc<Unit>, Freshness)> =
-            self.fleet.units().iter().map(|unit| (unit.clone(), unit.freshness(self.stale))).collect();
-        let versions = plugins.iter().map(|(unit, fresh)| (unit.version(), *fresh)).collect();
+            self.fleet.units().iter().map(|unit| (unit.clone(), unit.freshness(stale))).collect();
+        let versions = plugins.iter().map(|(unit, fresh)| (unit.series().version(), *fresh)).collect();
         let key = Key { selection: selection.clone(), format, gzip, versions };
         self.own.scraped(format_name(format));
         // With no collection in it, nothing tells whether the host's own figures are the same.
@@ -151,7 +175,7 @@ impl Scraper {
             .filter(|(unit, fresh)| selection.has(unit.name()) && *fresh != Freshness::Nothing)
             .map(|(unit, _)| unit)
             .collect();
-        let locked: Vec<_> = shown.iter().map(|unit| unit.table()).collect();
+        let locked: Vec<_> = shown.iter().map(|unit| unit.series().table()).collect();
         self.own.with_table(|own| {
             let own = own.filter(|_| selection.has(OWNER));
             let owners = own.map(|_| OWNER).into_iter().chain(shown.iter().map(|unit| unit.name()));

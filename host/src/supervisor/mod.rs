@@ -1,22 +1,46 @@
 //! The life of plugins: each has a unit that all may ask, and a thread that
 //! alone calls it.
 //!
-//! * [`state`]: the states and what is known of a plugin.
-//! * [`mod@unit`]: one plugin, as the rest of the agent sees it.
-//! * [`worker`]: its thread.
-//! * [`sink`]: where its samples go.
-//! * [`services`]: the host, as it sees it.
-//! * [`fleet`]: all of them, started and stopped in order.
+//! * [`mod@life`]: the state machine, without clock or thread; [`state`]: its states.
+//! * [`mod@unit`]: one plugin, as the rest of the agent sees it; [`collect`],
+//!   [`views`] and [`requests`]: what is asked of it; [`series`]: what it said last;
+//!   [`handover`]: what outlives its instances.
+//! * [`worker`]: its thread; [`sink`]: where its samples go; [`services`]: the
+//!   host, as it sees it.
+//! * [`fleet`]: all of them; [`launch`]: loading and starting; [`keeper`]: the
+//!   loop that minds the time; [`parts`]: what they share.
 
+mod collect;
 mod fleet;
+mod handover;
+mod keeper;
+mod launch;
+mod life;
+mod parts;
+mod requests;
+mod series;
 mod services;
 mod sink;
 mod state;
 mod unit;
+mod views;
 mod worker;
 
-pub use fleet::{Fleet, Parts, config_problems};
+pub use fleet::Fleet;
+pub use keeper::keep;
+pub use launch::{Unfit, config_problems, examine};
+pub use life::Event;
+pub use parts::Parts;
+pub use series::Freshness;
 pub use services::Services;
 pub use sink::ArenaSink;
 pub use state::State;
-pub use unit::{Freshness, Unit};
+pub use unit::Unit;
+pub use views::{Rows, ViewError};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole after each statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

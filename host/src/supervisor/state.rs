@@ -1,5 +1,6 @@
 //! The states of a plugin, and what is known of it.
 
+use gantry_plugin_api::description::ViewInfo;
 use gantry_plugin_api::manifest::ManifestInfo;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -68,35 +69,42 @@ impl State {
         matches!(self, Self::Running | Self::Degraded)
     }
 
-    /// Its start is over, for better or worse: `/-/ready` no longer waits for it.
+    /// Its start is over, for better or worse.
     pub fn settled(self) -> bool {
         use State::{Degraded, Disabled, Failed, Hung, Quarantined, Running, Stopped, Unsupported};
         matches!(self, Running | Degraded | Unsupported | Failed | Hung | Quarantined | Disabled | Stopped)
     }
-}
 
-/// Reasons are a plugin's own words: a longer one is cut, and more are left out.
-const MAX_REASON: usize = 1024;
-const MAX_REASONS: usize = 32;
+    /// Nothing of it runs, and nothing will by itself while the agent ends.
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Stopped | Self::Disabled | Self::Hung)
+    }
+}
 
 /// What is known of a plugin, for people and metrics.
 #[derive(Debug, Clone)]
 pub struct Status {
     pub state: State,
     pub since: SystemTime,
-    /// Why it is degraded, unsupported or failed; newest first.
+    /// Why it is degraded, unsupported or failed.
     pub reasons: Vec<String>,
     /// The last thing that went wrong, also after it went right again.
     pub last_error: Option<String>,
     pub manifest: Option<ManifestInfo>,
     pub digest: Option<String>,
     pub source: Option<PathBuf>,
+    pub views: Vec<ViewInfo>,
     pub heap_bytes: Option<u64>,
     /// Samples and series of the last good collection.
     pub samples: usize,
     pub series: usize,
     /// Whether the last collection that was asked for came in time.
     pub up: bool,
+    /// Failures in a row, and when it is tried again by itself.
+    pub failures: u32,
+    pub retry_at: Option<SystemTime>,
+    /// Threads of it that hang and were left behind.
+    pub left_behind: u32,
 }
 
 impl Status {
@@ -109,29 +117,33 @@ impl Status {
             manifest: None,
             digest: None,
             source: None,
+            views: Vec::new(),
             heap_bytes: None,
             samples: 0,
             series: 0,
             up: false,
+            failures: 0,
+            retry_at: None,
+            left_behind: 0,
         }
     }
 
-    /// Changes the state, and says whether anything changed. A state that
-    /// stays keeps its time.
-    pub fn enter(&mut self, state: State, mut reasons: Vec<String>) -> bool {
-        reasons.truncate(MAX_REASONS);
-        reasons.iter_mut().for_each(|reason| reason.truncate(reason.floor_char_boundary(MAX_REASON)));
-        if self.state == state && self.reasons == reasons {
-            return false;
-        }
+    /// Takes over a state. One that stays keeps its time.
+    pub fn enter(&mut self, state: State, reasons: &[String]) {
         if self.state != state {
-            self.state = state;
-            self.since = SystemTime::now();
+            (self.state, self.since) = (state, SystemTime::now());
         }
         if let Some(reason) = reasons.first() {
             self.last_error = Some(reason.clone());
         }
-        self.reasons = reasons;
-        true
+        self.up &= state.collects();
+        self.reasons = reasons.to_vec();
+    }
+
+    /// What was known of its file and its instance is no longer so.
+    pub fn forget_instance(&mut self) {
+        (self.manifest, self.digest, self.source) = (None, None, None);
+        (self.heap_bytes, self.samples, self.series) = (None, 0, 0);
+        self.views = Vec::new();
     }
 }

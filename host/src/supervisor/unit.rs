@@ -1,73 +1,106 @@
 //! One plugin, as the rest of the agent sees it.
 
+use super::handover::Kept;
+use super::life::{Do, Event, Life};
+use super::lock;
+use super::parts::Parts;
+use super::series::{Freshness, Series};
 use super::state::{State, Status};
-use super::worker::{self, Command};
+use super::worker::Command;
 use crate::config::PluginConfig;
-use crate::metrics::own::Own;
-use gantry_exposition::Table;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
-use tokio::sync::{oneshot, watch};
+use crate::loader::Loaded;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
-/// A plugin: its status and its series. Its thread alone calls it.
+/// A plugin: its life, its status and its series. Its thread alone calls it.
+///
+/// Of its locks, `life` comes first: whoever holds another takes it no more.
 #[derive(Debug)]
 pub struct Unit {
-    pub config: PluginConfig,
+    name: String,
+    pub(super) parts: Arc<Parts>,
+    config: Mutex<Arc<PluginConfig>>,
+    /// What an operator wished for until the agent ends, against the file.
+    until_restart: Mutex<Option<bool>>,
+    pub(super) life: Mutex<Life>,
     status: Mutex<Status>,
-    /// The series of the last good collection; locked while they are taken
-    /// over and while they are exposed, never while the plugin runs.
-    table: Mutex<Option<Table>>,
-    last_good: Mutex<Option<Instant>>,
-    /// Counts collections that were taken over, so that an exposition that
-    /// was made of the same ones can be used again.
-    version: AtomicU64,
-    commands: Mutex<Option<mpsc::Sender<Command>>>,
-    in_flight: Mutex<Option<InFlight>>,
-    /// Whether the last collection that was asked for did not come in time.
-    missed: AtomicBool,
+    changed: watch::Sender<()>,
+    pub(super) series: Series,
+    pub(super) thread: Mutex<Option<Thread>>,
+    pub(super) in_flight: Mutex<Option<super::collect::InFlight>>,
+    /// The attempts whose threads were left behind.
+    left_behind: Mutex<HashSet<u64>>,
+    /// What an attempt runs; loaded once and used again by the next.
+    loaded: Mutex<Option<Arc<Loaded>>>,
+    pub(super) kept: Mutex<Kept>,
+    /// Instances since it was enabled.
+    pub(super) instances: AtomicU32,
+    /// Questions for views that wait.
+    pub(super) looking: AtomicU32,
 }
 
-/// A collection that was asked for and is not back.
-#[derive(Debug, Clone)]
-struct InFlight {
-    since: Instant,
-    done: watch::Receiver<bool>,
-}
-
-/// How current a plugin's samples are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Of this collection.
-    Fresh,
-    /// Of one before; still shown.
-    Stale,
-    /// There are none to show.
-    Nothing,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is whole after each statement.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A thread that serves the plugin, and the attempt it belongs to.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub attempt: u64,
+    pub commands: mpsc::Sender<Command>,
 }
 
 impl Unit {
-    pub fn new(config: PluginConfig) -> Self {
-        let state = if config.enabled { State::Discovered } else { State::Disabled };
-        Self {
-            config,
-            status: Mutex::new(Status::new(state)),
-            table: Mutex::default(),
-            last_good: Mutex::default(),
-            version: AtomicU64::new(0),
-            commands: Mutex::default(),
+    /// A plugin that does not run; [`Event::Enable`] begins.
+    pub fn new(config: PluginConfig, parts: Arc<Parts>) -> Arc<Self> {
+        Arc::new(Self {
+            name: config.name.clone(),
+            parts,
+            life: Mutex::new(Life::new(config.deadline)),
+            config: Mutex::new(Arc::new(config)),
+            until_restart: Mutex::default(),
+            status: Mutex::new(Status::new(State::Disabled)),
+            changed: watch::Sender::new(()),
+            series: Series::default(),
+            thread: Mutex::default(),
             in_flight: Mutex::default(),
-            missed: AtomicBool::new(false),
-        }
+            left_behind: Mutex::default(),
+            loaded: Mutex::default(),
+            kept: Mutex::default(),
+            instances: AtomicU32::new(0),
+            looking: AtomicU32::new(0),
+        })
     }
 
     pub fn name(&self) -> &str {
-        &self.config.name
+        &self.name
+    }
+
+    pub fn config(&self) -> Arc<PluginConfig> {
+        lock(&self.config).clone()
+    }
+
+    /// What the file says now. Deadline and bound of series hold from the next
+    /// collection on; the rest from the next attempt.
+    pub fn set_config(&self, config: PluginConfig) {
+        lock(&self.life).set_deadline(config.deadline);
+        if let Some(table) = self.series.table().as_mut() {
+            table.set_max_series(config.max_series);
+        }
+        *lock(&self.config) = Arc::new(config);
+    }
+
+    /// Whether it shall run: by the operator's word, or by the file.
+    pub fn wanted(&self) -> bool {
+        lock(&self.until_restart).unwrap_or_else(|| self.config().enabled)
+    }
+
+    /// The operator's word against the file; `None` takes it back.
+    pub fn set_until_restart(&self, wish: Option<bool>) {
+        *lock(&self.until_restart) = wish;
+    }
+
+    pub fn until_restart(&self) -> Option<bool> {
+        *lock(&self.until_restart)
     }
 
     pub fn status(&self) -> Status {
@@ -82,137 +115,162 @@ impl Unit {
         change(&mut lock(&self.status));
     }
 
-    /// Enters a state, and logs what an operator should know of it.
-    pub fn enter(&self, state: State, reasons: Vec<String>) {
-        let why = {
-            let mut status = lock(&self.status);
-            if !status.enter(state, reasons) {
-                return;
-            }
-            crate::logging::printable(&status.reasons.join("; "))
-        };
-        let name = self.name();
-        match state {
-            State::Failed | State::Hung | State::Quarantined => {
-                tracing::error!("plugin {name} is {}: {why}", state.as_str());
-            }
-            State::Degraded | State::Unsupported => {
-                tracing::warn!("plugin {name} is {}: {why}", state.as_str());
-            }
-            State::Running | State::Stopped => tracing::info!("plugin {name} is {}", state.as_str()),
-            _ => tracing::debug!("plugin {name} is {}", state.as_str()),
-        }
+    pub fn is_settled(&self) -> bool {
+        lock(&self.life).is_settled()
     }
 
-    /// Its series, while nobody changes them.
-    pub fn table(&self) -> MutexGuard<'_, Option<Table>> {
-        lock(&self.table)
+    pub(super) fn is_current(&self, attempt: u64) -> bool {
+        lock(&self.life).is_current(attempt)
     }
 
-    pub fn version(&self) -> u64 {
-        self.version.load(Relaxed)
+    /// When it must be looked at again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        lock(&self.life).next()
     }
 
-    pub(super) fn good_collection(&self) {
-        *lock(&self.last_good) = Some(Instant::now());
-        self.version.fetch_add(1, Relaxed);
+    pub fn series(&self) -> &Series {
+        &self.series
     }
 
-    /// Starts its thread, which starts the plugin. The answer comes when the
-    /// start is over, for better or worse.
-    pub(super) fn launch(
-        self: &Arc<Self>,
-        job: worker::Job,
-        own: Own,
-    ) -> std::io::Result<oneshot::Receiver<()>> {
-        let (commands, receiver) = mpsc::channel();
-        let (started, answer) = oneshot::channel();
-        let unit = self.clone();
-        // Before the thread runs: a scrape may ask as soon as it says that it is running.
-        *lock(&self.commands) = Some(commands);
-        // 15 characters are what the kernel keeps of a thread's name.
-        let name = format!("p:{}", self.name());
-        std::thread::Builder::new()
-            .name(name[..name.len().min(15)].to_owned())
-            .spawn(move || worker::run(&unit, job, &own, &receiver, started))?;
-        Ok(answer)
-    }
-
-    /// Asks for a collection and waits for it, at most until its deadline. One
-    /// that is under way is shared; one that is overdue is not waited for again.
-    pub async fn collect(&self, own: &Own) {
-        if !self.state().collects() {
-            return;
-        }
-        let back = match self.join_or_begin() {
-            Some(mut flight) => {
-                let left = self.config.deadline.saturating_sub(flight.since.elapsed());
-                match tokio::time::timeout(left, flight.done.wait_for(|done| *done)).await {
-                    Ok(Ok(_)) => Some(true),
-                    Ok(Err(_)) => None,
-                    Err(_) => Some(false),
-                }
-            }
-            None => None,
-        };
-        let Some(in_time) = back else {
-            self.enter(State::Failed, vec!["its thread ended; that is a fault of the host".to_owned()]);
-            self.change(|status| status.up = false);
-            return;
-        };
-        self.missed.store(!in_time, Relaxed);
-        self.change(|status| status.up = in_time && status.state.collects());
-        if !in_time {
-            own.missed(self.name());
-        }
-    }
-
-    fn join_or_begin(&self) -> Option<InFlight> {
-        let mut in_flight = lock(&self.in_flight);
-        if let Some(flight) = in_flight.as_ref() {
-            return Some(flight.clone());
-        }
-        let (done, receiver) = watch::channel(false);
-        lock(&self.commands).as_ref()?.send(Command::Collect { done }).ok()?;
-        let flight = InFlight { since: Instant::now(), done: receiver };
-        *in_flight = Some(flight.clone());
-        Some(flight)
-    }
-
-    /// Whether it does not come back from its start or from a collection.
-    pub(super) fn overdue(&self) -> bool {
-        let deadline = self.config.deadline;
-        !self.state().settled()
-            || lock(&self.in_flight).as_ref().is_some_and(|flight| flight.since.elapsed() > deadline)
-    }
-
-    pub(super) fn landed(&self) {
-        *lock(&self.in_flight) = None;
-    }
-
-    /// How current its samples are.
+    /// How current what is shown of it is.
     pub fn freshness(&self, stale: Duration) -> Freshness {
-        let missed = self.missed.load(Relaxed);
-        match *lock(&self.last_good) {
-            None => Freshness::Nothing,
-            Some(_) if !missed && self.state().collects() => Freshness::Fresh,
-            Some(at) if at.elapsed() <= stale => Freshness::Stale,
-            Some(_) => Freshness::Nothing,
+        if matches!(self.state(), State::Unsupported | State::Disabled) {
+            return Freshness::Nothing;
+        }
+        self.series.freshness(stale)
+    }
+
+    /// Waits until something holds of it; it is asked after each change of state.
+    pub async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !holds(self) {
+            // The sender lives as long as this unit.
+            let _ = changed.changed().await;
         }
     }
 
-    /// Asks it to end, and waits for that.
-    pub async fn stop(&self, deadline: Duration) {
-        let Some(commands) = lock(&self.commands).take() else { return };
-        let (done, answer) = oneshot::channel();
-        if commands.send(Command::Stop { deadline, done }).is_err() {
-            return;
+    pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
+        lock(&self.loaded).clone()
+    }
+
+    /// What the next attempt runs; with `None` it is looked for on the disk.
+    pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
+        if let Some(loaded) = &loaded {
+            self.change(|status| {
+                status.manifest = Some(loaded.verified.manifest.clone());
+                status.digest = Some(loaded.verified.bytes.digest.clone());
+                status.source = Some(loaded.verified.source.clone());
+                status.views = loaded.probed.description.views.clone();
+            });
         }
-        if tokio::time::timeout(deadline, answer).await.is_err() {
-            self.enter(
-                State::Hung,
-                vec![format!("stop took longer than {} ms; it was left behind", deadline.as_millis())],
-            );
+        *lock(&self.loaded) = loaded;
+    }
+
+    /// Lets something happen to it, and does what follows.
+    pub fn apply(self: &Arc<Self>, event: Event) {
+        let now = Instant::now();
+        let (todo, news, next) = {
+            let mut life = lock(&self.life);
+            let before = (life.state(), life.reasons().to_vec());
+            let todo = life.on(event, now);
+            let is_news = before.0 != life.state() || before.1 != life.reasons();
+            (todo, is_news.then(|| self.note(&life, now)), life.next())
+        };
+        if let Some(news) = news {
+            self.changed.send_replace(());
+            self.log(&news);
         }
+        for one in todo {
+            match one {
+                Do::Launch { attempt } => self.parts.keeper.launch(self.clone(), attempt),
+                Do::Stop { attempt, within } => self.send(attempt, Command::Stop { within }),
+                Do::Abandon { attempt } => self.abandon(attempt),
+            }
+        }
+        self.parts.keeper.expect(next);
+    }
+
+    /// Takes over what its life says now, while nothing else can happen to it.
+    fn note(&self, life: &Life, now: Instant) -> Status {
+        if !life.state().collects() {
+            self.series.ended();
+        }
+        let mut status = lock(&self.status);
+        status.enter(life.state(), life.reasons());
+        status.failures = life.failures();
+        status.left_behind = life.left_behind();
+        let wait = life.retry_at().map(|at| at.saturating_duration_since(now));
+        status.retry_at = wait.map(|wait| SystemTime::now() + wait);
+        if life.state() == State::Disabled {
+            // Disabled means zero.
+            status.forget_instance();
+            self.series.forget();
+            *lock(&self.loaded) = None;
+            *lock(&self.kept) = Kept::default();
+            self.instances.store(0, Relaxed);
+            self.parts.registry().release(&self.name);
+        }
+        status.clone()
+    }
+
+    fn log(&self, status: &Status) {
+        let (name, state) = (&self.name, status.state.as_str());
+        let why = crate::logging::printable(&status.reasons.join("; "));
+        let wait = status.retry_at.and_then(|at| at.duration_since(SystemTime::now()).ok());
+        let again = match wait {
+            Some(wait) if status.state != State::Quarantined => {
+                format!("; it is tried again in {:.0} s", wait.as_secs_f64().ceil())
+            }
+            _ => String::new(),
+        };
+        match status.state {
+            State::Failed | State::Hung | State::Quarantined => {
+                tracing::error!("plugin {name} is {state}: {why}{again}");
+            }
+            State::Degraded | State::Unsupported => tracing::warn!("plugin {name} is {state}: {why}{again}"),
+            State::Disabled | State::Stopped if !why.is_empty() => {
+                tracing::warn!("plugin {name} is {state}: {why}");
+            }
+            State::Running | State::Stopped | State::Disabled => tracing::info!("plugin {name} is {state}"),
+            _ => tracing::debug!("plugin {name} is {state}"),
+        }
+    }
+
+    /// To the thread of an attempt, if it is the present one.
+    pub(super) fn send(&self, attempt: u64, command: Command) {
+        if let Some(thread) = lock(&self.thread).as_ref().filter(|thread| thread.attempt == attempt) {
+            // A thread that has ended says so itself.
+            let _ = thread.commands.send(command);
+        }
+    }
+
+    fn abandon(&self, attempt: u64) {
+        lock(&self.left_behind).insert(attempt);
+        self.release_thread(attempt);
+    }
+
+    /// Its queue ends, by which a thread that comes back late knows.
+    pub(super) fn release_thread(&self, attempt: u64) {
+        let mut thread = lock(&self.thread);
+        if thread.as_ref().is_some_and(|thread| thread.attempt == attempt) {
+            *thread = None;
+            *lock(&self.in_flight) = None;
+        }
+    }
+
+    /// The thread of an attempt has ended.
+    pub(super) fn thread_ended(&self, attempt: u64) {
+        self.release_thread(attempt);
+        if lock(&self.left_behind).remove(&attempt) {
+            let mut life = lock(&self.life);
+            life.returned();
+            lock(&self.status).left_behind = life.left_behind();
+        }
+    }
+
+    /// Whether it does not come back from what it does.
+    pub fn is_overdue(&self) -> bool {
+        let life = lock(&self.life);
+        !life.is_settled() || life.is_overdue(Instant::now())
     }
 }

@@ -1,0 +1,143 @@
+//! Loading plugins side by side, and starting them one after the other.
+
+use super::life::{Event, Failure, Progress};
+use super::parts::Parts;
+use super::unit::Unit;
+use crate::config::{PluginConfig, table_problems};
+use crate::loader::{Loaded, Probed, load};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// Loading takes 20 ms; what takes this long is busy or broken.
+const ORDER_WAIT: Duration = Duration::from_secs(2);
+
+/// Launches these attempts on threads of their own. Names of metrics go to
+/// plugins in this order; one that takes longer to load than [`ORDER_WAIT`]
+/// comes after those that do not.
+pub fn side_by_side(launches: Vec<(Arc<Unit>, u64)>) {
+    let first = launches.first().cloned();
+    let spawned = std::thread::Builder::new().name("launch".to_owned()).spawn(move || in_order(&launches));
+    if let (Err(error), Some((unit, attempt))) = (spawned, first) {
+        // The others, if any, find out by their own time-outs.
+        could_not(&unit, attempt, &error);
+    }
+}
+
+fn in_order(launches: &[(Arc<Unit>, u64)]) {
+    let (sender, loaded) = mpsc::channel();
+    let mut awaited = 0;
+    for (place, (unit, attempt)) in launches.iter().enumerate() {
+        let (to_load, sender, attempt) = (unit.clone(), sender.clone(), *attempt);
+        let name = format!("load:{}", unit.name());
+        let thread = std::thread::Builder::new().name(name[..name.len().min(15)].to_owned());
+        // Whoever waits has given up only when the agent ends.
+        let spawned = thread.spawn(move || drop(sender.send((place, load_unit(&to_load, attempt)))));
+        match spawned {
+            Ok(_) => awaited += 1,
+            Err(error) => could_not(unit, attempt, &error),
+        }
+    }
+    drop(sender);
+    let until = Instant::now() + ORDER_WAIT;
+    let mut early = Vec::new();
+    while early.len() < awaited {
+        match loaded.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(one) => early.push(one),
+            Err(_) => break,
+        }
+    }
+    early.sort_by_key(|(place, _)| *place);
+    for (place, loaded) in early.into_iter().chain(loaded.iter()) {
+        let (unit, attempt) = &launches[place];
+        if let Some(loaded) = loaded {
+            unit.start(*attempt, loaded);
+        }
+    }
+}
+
+fn could_not(unit: &Arc<Unit>, attempt: u64, error: &std::io::Error) {
+    let why = format!("the thread that loads it could not be started: {error}");
+    unit.apply(Event::Of(attempt, Progress::Failed(Failure::Fault(why))));
+}
+
+/// What the attempt runs: what the one before ran, or what lies on the disk.
+fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
+    let say = |progress| unit.apply(Event::Of(attempt, progress));
+    let loaded = match unit.loaded() {
+        Some(loaded) => Ok(loaded),
+        None => examine(&unit.parts, &unit.config()).map(Arc::new).map_err(|why| why.to_string()),
+    };
+    match loaded {
+        Ok(loaded) => {
+            say(Progress::Verified);
+            say(Progress::Probed);
+            if unit.is_current(attempt) {
+                unit.set_loaded(Some(loaded.clone()));
+            }
+            Some(loaded)
+        }
+        Err(why) => {
+            say(Progress::Failed(Failure::Fault(why)));
+            None
+        }
+    }
+}
+
+/// Why a plugin cannot be loaded as its configuration wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Something is wrong with its file.
+    #[error("{0}")]
+    File(String),
+    /// Something is wrong with its own table: every problem, with its place.
+    #[error("{}", .0.join("; "))]
+    Table(Vec<String>),
+}
+
+/// Loads a plugin as a configuration wants it.
+pub fn examine(parts: &Parts, config: &PluginConfig) -> Result<Loaded, Unfit> {
+    let mut log = |line: String| tracing::warn!("plugin {}: {line}", config.name);
+    let loaded = load(config, &parts.plugin_dirs(), &parts.placer, &mut log)
+        .map_err(|error| Unfit::File(error.to_string()))?;
+    let problems = config_problems(&parts.file, config, &loaded);
+    if problems.is_empty() { Ok(loaded) } else { Err(Unfit::Table(problems)) }
+}
+
+/// What is wrong with a plugin's own table, by its schema and by its own word.
+pub fn config_problems(file: &Path, config: &PluginConfig, loaded: &Loaded) -> Vec<String> {
+    let Probed { violations, config_error, .. } = &loaded.probed;
+    let problems = table_problems(file, config, violations, config_error.as_deref());
+    problems.iter().map(ToString::to_string).collect()
+}
+
+impl Unit {
+    /// Registers what it declares, and makes room for its series; those that
+    /// the instance before had go on. `false` where the attempt is over.
+    pub(super) fn register(&self, attempt: u64, loaded: &Loaded) -> bool {
+        // Held throughout: what is forgotten when it is disabled must not come back.
+        let life = super::lock(&self.life);
+        if !life.is_current(attempt) {
+            return false;
+        }
+        let description = &loaded.probed.description;
+        let registered =
+            self.parts.registry().register(self.name(), &description.manifest.claims, &description.families);
+        for refusal in &registered.refusals {
+            tracing::error!("plugin {}", refusal.message);
+        }
+        let max_series = self.config().max_series;
+        let mut table = self.series.table();
+        match table.as_mut() {
+            Some(table) => {
+                table.set_families(registered.families);
+                table.set_max_series(max_series);
+            }
+            None => *table = Some(gantry_exposition::Table::new(registered.families, max_series)),
+        }
+        if self.instances.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            self.parts.own.restarted(self.name());
+        }
+        true
+    }
+}

@@ -1,0 +1,103 @@
+//! What happens to a plugin, and what is to be done about it.
+
+use std::time::Duration;
+
+/// Something that happened, or is wished for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It shall run.
+    Enable,
+    /// It shall not run.
+    Disable,
+    /// It shall be made anew, with a clean record.
+    Restart,
+    /// The agent ends; so long may its stop take.
+    End { within: Duration },
+    /// Of the attempt with that number: its loading or its thread says so.
+    Of(u64, Progress),
+    /// A scrape got its collection in time.
+    InTime,
+    /// A scrape did not get its collection in time.
+    Late,
+    /// Time went by.
+    Time,
+}
+
+/// What an attempt to run a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    Verified,
+    Probed,
+    Created,
+    Started,
+    Ready,
+    /// It counts from now on; empty, or what is missing.
+    Activated(Vec<String>),
+    /// It was asked and has not answered yet.
+    Began(Call),
+    /// It answered.
+    Ended,
+    /// A good collection, with what the plugin says is missing.
+    Collected(Vec<String>),
+    /// It is over: the thread has let go of the instance and ends.
+    Failed(Failure),
+    /// It ended as it was asked to; a text where not all went well.
+    Stopped(Option<String>),
+}
+
+/// A call that may not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Load,
+    Create,
+    Probe,
+    Start,
+    Activate,
+    Collect,
+    Health,
+    Snapshot,
+    View,
+    Reconfigure,
+    LogLevel,
+    Stop,
+}
+
+impl Call {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Create => "create",
+            Self::Probe => "probe",
+            Self::Start => "start",
+            Self::Activate => "activate",
+            Self::Collect => "collect",
+            Self::Health => "health",
+            Self::Snapshot => "snapshot",
+            Self::View => "view",
+            Self::Reconfigure => "reconfigure",
+            Self::LogLevel => "set_log_level",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// Why an attempt is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// This node lacks something: no fault, and not better in a second.
+    Unsupported(String),
+    /// A panic, an error, a file that cannot be loaded.
+    Fault(String),
+}
+
+/// What the caller has to do, in this order. Each names its attempt: one that
+/// is no longer the present one when it is done has nothing left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Do {
+    /// Load it where it is not, start its thread.
+    Launch { attempt: u64 },
+    /// Ask its thread to end.
+    Stop { attempt: u64, within: Duration },
+    /// Let go of a thread that does not come back.
+    Abandon { attempt: u64 },
+}

@@ -1,0 +1,343 @@
+//! One plugin's life as a state machine: events in, things to do out. It knows
+//! no clock, thread or lock; the caller brings the time and does what is asked.
+//!
+//! ```text
+//! disabled -> discovered -> verified -> probed -> created -> started -> ready -> running <-> degraded
+//!                 ^                                                                |
+//!                 |   (back-off: 1 s, doubled)                                     v
+//!                 +---- failed, hung <-------- a fault, or no answer --------------+
+//!                 +---- quarantined <--------- eight in a row                      v
+//!                 +---- unsupported <--------- this node lacks something        stopping -> stopped
+//! ```
+
+mod event;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Call, Do, Event, Failure, Progress};
+
+use super::state::State;
+use row::{MOST, Row, STABLE};
+use std::time::{Duration, Instant};
+
+/// So many late collections in a row make a plugin degraded.
+const LATE_DEGRADES: u32 = 3;
+
+/// A call that is not back after so many of its plugin's deadlines hangs.
+pub const HUNG_AFTER: u32 = 10;
+
+/// Loading takes 20 ms; its slowest part, the child that tries the library,
+/// is killed after 10 s. Longer than this means a disk that does not answer.
+const LOAD_WITHIN: Duration = Duration::from_secs(60);
+
+/// Of a stop that is not the agent's own end.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// After so long what was given up is tried once more: whatever was wrong may
+/// be over, and nobody may be looking.
+const TRY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Threads that hang cannot be ended, and each holds what its instance held.
+const MOST_LEFT_BEHIND: u32 = 8;
+
+/// The life of one plugin.
+#[derive(Debug)]
+pub struct Life {
+    state: State,
+    /// Why it is in that state.
+    reasons: Vec<String>,
+    goal: Goal,
+    /// Its tries to run, counted. What comes from an earlier one is passed over.
+    attempt: u64,
+    deadline: Duration,
+    has_thread: bool,
+    /// What it was asked, since when, and for how long at most.
+    busy: Option<(Call, Instant, Duration)>,
+    retry_at: Option<Instant>,
+    row: Row,
+    /// Late collections in a row, and when the last one was noticed.
+    late: u32,
+    last_late: Option<Instant>,
+    active_since: Option<Instant>,
+    /// What is missing since it was activated, and by its last word on its health.
+    missing: Vec<String>,
+    unwell: Vec<String>,
+    left_behind: u32,
+    settled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Run,
+    Off,
+    End,
+}
+
+impl Life {
+    /// A plugin that shall not run.
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            state: State::Disabled,
+            reasons: Vec::new(),
+            goal: Goal::Off,
+            attempt: 0,
+            deadline,
+            has_thread: false,
+            busy: None,
+            retry_at: None,
+            row: Row::default(),
+            late: 0,
+            last_late: None,
+            active_since: None,
+            missing: Vec::new(),
+            unwell: Vec::new(),
+            left_behind: 0,
+            settled: true,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+    pub fn is_current(&self, attempt: u64) -> bool {
+        self.attempt == attempt
+    }
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+    pub fn failures(&self) -> u32 {
+        self.row.len()
+    }
+    pub fn left_behind(&self) -> u32 {
+        self.left_behind
+    }
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+    /// A thread that was left behind came back and ended.
+    pub fn returned(&mut self) {
+        self.left_behind = self.left_behind.saturating_sub(1);
+    }
+    /// Whether how it is was found out once since somebody last wished for
+    /// something. What it does by itself later does not change that.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+    /// When it is tried again by itself.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+    /// When [`Event::Time`] may change something.
+    pub fn next(&self) -> Option<Instant> {
+        let overdue = self.busy.map(|(_, since, limit)| since + limit);
+        overdue.into_iter().chain(self.retry_at).min()
+    }
+    /// Whether a call lasts longer than a collection may.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.busy.is_some_and(|(_, since, _)| now.saturating_duration_since(since) > self.deadline)
+    }
+
+    /// Takes an event.
+    pub fn on(&mut self, event: Event, now: Instant) -> Vec<Do> {
+        match event {
+            Event::Enable => {
+                let off = self.goal == Goal::Off;
+                (self.goal, self.settled) = (Goal::Run, self.settled && !off);
+                if self.state == State::Disabled { self.begin(now) } else { Vec::new() }
+            }
+            Event::Disable => self.leave(Goal::Off, STOP_WITHIN, now),
+            Event::End { within } => self.leave(Goal::End, within, now),
+            Event::Restart if self.goal == Goal::Run => {
+                self.row.end();
+                self.settled = false;
+                if self.state == State::Stopping || self.has_thread {
+                    self.leave(Goal::Run, STOP_WITHIN, now)
+                } else {
+                    self.begin(now)
+                }
+            }
+            Event::Restart => Vec::new(),
+            Event::Of(attempt, progress) if self.is_current(attempt) => self.progress(progress, now),
+            Event::Of(..) => Vec::new(),
+            Event::InTime => {
+                (self.late, self.last_late) = (0, None);
+                self.settle();
+                Vec::new()
+            }
+            Event::Late => {
+                // Scrapes that wait side by side miss the same collection.
+                let another =
+                    self.last_late.is_none_or(|at| now.saturating_duration_since(at) >= self.deadline);
+                if self.state.collects() && another {
+                    (self.late, self.last_late) = (self.late.saturating_add(1), Some(now));
+                    self.settle();
+                }
+                Vec::new()
+            }
+            Event::Time => self.time(now),
+        }
+    }
+
+    fn progress(&mut self, progress: Progress, now: Instant) -> Vec<Do> {
+        if self.state == State::Stopping {
+            return match progress {
+                Progress::Stopped(problem) => self.stopped(problem, now),
+                Progress::Failed(Failure::Fault(why) | Failure::Unsupported(why)) => {
+                    self.stopped(Some(why), now)
+                }
+                // It was asked to stop meanwhile: that is what is waited for.
+                _ => Vec::new(),
+            };
+        }
+        match progress {
+            Progress::Verified => self.enter(State::Verified, Vec::new()),
+            Progress::Probed => self.enter(State::Probed, Vec::new()),
+            Progress::Created => self.enter(State::Created, Vec::new()),
+            Progress::Started => self.enter(State::Started, Vec::new()),
+            Progress::Ready => self.enter(State::Ready, Vec::new()),
+            Progress::Began(call) => {
+                self.has_thread = true;
+                self.busy = Some((call, now, self.deadline * HUNG_AFTER));
+            }
+            Progress::Ended => self.busy = None,
+            Progress::Activated(missing) => {
+                (self.missing, self.unwell, self.busy) = (missing, Vec::new(), None);
+                (self.late, self.last_late, self.active_since) = (0, None, Some(now));
+                self.state = State::Running;
+                self.settle();
+            }
+            Progress::Collected(unwell) => {
+                self.unwell = unwell;
+                if self.active_since.is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
+                    self.row.end();
+                }
+                self.settle();
+            }
+            Progress::Failed(Failure::Unsupported(why)) => {
+                self.let_go();
+                self.retry_at = Some(now + TRY_AGAIN);
+                self.enter(State::Unsupported, vec![why]);
+            }
+            Progress::Failed(Failure::Fault(why)) => self.failed(State::Failed, why, now),
+            // Nobody asked it to: an instance that ends by itself has failed.
+            Progress::Stopped(problem) => {
+                let why = problem.unwrap_or_else(|| "it ended by itself".to_owned());
+                self.failed(State::Failed, why, now);
+            }
+        }
+        Vec::new()
+    }
+
+    fn time(&mut self, now: Instant) -> Vec<Do> {
+        if let Some((call, since, limit)) = self.busy
+            && now >= since + limit
+        {
+            let attempt = self.attempt;
+            let why = format!("{} did not come back within {limit:?}", call.as_str());
+            if call == Call::Load {
+                self.failed(State::Failed, format!("{why}; is its disk there?"), now);
+                return Vec::new();
+            }
+            self.left_behind += 1;
+            let why = format!("{why}; its thread was left behind");
+            let mut todo = vec![Do::Abandon { attempt }];
+            if self.state == State::Stopping {
+                todo.extend(self.stopped(Some(why), now));
+            } else {
+                self.failed(State::Hung, why, now);
+            }
+            return todo;
+        }
+        if self.retry_at.is_some_and(|at| now >= at) { self.begin(now) } else { Vec::new() }
+    }
+
+    /// A new attempt.
+    fn begin(&mut self, now: Instant) -> Vec<Do> {
+        self.let_go();
+        self.busy = Some((Call::Load, now, LOAD_WITHIN));
+        self.enter(State::Discovered, Vec::new());
+        vec![Do::Launch { attempt: self.attempt }]
+    }
+
+    /// Towards a goal for which its thread must end.
+    fn leave(&mut self, goal: Goal, within: Duration, now: Instant) -> Vec<Do> {
+        self.goal = goal;
+        self.retry_at = None;
+        if !self.has_thread {
+            return self.stopped(None, now);
+        }
+        let waited = self.state == State::Stopping;
+        if !waited || goal == Goal::End {
+            self.busy = Some((Call::Stop, now, within));
+        }
+        self.enter(State::Stopping, Vec::new());
+        if waited { Vec::new() } else { vec![Do::Stop { attempt: self.attempt, within }] }
+    }
+
+    fn stopped(&mut self, problem: Option<String>, now: Instant) -> Vec<Do> {
+        let hung = self.busy.is_some_and(|(call, since, limit)| call == Call::Stop && now >= since + limit);
+        self.let_go();
+        let reasons = problem.into_iter().collect();
+        match self.goal {
+            Goal::Run => return self.begin(now),
+            Goal::Off => {
+                self.row.end();
+                self.enter(State::Disabled, reasons);
+            }
+            // Nothing was left to stop of what never ran.
+            Goal::End if self.state == State::Disabled => {}
+            Goal::End => self.enter(if hung { State::Hung } else { State::Stopped }, reasons),
+        }
+        Vec::new()
+    }
+
+    fn failed(&mut self, state: State, why: String, now: Instant) {
+        self.let_go();
+        let full = self.left_behind >= MOST_LEFT_BEHIND;
+        if let Some(wait) = self.row.failed().filter(|_| !full) {
+            self.retry_at = Some(now + wait);
+            return self.enter(state, vec![why]);
+        }
+        self.retry_at = Some(now + TRY_AGAIN);
+        let record = if full {
+            format!("{} of its threads hang", self.left_behind)
+        } else {
+            format!("it failed {MOST} times in a row or more")
+        };
+        let remedy = "restart it, or change its section or its file; it is tried again in an hour";
+        self.enter(State::Quarantined, vec![why, format!("{record}; {remedy}")]);
+    }
+
+    /// Of the present attempt nothing more is expected.
+    fn let_go(&mut self) {
+        self.attempt += 1;
+        self.has_thread = false;
+        (self.busy, self.retry_at, self.active_since) = (None, None, None);
+    }
+
+    /// Running or degraded, by all that is known.
+    fn settle(&mut self) {
+        if !self.state.collects() {
+            return;
+        }
+        let mut reasons: Vec<String> = self.missing.iter().chain(&self.unwell).cloned().collect();
+        if self.late >= LATE_DEGRADES {
+            // No number of its own: each further one would be news.
+            reasons.push(format!(
+                "its collections are late: {LATE_DEGRADES} or more in a row took longer than {:?}",
+                self.deadline
+            ));
+        }
+        let state = if reasons.is_empty() { State::Running } else { State::Degraded };
+        self.enter(state, reasons);
+    }
+
+    fn enter(&mut self, state: State, reasons: Vec<String>) {
+        self.settled |= state.settled();
+        (self.state, self.reasons) = (state, reasons);
+    }
+}

@@ -1,0 +1,87 @@
+//! What all plugins of one agent share.
+
+use super::keeper::Keeper;
+use super::lock;
+use super::services::Services;
+use crate::config::{Level, LogLevels};
+use crate::loader::Placer;
+use crate::metrics::HostLabels;
+use crate::metrics::own::Own;
+use gantry_exposition::Registry;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What a plugin's unit needs of its agent.
+#[derive(Debug)]
+pub struct Parts {
+    pub services: Services,
+    pub labels: Arc<HostLabels>,
+    pub own: Own,
+    pub placer: Placer,
+    pub keeper: Keeper,
+    /// The configuration's file, for messages.
+    pub file: PathBuf,
+    registry: Mutex<Registry>,
+    plugin_dirs: Mutex<Vec<PathBuf>>,
+    log: Mutex<LogLevels>,
+    /// What was ever opened stays mapped.
+    opened: Mutex<HashSet<PathBuf>>,
+}
+
+impl Parts {
+    pub fn new(
+        services: Services,
+        labels: Arc<HostLabels>,
+        own: Own,
+        placer: Placer,
+        config: &crate::config::Config,
+    ) -> Self {
+        let mut registry = Registry::new();
+        own.register(&mut registry);
+        Self {
+            services,
+            labels,
+            own,
+            placer,
+            keeper: Keeper::default(),
+            file: config.file.clone(),
+            registry: Mutex::new(registry),
+            plugin_dirs: Mutex::new(config.host.plugin_dirs.clone()),
+            log: Mutex::new(config.host.log.clone()),
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Whose each name is.
+    pub fn registry(&self) -> MutexGuard<'_, Registry> {
+        lock(&self.registry)
+    }
+
+    /// A plugin's library was opened from there, perhaps once more.
+    pub fn opened(&self, plugin: &str, path: &Path) {
+        if lock(&self.opened).insert(path.to_owned()) {
+            self.own.generation(plugin);
+        }
+    }
+
+    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+        lock(&self.plugin_dirs).clone()
+    }
+
+    pub fn set_plugin_dirs(&self, dirs: &[PathBuf]) {
+        *lock(&self.plugin_dirs) = dirs.to_vec();
+    }
+
+    pub fn log_level(&self, plugin: &str) -> Level {
+        lock(&self.log).of(plugin)
+    }
+
+    pub fn log_levels(&self) -> LogLevels {
+        lock(&self.log).clone()
+    }
+
+    pub fn set_log_levels(&self, levels: LogLevels) {
+        *lock(&self.log) = levels;
+    }
+}

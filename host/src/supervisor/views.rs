@@ -1,0 +1,144 @@
+//! Views: a plugin's rows on their way out, and asking for them.
+
+use super::life::Call;
+use super::lock;
+use super::unit::Unit;
+use super::worker::Command;
+use gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
+use gantry_plugin_api::abi::abi_stable::sabi_types::RMut;
+use gantry_plugin_api::abi::abi_stable::std_types::RSlice;
+use gantry_plugin_api::abi::types::AbiCell;
+use gantry_plugin_api::abi::{AbiViewSink, AbiViewSink_TO, ViewSinkRef};
+use gantry_plugin_api::description::ViewInfo;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::oneshot;
+
+/// More rows than a person reads; a plugin sorts its most telling ones to the front.
+const MAX_ROWS: usize = 10_000;
+
+/// Of all texts of a view together.
+const MAX_TEXT: usize = 8 << 20;
+
+/// Questions that wait for one plugin: its thread answers one after the other.
+const MAX_WAITING: u32 = 4;
+
+/// Why a view cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ViewError {
+    #[error("there is no such view")]
+    Unknown,
+    /// The plugin does not run; why.
+    #[error("{0}")]
+    NotRunning(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    Late(String),
+}
+
+/// The rows of a view, as the plugin gives them.
+#[derive(Debug)]
+pub struct Rows {
+    pub info: ViewInfo,
+    pub rows: Vec<Map<String, Value>>,
+    /// The plugin had more than is taken.
+    pub truncated: bool,
+    text: usize,
+}
+
+impl Rows {
+    pub fn new(info: ViewInfo) -> Self {
+        Self { info, rows: Vec::new(), truncated: false, text: 0 }
+    }
+
+    pub fn crossing(&mut self) -> ViewSinkRef<'_> {
+        AbiViewSink_TO::from_ptr(RMut::new(self), TD_Opaque)
+    }
+
+    /// A cell, if it is of its column's kind.
+    fn value(&mut self, kind: &str, cell: &AbiCell<'_>) -> Value {
+        match (cell.kind, kind) {
+            (1, "text" | "container") => {
+                let text = String::from_utf8_lossy(cell.text.as_slice());
+                self.text += text.len();
+                Value::from(text)
+            }
+            // JSON has no infinities.
+            (2, "number") | (3, "time") => {
+                serde_json::Number::from_f64(cell.number).map_or(Value::Null, Value::Number)
+            }
+            // No identity service knows containers yet: their ids cannot be told.
+            _ => Value::Null,
+        }
+    }
+}
+
+impl AbiViewSink for Rows {
+    fn row(&mut self, cells: RSlice<'_, AbiCell<'_>>) -> bool {
+        if self.rows.len() >= MAX_ROWS || self.text >= MAX_TEXT {
+            self.truncated = true;
+            return false;
+        }
+        let columns = self.info.columns.clone();
+        // A cell too few is empty, one too many has no name.
+        let empty = AbiCell::EMPTY;
+        let row = columns.into_iter().enumerate().map(|(at, column)| {
+            let value = self.value(&column.kind, cells.get(at).unwrap_or(&empty));
+            (column.name, value)
+        });
+        let row = row.collect();
+        self.rows.push(row);
+        true
+    }
+}
+
+impl Unit {
+    /// Asks for a view, and waits for it at most a collection's deadline.
+    pub async fn view(self: &Arc<Self>, name: &str) -> Result<Rows, ViewError> {
+        let status = self.status();
+        if !status.state.collects() {
+            let why = status.reasons.first().map(|why| format!(": {why}")).unwrap_or_default();
+            let state = status.state.as_str();
+            return Err(ViewError::NotRunning(format!("{} is {state}{why}", self.name())));
+        }
+        if !status.views.iter().any(|view| view.name == name) {
+            return Err(ViewError::Unknown);
+        }
+        let deadline = self.config().deadline;
+        let late = |call: Call| {
+            ViewError::Late(format!(
+                "{} did not answer within {deadline:?} ({}); it may be busy, ask again",
+                self.name(),
+                call.as_str()
+            ))
+        };
+        let _place = Waiting::of(self).ok_or_else(|| late(Call::View))?;
+        let (reply, answer) = oneshot::channel();
+        let attempt = lock(&self.life).attempt();
+        self.send(attempt, Command::View { name: name.to_owned(), reply });
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(_)) => Err(ViewError::NotRunning(format!("{} has just ended", self.name()))),
+            Err(_) => Err(late(Call::View)),
+        }
+    }
+}
+
+/// A question that waits; it no longer does when this is dropped.
+struct Waiting(Arc<Unit>);
+
+impl Waiting {
+    fn of(unit: &Arc<Unit>) -> Option<Self> {
+        let waiting = unit.looking.fetch_add(1, Relaxed);
+        let place = Self(unit.clone());
+        (waiting < MAX_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.looking.fetch_sub(1, Relaxed);
+    }
+}

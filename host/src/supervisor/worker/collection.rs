@@ -1,0 +1,119 @@
+//! Collections, on the plugin's thread.
+
+use super::Worker;
+use crate::supervisor::life::{Call, Progress};
+use crate::supervisor::lock;
+use crate::supervisor::sink::ArenaSink;
+use gantry_exposition::{Arena, Taken};
+use gantry_plugin_api::error::ErrorKind;
+use gantry_plugin_api::{Error, Health};
+use gantry_pluginfile::Instance;
+use std::time::{Instant, SystemTime};
+
+/// A collection may emit more samples than it may have series (duplicates,
+/// refusals), but not without bound.
+const SAMPLES_PER_SERIES: usize = 2;
+
+/// More reasons than these are counted together.
+const MAX_REASONS: usize = 32;
+
+impl Worker {
+    pub(super) fn collect(&mut self) {
+        let begin = Instant::now();
+        let filled = self.filled().and_then(|arena| {
+            // Before the samples are shown: an instance made anew from this
+            // snapshot then never counts from less than what was shown.
+            self.keep_snapshot().map(|()| arena)
+        });
+        match filled {
+            Ok(arena) => {
+                self.take_over(&arena);
+                self.arena = arena;
+                self.settle();
+            }
+            Err(error) => self.fail(&error),
+        }
+        self.unit.parts.own.collected(self.unit.name(), begin.elapsed());
+    }
+
+    /// The arena with what one collection of the plugin's put into it.
+    pub(super) fn filled(&mut self) -> Result<Arena, Error> {
+        let mut arena = self.arena();
+        arena.clear();
+        let mut sink = ArenaSink(&mut arena);
+        self.call(Call::Collect, |instance| instance.collect(sink.crossing()))?;
+        Ok(arena)
+    }
+
+    fn arena(&mut self) -> Arena {
+        let max_series = self.unit.config().max_series;
+        let arena = std::mem::replace(&mut self.arena, Arena::with_limit(0));
+        if self.max_series == max_series {
+            return arena;
+        }
+        self.max_series = max_series;
+        Arena::with_limit(max_series.saturating_mul(SAMPLES_PER_SERIES).saturating_add(1024))
+    }
+
+    fn keep_snapshot(&mut self) -> Result<(), Error> {
+        let kept = match self.call(Call::Snapshot, Instance::snapshot) {
+            Ok(bytes) => lock(&self.unit.kept).put(&bytes).then_some(()).ok_or("it is too large".to_owned()),
+            Err(error) if error.kind() == ErrorKind::Panicked => return Err(error),
+            Err(error) => Err(error.message().to_owned()),
+        };
+        if let Err(why) = kept
+            && !std::mem::replace(&mut self.snapshot_complained, true)
+        {
+            tracing::warn!(
+                "plugin {}: no snapshot can be kept ({why}); after a crash it begins where the last one was",
+                self.unit.name()
+            );
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, arena: &Arena) {
+        let unit = self.unit.clone();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let taken = {
+            let mut table = unit.series.table();
+            // One that was left behind shows nothing any more.
+            let Some(table) = table.as_mut().filter(|_| self.is_current()) else { return };
+            table.take(arena, &*unit.parts.labels, now, true)
+        };
+        unit.series.filled();
+        self.count(arena, &taken);
+        let heap = self.instance.as_ref().map(Instance::heap_bytes);
+        unit.change(|status| {
+            status.samples = taken.samples;
+            status.series = taken.series;
+            status.heap_bytes = heap;
+        });
+    }
+
+    fn count(&mut self, arena: &Arena, taken: &Taken) {
+        let own = &self.unit.parts.own;
+        let name = self.unit.name();
+        for (reason, count) in &taken.refused {
+            own.refused(name, reason.as_str(), *count);
+        }
+        for (reason, count) in arena.skipped_by_reason() {
+            let known = self.reasons.contains(reason)
+                || (self.reasons.len() < MAX_REASONS && self.reasons.insert(reason.to_owned()));
+            own.skipped(name, if known { reason } else { "other" }, count);
+        }
+        if let Some(example) = &taken.example {
+            tracing::debug!("plugin {name}: refused samples, the first: {example}");
+        }
+    }
+
+    /// A good collection is over, or the activation: how is it?
+    pub(super) fn settle(&mut self) {
+        match self.call(Call::Health, |instance| instance.health()) {
+            Ok(Health::Degraded(reasons)) => self.say(Progress::Collected(reasons)),
+            Ok(_) => self.say(Progress::Collected(Vec::new())),
+            Err(error) => return self.fail(&error),
+        }
+        self.say(Progress::Ended);
+    }
+}

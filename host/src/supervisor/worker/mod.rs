@@ -1,0 +1,285 @@
+//! The thread of one attempt: the only one that calls the instance.
+
+mod collection;
+mod requests;
+
+use super::life::{Call, Failure, Progress};
+use super::life::{Event, STOP_WITHIN};
+use super::lock;
+use super::state::State;
+use super::unit::Unit;
+use super::views::{Rows, ViewError};
+use crate::loader::Loaded;
+use gantry_exposition::Arena;
+use gantry_plugin_api::Error;
+use gantry_plugin_api::error::ErrorKind;
+use gantry_pluginfile::{Instance, Library, OpenError};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// What a thread is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Collect; says `true` when it is over, well or not.
+    Collect { done: watch::Sender<bool> },
+    /// Fill a view.
+    View { name: String, reply: oneshot::Sender<Result<Rows, ViewError>> },
+    /// Take a configuration (JSON): `true` when it is in force, `false` when
+    /// a new instance must be made for it.
+    Reconfigure { config: String, reply: oneshot::Sender<Result<bool, String>> },
+    /// Log from this level on.
+    LogLevel(u32),
+    /// End.
+    Stop { within: Duration },
+}
+
+struct Worker {
+    unit: Arc<Unit>,
+    attempt: u64,
+    instance: Option<Instance>,
+    arena: Arena,
+    max_series: usize,
+    /// The plugin's own words for what it skips, which become label values.
+    reasons: BTreeSet<String>,
+    /// There is something of the author's to stop.
+    started: bool,
+    /// It counts: what it hands over is worth keeping.
+    activated: bool,
+    /// It was said once that no snapshot can be had.
+    snapshot_complained: bool,
+}
+
+/// Starts the thread, which starts the plugin.
+pub fn spawn(
+    unit: Arc<Unit>,
+    attempt: u64,
+    loaded: Arc<Loaded>,
+    commands: mpsc::Receiver<Command>,
+) -> std::io::Result<()> {
+    // 15 characters are what the kernel keeps of a thread's name.
+    let name = format!("p:{}", unit.name());
+    std::thread::Builder::new()
+        .name(name[..name.len().min(15)].to_owned())
+        .spawn(move || run(unit, attempt, loaded, &commands))
+        .map(drop)
+}
+
+fn run(unit: Arc<Unit>, attempt: u64, loaded: Arc<Loaded>, commands: &mpsc::Receiver<Command>) {
+    let _end = End { unit: unit.clone(), attempt };
+    let mut worker = Worker {
+        unit,
+        attempt,
+        instance: None,
+        arena: Arena::with_limit(0),
+        max_series: 0,
+        reasons: BTreeSet::new(),
+        started: false,
+        activated: false,
+        snapshot_complained: false,
+    };
+    if worker.unit.state() == State::Stopping {
+        return worker.say(Progress::Stopped(None));
+    }
+    let before = worker.cpu();
+    let started = worker.start(&loaded);
+    // What it holds of the file is the placed copy's path and the description.
+    drop(loaded);
+    if let Err(error) = started {
+        worker.fail(&error);
+    }
+    worker.spent(before);
+    while worker.instance.is_some() {
+        let Ok(command) = commands.recv() else {
+            // It was left behind, and has come back: it ends quietly.
+            worker.stop_quietly();
+            return;
+        };
+        let before = worker.cpu();
+        worker.serve(command);
+        worker.spent(before);
+    }
+}
+
+/// Says how the thread ended where it could not say it itself.
+struct End {
+    unit: Arc<Unit>,
+    attempt: u64,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let why = "its thread ended; that is a fault of the host".to_owned();
+        // Passed over after an orderly end.
+        self.unit.apply(Event::Of(self.attempt, Progress::Failed(Failure::Fault(why))));
+        self.unit.thread_ended(self.attempt);
+    }
+}
+
+impl Worker {
+    fn serve(&mut self, command: Command) {
+        match command {
+            Command::Collect { done } => {
+                self.collect();
+                self.unit.landed(self.attempt);
+                // Whoever asked may have gone.
+                let _ = done.send(true);
+            }
+            // Nobody waits any more for what was asked of a plugin that was busy.
+            Command::View { reply, .. } if reply.is_closed() => {}
+            Command::View { name, reply } => drop(reply.send(self.view(&name))),
+            Command::Reconfigure { config, reply } => drop(reply.send(self.reconfigure(&config))),
+            Command::LogLevel(level) => {
+                // The level cannot be refused.
+                let _ = self.call(Call::LogLevel, |instance| {
+                    instance.set_log_level(level);
+                    Ok(())
+                });
+                self.say(Progress::Ended);
+            }
+            Command::Stop { within } => self.stop(within),
+        }
+    }
+
+    fn say(&self, progress: Progress) {
+        self.unit.apply(Event::Of(self.attempt, progress));
+    }
+
+    /// Whether this attempt still counts.
+    fn is_current(&self) -> bool {
+        self.unit.is_current(self.attempt)
+    }
+
+    /// Asks the instance, in sight of the supervisor.
+    fn call<T>(
+        &mut self,
+        call: Call,
+        body: impl FnOnce(&mut Instance) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let instance = self.instance.as_mut().ok_or_else(|| Error::new("it is not started"))?;
+        self.unit.apply(Event::Of(self.attempt, Progress::Began(call)));
+        body(instance)
+    }
+
+    fn start(&mut self, loaded: &Loaded) -> Result<(), Error> {
+        let unit = self.unit.clone();
+        let library = Library::open(loaded.place.path()).map_err(|error| {
+            if let OpenError::Layout { report, .. } = &error {
+                tracing::debug!("plugin {}: {report}", unit.name());
+            }
+            Error::new(error)
+        })?;
+        unit.parts.opened(unit.name(), loaded.place.path());
+        let level = unit.parts.log_level(unit.name()) as u32;
+        let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
+        self.instance = Some(library.create(host, level)?);
+        self.say(Progress::Created);
+        let config = unit.config().table.to_json();
+        let probe = self.call(Call::Probe, |instance| instance.probe(&config))?;
+        if !probe.unsupported.is_empty() {
+            return Err(Error::unsupported(probe.unsupported.join("; ")));
+        }
+        self.call(Call::Start, |instance| instance.start(&config))?;
+        self.started = true;
+        self.say(Progress::Started);
+        // Whether it works is all that counts of the trial.
+        self.arena = self.filled()?;
+        self.say(Progress::Ready);
+        let kept = lock(&unit.kept).get();
+        let activated = self.call(Call::Activate, |instance| instance.activate(kept.as_deref()));
+        if activated.is_err() && kept.is_some() && lock(&unit.kept).refused() {
+            tracing::warn!(
+                "plugin {}: it cannot be activated with what its last instance handed over; that is given up, and \
+                 its counters begin at 0",
+                unit.name()
+            );
+        }
+        activated?;
+        self.activated = true;
+        self.say(Progress::Activated(probe.degraded));
+        self.settle();
+        Ok(())
+    }
+
+    /// The instance is given up.
+    fn fail(&mut self, error: &Error) {
+        let panicked = error.kind() == ErrorKind::Panicked;
+        if panicked {
+            self.unit.parts.own.panicked(self.unit.name());
+        }
+        if let Some(mut instance) = self.instance.take().filter(|_| self.started) {
+            self.say(Progress::Began(Call::Stop));
+            let kept = if panicked {
+                // Asked nothing more; the SDK's own part is read without the
+                // author's code, where that is the whole of it.
+                instance.snapshot()
+            } else {
+                instance.stop(STOP_WITHIN)
+            };
+            if let Ok(kept) = kept
+                && self.activated
+                && self.is_current()
+            {
+                lock(&self.unit.kept).put(&kept);
+            }
+        }
+        let why = error.message().to_owned();
+        self.say(Progress::Failed(match error.kind() {
+            ErrorKind::Unsupported => Failure::Unsupported(why),
+            _ => Failure::Fault(why),
+        }));
+    }
+
+    fn stop(&mut self, within: Duration) {
+        // Only what runs serves commands.
+        let Some(mut instance) = self.instance.take() else { return };
+        let problem = match instance.stop(within) {
+            Ok(kept) => {
+                let kept = self.is_current() && !lock(&self.unit.kept).put(&kept);
+                kept.then(|| "what it hands over is too large to be kept".to_owned())
+            }
+            Err(error) => Some(format!("stop: {error}")),
+        };
+        drop(instance);
+        self.say(Progress::Stopped(problem));
+    }
+
+    fn stop_quietly(&mut self) {
+        if let Some(mut instance) = self.instance.take() {
+            // Another instance runs meanwhile; nobody wants the hand-over.
+            let _ = instance.stop(STOP_WITHIN);
+        }
+    }
+
+    fn cpu(&self) -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
+
+    fn spent(&self, before: Duration) {
+        self.unit.parts.own.spent(self.unit.name(), self.cpu().saturating_sub(before));
+    }
+}
+
+impl Unit {
+    /// Registers what a loaded plugin declares, and starts the thread of an
+    /// attempt. Nothing happens where the attempt is no longer wanted.
+    pub(super) fn start(self: &Arc<Self>, attempt: u64, loaded: Arc<Loaded>) {
+        if !self.register(attempt, &loaded) {
+            return;
+        }
+        let (commands, receiver) = mpsc::channel();
+        *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+        self.apply(Event::Of(attempt, Progress::Began(Call::Create)));
+        if !self.is_current(attempt) || self.state() == State::Disabled {
+            return self.release_thread(attempt);
+        }
+        if let Err(error) = spawn(self.clone(), attempt, loaded, receiver) {
+            self.release_thread(attempt);
+            let why = format!("its thread could not be started: {error}");
+            self.apply(Event::Of(attempt, Progress::Failed(Failure::Fault(why))));
+        }
+    }
+}

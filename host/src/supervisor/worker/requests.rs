@@ -1,0 +1,49 @@
+//! What else is asked of a plugin, on its thread.
+
+use super::Worker;
+use crate::supervisor::life::{Call, Progress};
+use crate::supervisor::views::{Rows, ViewError};
+use gantry_plugin_api::error::ErrorKind;
+
+impl Worker {
+    pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
+        let views = self.unit.status().views;
+        let info = views.into_iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?;
+        let mut rows = Rows::new(info);
+        let filled = self.call(Call::View, |instance| instance.view(name, rows.crossing()));
+        match filled {
+            Ok(()) => {
+                self.say(Progress::Ended);
+                Ok(rows)
+            }
+            Err(error) => {
+                let why = format!("view {name}: {}", error.message());
+                if error.kind() == ErrorKind::Panicked {
+                    self.fail(&error);
+                } else {
+                    self.say(Progress::Ended);
+                }
+                Err(ViewError::Failed(why))
+            }
+        }
+    }
+
+    pub(super) fn reconfigure(&mut self, config: &str) -> Result<bool, String> {
+        let applied = self.call(Call::Reconfigure, |instance| instance.reconfigure(config));
+        match applied {
+            Ok(applied) => {
+                self.say(Progress::Ended);
+                Ok(applied)
+            }
+            Err(error) => {
+                let why = error.message().to_owned();
+                if error.kind() == ErrorKind::Panicked {
+                    self.fail(&error);
+                } else {
+                    self.say(Progress::Ended);
+                }
+                Err(why)
+            }
+        }
+    }
+}
