@@ -1,35 +1,83 @@
 //! The parts of an agent, put together.
 
-use crate::config::Config;
+use crate::config::{Config, LogLevels};
 use crate::identity::Identity;
 use crate::loader::Placer;
+use crate::logging;
 use crate::metrics::own::Own;
 use crate::metrics::{HostLabels, Scraper};
 use crate::node::{Facts, NodeIds};
-use crate::supervisor::{Fleet, Parts, Services};
-use std::path::Path;
-use std::sync::Arc;
+use crate::notify::Notifier;
+use crate::reload::Changes;
+use crate::supervisor::{Fleet, Parts, Services, State};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
-/// What a configuration and a state directory make.
+/// A running agent, as its doors see it.
 #[derive(Debug)]
-pub struct Assembled {
+pub struct Agent {
     pub fleet: Arc<Fleet>,
     pub scraper: Arc<Scraper>,
+    /// Turns true when every plugin's start is over, or was waited for long
+    /// enough: the first scrape waits for it.
+    pub started: watch::Sender<bool>,
+    pub changes: Changes,
+    pub notifier: Notifier,
+    /// The configuration's file, for messages and edits.
+    pub file: PathBuf,
+    /// The addresses came by the command line, which goes before the file.
+    pub listen_given: bool,
+    config: Mutex<Arc<Config>>,
 }
 
-/// Puts an agent together; nothing runs yet.
-pub fn assemble(config: &Config, state_dir: &Path) -> Assembled {
-    let labels = Arc::new(HostLabels::new(&NodeIds::read(&config.host.paths)));
-    let own = Own::new();
-    let parts = Parts {
-        services: services(config, state_dir),
-        labels: labels.clone(),
-        own: own.clone(),
-        placer: Arc::new(Placer::new(state_dir)),
-    };
-    let fleet = Arc::new(Fleet::new(config, parts));
-    let scraper = Arc::new(Scraper::new(fleet.clone(), own, labels, config.host.stale));
-    Assembled { fleet, scraper }
+impl Agent {
+    /// What a configuration and a state directory make; nothing runs yet.
+    pub fn new(config: Config, state_dir: &Path, listen_given: bool, notifier: Notifier) -> Self {
+        let labels = Arc::new(HostLabels::new(&NodeIds::read(&config.host.paths)));
+        let own = Own::new();
+        let services = services(&config, state_dir);
+        let placer = Placer::new(state_dir);
+        let parts = Arc::new(Parts::new(services, labels.clone(), own.clone(), placer, &config));
+        let fleet = Arc::new(Fleet::new(&config, parts));
+        let scraper = Arc::new(Scraper::new(fleet.clone(), own, labels, config.host.stale));
+        Self {
+            fleet,
+            scraper,
+            started: watch::Sender::new(false),
+            changes: Changes::default(),
+            notifier,
+            file: config.file.clone(),
+            listen_given,
+            config: Mutex::new(Arc::new(config)),
+        }
+    }
+
+    /// What was last taken over.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_config(&self, config: Config) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// From which levels on is logged, from now on.
+    pub fn set_log_levels(&self, levels: LogLevels) {
+        logging::set_levels(&levels);
+        for unit in self.fleet.units().iter() {
+            unit.set_log_level(levels.of(unit.name()));
+        }
+        self.fleet.parts().set_log_levels(levels);
+    }
+
+    /// One line for people: how many plugins run.
+    pub fn summary(&self) -> String {
+        let states: Vec<State> = self.fleet.units().iter().map(|unit| unit.state()).collect();
+        let running = states.iter().filter(|state| state.collects()).count();
+        let enabled = states.iter().filter(|state| **state != State::Disabled).count();
+        format!("{running} of {enabled} enabled plugins are running")
+    }
 }
 
 /// What plugins may ask, for one agent.

@@ -7,7 +7,7 @@ use crate::cli::Places;
 use crate::config::{Config, PluginConfig};
 use crate::loader::{Placer, load};
 use crate::metrics::own::Own;
-use crate::supervisor::{Unit, config_problems};
+use crate::supervisor::config_problems;
 use gantry_exposition::Registry;
 
 pub fn run(places: &Places) -> Outcome {
@@ -21,7 +21,7 @@ pub fn run(places: &Places) -> Outcome {
         let mut log = |line: String| say(&format!("gantry: note: {line}"));
         let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
             Ok(loaded) => {
-                let mut problems = config_problems(&config, &Unit::new(plugin.clone()), &loaded);
+                let mut problems = config_problems(&config.file, plugin, &loaded);
                 let described = &loaded.probed.description;
                 let registered =
                     registry.register(&plugin.name, &described.manifest.claims, &described.families);

@@ -2,15 +2,16 @@
 
 use super::state::StateDir;
 use super::{Failure, Outcome, configuration, runtime};
-use crate::agent::{Assembled, assemble};
+use crate::agent::Agent;
 use crate::cli::Places;
 use crate::config::Config;
 use crate::logging;
 use crate::metrics::Selection;
+use crate::notify::Notifier;
+use crate::supervisor::keep;
 use gantry_exposition::Format;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A person waits for it.
@@ -28,22 +29,17 @@ pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
     only.enabled = true;
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(once(&Arc::new(config), plugin, span, state.path()));
+    let outcome = runtime.block_on(once(config, plugin, span, state.path()));
     runtime.shutdown_timeout(Duration::from_millis(100));
     logging::flush();
     outcome
 }
 
-async fn once(config: &Arc<Config>, plugin: &str, span: Option<Duration>, state_dir: &Path) -> Outcome {
-    let Assembled { fleet, scraper } = assemble(config, state_dir);
-    let answers = fleet.start(config);
-    let starting = async {
-        for answer in answers {
-            // A thread that ended says so by its state.
-            let _ = answer.await;
-        }
-    };
-    if tokio::time::timeout(START_WAIT, starting).await.is_err() {
+async fn once(config: Config, plugin: &str, span: Option<Duration>, state_dir: &Path) -> Outcome {
+    let Agent { fleet, scraper, .. } = Agent::new(config, state_dir, false, Notifier::new(None, None));
+    tokio::spawn(keep(fleet.clone()));
+    fleet.start();
+    if tokio::time::timeout(START_WAIT, fleet.settled()).await.is_err() {
         return Err(Failure::no(format!("{plugin} did not start within {} s", START_WAIT.as_secs())));
     }
     let selection = Selection { collect: vec![plugin.to_owned()], exclude: Vec::new() };

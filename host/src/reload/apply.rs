@@ -1,0 +1,182 @@
+//! The steps of a change.
+
+use super::examine::Examined;
+use super::needs_start;
+use super::plan::{Step, differs};
+use super::report::Report;
+use crate::agent::Agent;
+use crate::config::Config;
+use crate::supervisor::{Event, Unit};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whoever asked waits so long for plugins to start; what takes longer is
+/// reported as starting.
+const START_WAIT: Duration = Duration::from_secs(10);
+
+/// A stop takes 5 s at most, after which the thread is left behind.
+const STOP_WAIT: Duration = Duration::from_secs(7);
+
+/// All steps; the plugins that are touched settle side by side.
+pub async fn all(agent: &Arc<Agent>, config: Config, examined: Vec<Examined>) -> Report {
+    let mut report = Report::default();
+    host(agent, &config, &mut report);
+    let gone: Vec<Arc<Unit>> = agent
+        .fleet
+        .units()
+        .iter()
+        .filter(|unit| !config.plugins.iter().any(|section| section.name == unit.name()))
+        .cloned()
+        .collect();
+    // One that the operator started without a section stays, by that word.
+    let (stay, gone): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|unit| unit.until_restart() == Some(true) && !unit.config().enabled);
+    for unit in &gone {
+        unit.apply(Event::Disable);
+    }
+    let mut units = Vec::new();
+    for one in &examined {
+        units.push(agent.fleet.unit(&one.config.name).unwrap_or_else(|| {
+            let parts = agent.fleet.parts().clone();
+            Unit::new(one.config.clone(), parts)
+        }));
+    }
+    units.extend(stay);
+    // Those that go are shown until they have gone.
+    agent.fleet.set_units(units.iter().chain(&gone).cloned().collect());
+    let mut touched = Vec::new();
+    for one in examined {
+        if let Some(unit) = agent.fleet.unit(&one.config.name) {
+            let step = self::one(&unit, one, &mut report).await;
+            touched.push((unit, step));
+        }
+    }
+    for (unit, step) in touched {
+        settled(&unit, step, &mut report).await;
+    }
+    for unit in gone {
+        settled(&unit, Step::Stop, &mut report).await;
+    }
+    agent.fleet.set_units(units);
+    agent.scraper.forget();
+    agent.set_config(config);
+    report
+}
+
+/// The keys of the host that can change while it runs.
+fn host(agent: &Agent, new: &Config, report: &mut Report) {
+    let old = agent.config();
+    let keys = needs_start(&old, new, agent.listen_given);
+    if !keys.is_empty() {
+        report.good(format!(
+            "host.{} differs; it takes effect when the agent is started anew",
+            keys.join(", host.")
+        ));
+    }
+    if old.host.stale != new.host.stale {
+        agent.scraper.set_stale(new.host.stale);
+        report.good("host.stale is in force");
+    }
+    if old.host.plugin_dirs != new.host.plugin_dirs {
+        agent.fleet.parts().set_plugin_dirs(&new.host.plugin_dirs);
+        report.good("host.plugin_dirs is in force");
+    }
+    if old.host.log != new.host.log {
+        agent.set_log_levels(new.host.log.clone());
+        report.good("host.log is in force");
+    }
+}
+
+/// Begins a step, and says what became of it: a plugin that takes a new table
+/// while it runs needs no other step.
+pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
+    let Examined { config, step, loaded, file_problem } = examined;
+    let name = unit.name().to_owned();
+    if let Some(problem) = &file_problem {
+        report.bad(format!("{name}: {problem}"));
+        // What runs goes on as it is; what does not run is tried, and says why it cannot.
+        if matches!(step, Step::Reconfigure | Step::Replace) && unit.state().collects() {
+            return Step::Nothing;
+        }
+    }
+    if differs(&unit.config(), &config) {
+        // The file has spoken anew.
+        unit.set_until_restart(None);
+    }
+    let table = config.table.to_json();
+    match step {
+        Step::Nothing => {
+            // Line numbers may differ.
+            unit.set_config(config);
+        }
+        Step::Settings => {
+            unit.set_config(config);
+            report.good(format!("{name}: its settings are in force"));
+        }
+        Step::Start => {
+            unit.set_config(config);
+            unit.set_loaded(loaded);
+            unit.apply(Event::Enable);
+        }
+        Step::Stop => {
+            unit.set_config(config);
+            unit.apply(Event::Disable);
+        }
+        Step::Replace => {
+            unit.set_config(config);
+            unit.set_loaded(loaded);
+            unit.apply(Event::Restart);
+        }
+        Step::Reconfigure => match unit.reconfigure(table).await {
+            Ok(true) => {
+                unit.set_config(config);
+                report.good(format!("{name}: took its new configuration while running"));
+                return Step::Nothing;
+            }
+            Ok(false) => {
+                unit.set_config(config);
+                unit.set_loaded(loaded);
+                unit.apply(Event::Restart);
+            }
+            // The old one stays in force.
+            Err(why) => {
+                report.bad(format!("{name}: its new configuration is not in force: {why}"));
+                return Step::Nothing;
+            }
+        },
+    }
+    step
+}
+
+/// Waits until it is known what came of a step.
+pub async fn settled(unit: &Arc<Unit>, step: Step, report: &mut Report) {
+    let name = unit.name();
+    match step {
+        Step::Nothing | Step::Settings => {}
+        Step::Stop => {
+            let ended = unit.until(|unit| unit.state().ended());
+            let in_time = tokio::time::timeout(STOP_WAIT, ended).await.is_ok();
+            let status = unit.status();
+            match status.reasons.first() {
+                None if in_time => report.good(format!("{name}: disabled")),
+                None => report.bad(format!("{name}: still stopping")),
+                Some(why) => report.bad(format!("{name}: {}: {why}", status.state.as_str())),
+            }
+        }
+        Step::Start | Step::Replace | Step::Reconfigure => {
+            let known = unit.until(Unit::is_settled);
+            let in_time = tokio::time::timeout(START_WAIT, known).await.is_ok();
+            let status = unit.status();
+            let state = status.state.as_str();
+            let why = status.reasons.join("; ");
+            let version =
+                status.manifest.map(|manifest| format!(" ({})", manifest.version)).unwrap_or_default();
+            match (in_time, status.state.collects(), why.is_empty()) {
+                (true, true, true) => report.good(format!("{name}: {state}{version}")),
+                (true, true, false) => report.good(format!("{name}: {state}{version}: {why}")),
+                (true, false, _) => report.bad(format!("{name}: {state}: {why}")),
+                (false, ..) => report.bad(format!("{name}: still {state}; see `gantry plugins`")),
+            }
+        }
+    }
+}

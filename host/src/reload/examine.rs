@@ -1,0 +1,78 @@
+//! Looking at everything that a configuration wants, before anything changes.
+
+use super::plan::{Present, Step, step, wanted};
+use super::{Refused, blocking};
+use crate::agent::Agent;
+use crate::config::{Config, PluginConfig};
+use crate::loader::{Loaded, verify};
+use crate::supervisor::{Parts, State, Unfit, Unit, examine};
+use std::sync::Arc;
+
+/// A step, with what it needs.
+#[derive(Debug)]
+pub struct Examined {
+    pub config: PluginConfig,
+    pub step: Step,
+    pub loaded: Option<Arc<Loaded>>,
+    /// Why its file cannot be used; where something runs already, that goes on.
+    pub file_problem: Option<String>,
+}
+
+/// What each section needs, in their order; or all that is wrong with them.
+pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refused> {
+    let looking: Vec<_> = config
+        .plugins
+        .iter()
+        .map(|section| {
+            let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
+            let section = section.clone();
+            // Side by side: each may start a child.
+            tokio::task::spawn_blocking(move || one(unit.as_deref(), &parts, section))
+        })
+        .collect();
+    let (mut examined, mut problems) = (Vec::new(), Vec::new());
+    for one in looking {
+        match one.await {
+            Ok(Ok(one)) => examined.push(one),
+            Ok(Err(wrong)) => problems.extend(wrong),
+            Err(error) => problems.push(format!("{error}; that is a fault of the host")),
+        }
+    }
+    if problems.is_empty() { Ok(examined) } else { Err(problems) }
+}
+
+/// One section.
+pub async fn section(agent: &Agent, section: PluginConfig) -> Result<Examined, Refused> {
+    let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
+    blocking(move || one(unit.as_deref(), &parts, section)).await?
+}
+
+fn one(unit: Option<&Unit>, parts: &Parts, config: PluginConfig) -> Result<Examined, Refused> {
+    let status = unit.map(Unit::status);
+    let now = unit.map(Unit::config);
+    let present = unit.zip(now.as_deref()).zip(status.as_ref()).map(|((unit, config), status)| Present {
+        config,
+        wanted: unit.wanted(),
+        until_restart: unit.until_restart(),
+        works: matches!(status.state, State::Running | State::Degraded) || !status.state.settled(),
+        digest: status.digest.as_deref(),
+    });
+    let mut file_problem = None;
+    let mut digest = None;
+    if wanted(present, &config) {
+        match verify(&config, &parts.plugin_dirs()) {
+            Ok(verified) => digest = Some(verified.bytes.digest),
+            Err(error) => file_problem = Some(error.to_string()),
+        }
+    }
+    let step = step(present, &config, digest.as_deref());
+    let mut loaded = None;
+    if step.examines() && file_problem.is_none() {
+        match examine(parts, &config) {
+            Ok(good) => loaded = Some(Arc::new(good)),
+            Err(Unfit::File(why)) => file_problem = Some(why),
+            Err(Unfit::Table(problems)) => return Err(problems),
+        }
+    }
+    Ok(Examined { config, step, loaded, file_problem })
+}

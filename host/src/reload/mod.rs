@@ -1,0 +1,91 @@
+//! Changing a running agent: the configuration's file taken over again, and
+//! single plugins switched on and off.
+//!
+//! * [`plan`]: what differs, and the smallest step for it.
+//! * [`examine`]: looking at everything before anything changes.
+//! * [`apply`]: the steps.
+//! * [`switch`]: `enable`, `disable`, `restart`.
+//! * [`report`]: what came of it.
+//!
+//! One change at a time: each takes [`Changes`] for its whole length.
+
+mod apply;
+mod examine;
+mod plan;
+mod report;
+mod switch;
+
+pub use report::Report;
+pub use switch::{restart, switch};
+
+use crate::agent::Agent;
+use crate::config::{Config, load};
+use std::sync::Arc;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// The turn of whoever changes something.
+#[derive(Debug, Default)]
+pub struct Changes(Mutex<()>);
+
+impl Changes {
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().await
+    }
+}
+
+/// Why nothing was changed: lines for people.
+pub type Refused = Vec<String>;
+
+/// Takes over the configuration's file. Where anything is wrong with it, or
+/// with a plugin's own table, nothing changes.
+pub async fn reload(agent: &Arc<Agent>) -> Result<Report, Refused> {
+    let _turn = agent.changes.turn().await;
+    agent.notifier.reloading();
+    let outcome = take_over(agent).await;
+    agent.notifier.ready(&agent.summary());
+    match &outcome {
+        Ok(report) => {
+            for line in &report.lines {
+                if line.bad {
+                    tracing::error!("reload: {}", line.text);
+                } else {
+                    tracing::info!("reload: {}", line.text);
+                }
+            }
+            tracing::info!("reloaded {}", agent.file.display());
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("reload: {problem}");
+            }
+            tracing::error!("reload: refused; everything goes on as before");
+        }
+    }
+    outcome
+}
+
+async fn take_over(agent: &Arc<Agent>) -> Result<Report, Refused> {
+    let file = agent.file.clone();
+    let loaded = blocking(move || load(&file)).await?;
+    let config = loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let examined = examine::all(agent, &config).await?;
+    Ok(apply::all(agent, config, examined).await)
+}
+
+/// Work that waits for a disk, away from the network's thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| vec![format!("it could not be looked at: {error}; that is a fault of the host")])
+}
+
+/// Host keys that only a new start of the agent takes over, and that differ.
+fn needs_start(old: &Config, new: &Config, listen_given: bool) -> Vec<&'static str> {
+    let (old, new) = (&old.host, &new.host);
+    let differing = [
+        ("listen", old.listen != new.listen && !listen_given),
+        ("log_format", old.log_format != new.log_format),
+        ("views", old.views != new.views),
+        ("paths", old.paths != new.paths),
+    ];
+    differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
