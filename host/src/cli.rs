@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::terminal::TableArgs;
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,21 @@ pub struct Places {
     /// Where the agent keeps state [default: /var/lib/gantry; for check, probe and once a temporary one].
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// The agent's control socket [default: gantry.sock in --state-dir, else /run/gantry/gantry.sock].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+}
+
+impl Places {
+    /// Of an agent.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| PathBuf::from("/var/lib/gantry"))
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        let beside = || self.state_dir.as_ref().map(|dir| dir.join("gantry.sock"));
+        self.socket.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("/run/gantry/gantry.sock"))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +62,53 @@ pub enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
         span: Option<Duration>,
     },
+    /// Show the plugins of the running agent.
+    Plugins {
+        #[command(flatten)]
+        table: TableArgs,
+    },
+    /// Show the containers that the running agent knows.
+    Containers {
+        #[command(flatten)]
+        table: TableArgs,
+    },
+    /// Show a table that a plugin offers; without VIEW, which there are.
+    Show {
+        plugin: String,
+        view: Option<String>,
+        #[command(flatten)]
+        table: TableArgs,
+    },
+    /// Take over the configuration and changed plugin files.
+    Reload,
+    /// Switch a plugin on, in the configuration and in the running agent.
+    Enable {
+        plugin: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Switch a plugin off, in the configuration and in the running agent.
+    Disable {
+        plugin: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Stop a plugin and start it anew; also one that failed or was given up.
+    Restart { plugin: String },
+    /// Log from LEVEL on: off, error, warn, info, debug or trace; of one plugin, or of all.
+    #[command(override_usage = "gantry log-level [PLUGIN] LEVEL")]
+    LogLevel {
+        #[arg(value_name = "[PLUGIN] LEVEL", num_args = 1..=2, required = true)]
+        words: Vec<String>,
+    },
+}
+
+/// How far a switch reaches.
+#[derive(Debug, clap::Args)]
+pub struct How {
+    /// Change the running agent alone, and leave the configuration as it is.
+    #[arg(long)]
+    pub until_restart: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

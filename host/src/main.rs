@@ -1,13 +1,15 @@
 //! The `gantry` binary: a node agent that carries collectors as plugins.
 //!
-//! * [`cli`]: the command line; [`commands`]: one file a command.
-//! * [`config`] reads `plugins.toml`.
+//! * [`cli`]: the command line; [`commands`]: one file a command; [`terminal`]: their tables.
+//! * [`agent`]: the parts of a running agent, put together.
+//! * [`config`] reads `plugins.toml`; [`reload`] changes what runs by it.
 //! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins.
 //! * [`identity`], [`node`]: what plugins may ask.
-//! * [`notify`]: what systemd is told.
-//! * [`metrics`]: from a scrape to its body; [`http`]: routes.
+//! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
+//! * [`http`]: the door for everybody; [`control`]: the door for operators.
+//! * [`health`], [`notify`], [`logging`], [`lock`]: the agent as a service.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a binary: its public items are for its own rooms")]
 
@@ -15,7 +17,9 @@ mod agent;
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod files;
+mod health;
 mod http;
 mod identity;
 mod loader;
@@ -23,9 +27,11 @@ mod lock;
 mod logging;
 mod metrics;
 mod node;
-#[allow(dead_code, reason = "`gantry run` will tell systemd what it does")]
 mod notify;
+mod reload;
 mod supervisor;
+mod tables;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,10 @@
-//! The commands, one file each. Exit codes: 0 good, 1 the answer is no, 2
-//! wrong usage.
+//! The commands: [`look`] and [`change`] ask a running agent, the others are
+//! one file each. Exit codes: 0 good, 1 the answer is no, 2 wrong usage or the
+//! agent is not there.
 
+mod change;
 mod check;
+mod look;
 mod once;
 mod probe;
 mod run;
@@ -9,7 +12,9 @@ mod state;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, load};
+use crate::control::Asked;
 use crate::loader;
+use crate::logging::printable;
 use crate::metrics::own;
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -34,6 +39,20 @@ impl Failure {
 
 type Outcome = Result<(), Failure>;
 
+impl From<Asked> for Failure {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::NotThere(message) => Self { message, code: USAGE },
+            Asked::No(mut lines) => {
+                // All but the last go before: an error is one line.
+                let last = lines.pop().unwrap_or_else(|| "the agent says no".to_owned());
+                lines.iter().for_each(|line| say(&printable(line)));
+                Self::no(printable(&last))
+            }
+        }
+    }
+}
+
 pub fn main() -> ExitCode {
     if let Some(code) = internal() {
         return code;
@@ -47,6 +66,14 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(&cli.places),
         Command::Probe => probe::run(&cli.places),
         Command::Once { plugin, span } => once::run(&cli.places, plugin, *span),
+        Command::Plugins { table } => look::plugins(&cli.places, table),
+        Command::Containers { table } => look::containers(&cli.places, table),
+        Command::Show { plugin, view, table } => look::show(&cli.places, plugin, view.as_deref(), table),
+        Command::Reload => change::reload(&cli.places),
+        Command::Enable { plugin, how } => change::switch(&cli.places, plugin, "enable", how),
+        Command::Disable { plugin, how } => change::switch(&cli.places, plugin, "disable", how),
+        Command::Restart { plugin } => change::restart(&cli.places, plugin),
+        Command::LogLevel { words } => change::log_level(&cli.places, words),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

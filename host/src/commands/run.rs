@@ -1,18 +1,17 @@
 //! `gantry run`: the agent.
 
 use super::{Failure, Outcome, configuration, runtime};
-use crate::agent::{Assembled, assemble};
+use crate::agent::Agent;
 use crate::cli::Places;
-use crate::config::Config;
-use crate::http::{self, Agent, Listeners};
-use crate::supervisor::{Fleet, State};
-use crate::{lock, logging};
+use crate::notify::Notifier;
+use crate::supervisor::keep;
+use crate::{control, health, http, lock, logging, reload};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// From SIGTERM to the end: an init system's patience is at least 10 s.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -23,46 +22,57 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         config.host.listen = listen.to_vec();
     }
     logging::start(config.host.log_format, &config.host.log);
-    let state_dir = places.state_dir.clone().unwrap_or_else(|| PathBuf::from("/var/lib/gantry"));
+    let state_dir = places.state_dir();
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
+    let agent = Agent::new(config, &state_dir, !listen.is_empty(), Notifier::from_environment());
     let runtime = runtime()?;
-    let outcome = runtime.block_on(agent(config, &state_dir));
+    let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
     // A plugin's thread that hangs must not keep the agent.
     runtime.shutdown_timeout(Duration::from_millis(100));
     logging::flush();
     outcome
 }
 
-async fn agent(config: Config, state_dir: &Path) -> Outcome {
+async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::no(format!("signal handlers: {error}")))?;
-    let listeners = http::bind(&config.host.listen).await.map_err(Failure::no)?;
+    let listeners = http::bind(&agent.config().host.listen).await.map_err(Failure::no)?;
     for address in listeners.addresses() {
         tracing::info!("listening at http://{address}");
     }
-    let Assembled { fleet, scraper } = assemble(&config, state_dir);
-    let (started, watch_started) = watch::channel(false);
-    let starting = tokio::spawn(start(fleet.clone(), Arc::new(config), started));
     let (end, ending) = watch::channel(false);
-    let agent = Agent { fleet: fleet.clone(), scraper, started: watch_started };
-    let serving = serve(listeners, agent, ending);
-    let signal = signals.next().await;
+    // Without it the agent does its work, and cannot be commanded.
+    let door = control::bind(socket)
+        .inspect_err(|why| tracing::warn!("no control socket: {why}"))
+        .ok()
+        .map(|door| tokio::spawn(control::serve(door, agent.clone(), ending.clone())));
+    tokio::spawn(keep(agent.fleet.clone()));
+    let starting = tokio::spawn(start(agent.clone()));
+    let serving = tokio::spawn(http::serve(listeners, agent.clone(), ending));
+    let again = Arc::new(Notify::new());
+    tokio::spawn(reload_when_told(agent.clone(), again.clone()));
+    if let Some(every) = agent.notifier.watchdog_interval() {
+        tokio::spawn(feed_the_watchdog(agent.clone(), every));
+    }
+    let signal = signals.next(&again).await;
     tracing::info!("{signal}: stopping");
+    agent.notifier.stopping();
     starting.abort();
     // Answers under way end first: they need the plugins.
     let _ = end.send(true);
     if tokio::time::timeout(Duration::from_secs(2), serving).await.is_err() {
         tracing::warn!("some answers were cut off");
     }
-    fleet.stop(STOP_WITHIN).await;
+    if let Some(door) = door {
+        // Whoever waits for a change is told by the end of the connection.
+        let _ = tokio::time::timeout(Duration::from_millis(200), door).await;
+        control::unbind(socket);
+    }
+    agent.fleet.stop(STOP_WITHIN).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn serve(listeners: Listeners, agent: Agent, ending: watch::Receiver<bool>) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(http::serve(listeners, Arc::new(agent), ending))
 }
 
 /// A plugin that is not there so long after the beginning is not waited for by
@@ -70,25 +80,40 @@ fn serve(listeners: Listeners, agent: Agent, ending: watch::Receiver<bool>) -> t
 /// a plugin that hangs in its start would hold up all the others.
 const START_WAIT: Duration = Duration::from_secs(5);
 
-async fn start(fleet: Arc<Fleet>, config: Arc<Config>, started: watch::Sender<bool>) {
-    let starting = async {
-        let loading = fleet.clone();
-        let answers = tokio::task::spawn_blocking(move || loading.start(&config)).await.unwrap_or_default();
-        for answer in answers {
-            // A thread that ended says so by its state.
-            let _ = answer.await;
-        }
-    };
-    if tokio::time::timeout(START_WAIT, starting).await.is_err() {
-        let late = fleet.units().iter().filter(|unit| !unit.state().settled()).map(|unit| unit.name());
-        let late: Vec<&str> = late.collect();
+async fn start(agent: Arc<Agent>) {
+    agent.fleet.start();
+    if tokio::time::timeout(START_WAIT, agent.fleet.settled()).await.is_err() {
+        let units = agent.fleet.units();
+        let late: Vec<&str> =
+            units.iter().filter(|unit| !unit.is_settled()).map(|unit| unit.name()).collect();
         tracing::warn!("still starting after {} s: {}", START_WAIT.as_secs(), late.join(", "));
     }
-    let running = fleet.units().iter().filter(|unit| unit.state().collects()).count();
-    let enabled = fleet.units().iter().filter(|unit| unit.state() != State::Disabled).count();
-    tracing::info!("{running} of {enabled} enabled plugins are running");
-    // Nobody asks for it after the end.
-    let _ = started.send(true);
+    tracing::info!("{}", agent.summary());
+    agent.notifier.ready(&agent.summary());
+    agent.started.send_replace(true);
+}
+
+/// Signals that come while one is carried out are one more.
+async fn reload_when_told(agent: Arc<Agent>, again: Arc<Notify>) {
+    loop {
+        again.notified().await;
+        // What came of it is logged.
+        let _ = reload::reload(&agent).await;
+    }
+}
+
+/// The watchdog is fed while the host's own loops go round. A plugin that
+/// hangs is no reason to kill the agent, and the others with it.
+async fn feed_the_watchdog(agent: Arc<Agent>, every: Duration) {
+    loop {
+        let stalled = health::stalled(&agent).await;
+        if stalled.is_empty() {
+            agent.notifier.alive();
+        } else {
+            tracing::error!("the watchdog is not fed: {}", stalled.join("; "));
+        }
+        tokio::time::sleep(every).await;
+    }
 }
 
 struct Signals {
@@ -107,14 +132,12 @@ impl Signals {
     }
 
     /// The signal that ends the agent. SIGHUP does not: whoever sends it means a reload.
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self, again: &Notify) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    tracing::warn!("SIGHUP: reloading is not built yet in this version; restart the agent");
-                }
+                _ = self.hang_up.recv() => again.notify_one(),
             }
         }
     }

@@ -1,13 +1,13 @@
 //! The landing page: what runs here, and links.
 
-use super::routes::Agent;
+use crate::agent::Agent;
 use crate::metrics::own::VERSION;
 use std::fmt::Write;
 
 /// The page. Everything that is not ours is escaped.
 pub fn page(agent: &Agent) -> String {
     let mut rows = String::new();
-    for unit in agent.fleet.units() {
+    for unit in agent.fleet.units().iter() {
         let status = unit.status();
         let version = status.manifest.map(|manifest| manifest.version).unwrap_or_default();
         let reasons = status.reasons.join("; ");

@@ -1,38 +1,26 @@
 //! What is answered where.
 
+use super::answer::{Answer, html, json, plain, typed};
 use super::landing;
-use crate::metrics::{Scraper, Selection};
-use crate::supervisor::{Fleet, State};
+use crate::agent::Agent;
+use crate::metrics::Selection;
+use crate::supervisor::{Fleet, Unit, ViewError};
+use crate::{health, tables};
 use bytes::Bytes;
 use gantry_exposition::Format;
-use serde_json::json;
 use std::sync::Arc;
-use std::time::SystemTime;
-use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING, VARY,
 };
 use warp::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-
-/// What the routes need of the agent.
-#[derive(Debug)]
-pub struct Agent {
-    pub fleet: Arc<Fleet>,
-    pub scraper: Arc<Scraper>,
-    /// Turns true when every enabled plugin's start is over, or was waited for
-    /// long enough.
-    pub started: watch::Receiver<bool>,
-}
 
 /// No route reads a body; a client that sends one larger than this is cut off.
 const MAX_BODY: u64 = 64 * 1024;
 
-type Answer = Response<Bytes>;
-
-/// All routes.
-pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
+/// All routes; views where they are served.
+pub fn all(agent: Arc<Agent>, views: bool) -> BoxedFilter<(Answer,)> {
     let with = warp::any().map(move || agent.clone());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let metrics = warp::path!("metrics")
@@ -42,10 +30,18 @@ pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
         .and(warp::header::headers_cloned())
         .then(metrics);
     let landing = warp::path::end().and(with.clone()).map(|agent: Arc<Agent>| html(landing::page(&agent)));
-    let healthy = warp::path!("-" / "healthy").map(|| plain(StatusCode::OK, "healthy\n".to_owned()));
+    let healthy = warp::path!("-" / "healthy").and(with.clone()).then(healthy);
     let ready = warp::path!("-" / "ready").and(with.clone()).map(|agent: Arc<Agent>| ready(&agent.fleet));
-    let plugins = warp::path!("plugins").and(with).map(|agent: Arc<Agent>| plugins(&agent.fleet));
+    let plugins = warp::path!("plugins")
+        .and(with.clone())
+        .map(|agent: Arc<Agent>| json(StatusCode::OK, &tables::all_of_plugins(&agent.fleet)));
+    let view = warp::path!("plugins" / String / String).and(with).then(
+        move |plugin: String, view: String, agent: Arc<Agent>| async move {
+            if views { self::view(&agent, &plugin, &view).await } else { hidden() }
+        },
+    );
     let routes = metrics.or(landing).unify().or(healthy).unify().or(ready).unify().or(plugins).unify();
+    let routes = routes.or(view).unify();
     let missing =
         warp::any().map(|| plain(StatusCode::NOT_FOUND, "not found; / lists what is here\n".to_owned()));
     let read_only = warp::get().or(warp::head()).unify();
@@ -84,7 +80,7 @@ async fn metrics(agent: Arc<Agent>, method: Method, query: String, headers: Head
         return typed(Response::new(Bytes::new()), format.content_type());
     }
     // The sender is only gone when the agent ends.
-    let _ = agent.started.clone().wait_for(|started| *started).await;
+    let _ = agent.started.subscribe().wait_for(|started| *started).await;
     let gzip = values(ACCEPT_ENCODING).any(accepts_gzip);
     match agent.scraper.scrape(selection, format, gzip).await {
         Ok(body) => {
@@ -130,62 +126,56 @@ fn accepts_gzip(header: &str) -> bool {
     })
 }
 
-fn ready(fleet: &Fleet) -> Answer {
-    let mut text = String::new();
-    let mut ready = true;
-    for unit in fleet.units() {
-        let status = unit.status();
-        ready &= status.state.settled();
-        text.push_str(&format!("{}: {}", unit.name(), status.state.as_str()));
-        if !status.reasons.is_empty() {
-            text.push_str(&format!(": {}", crate::logging::printable(&status.reasons.join("; "))));
-        }
-        text.push('\n');
+/// Never 503 for a plugin; what each is, is said all the same.
+async fn healthy(agent: Arc<Agent>) -> Answer {
+    let stalled = health::stalled(&agent).await;
+    if stalled.is_empty() {
+        return plain(StatusCode::OK, format!("healthy\n{}", lines(&agent.fleet)));
     }
-    plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n{}", stalled.join("\n"), lines(&agent.fleet)))
 }
 
-fn plugins(fleet: &Fleet) -> Answer {
-    let seconds =
-        |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let rows: Vec<_> = fleet
-        .units()
-        .iter()
-        .map(|unit| {
-            let status = unit.status();
-            let enabled = status.state != State::Disabled;
-            json!({
-                "name": unit.name(),
-                "version": status.manifest.as_ref().map(|manifest| &manifest.version),
-                "api": status.manifest.as_ref().map(|manifest| &manifest.api),
-                "state": status.state.as_str(),
-                "since": seconds(status.since),
-                "series": enabled.then_some(status.series),
-                "heap": status.heap_bytes,
-                "isolation": "none",
-                "digest": status.digest,
-                "source": status.source,
-                "reasons": status.reasons,
-                "last_error": status.last_error,
-            })
-        })
-        .collect();
-    typed(plain(StatusCode::OK, format!("{}\n", serde_json::Value::from(rows))), "application/json")
+/// 200 when it is known of each plugin how its start went. Each line is a plugin.
+fn ready(fleet: &Fleet) -> Answer {
+    let ready = fleet.units().iter().all(|unit| unit.is_settled());
+    plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines(fleet))
 }
 
-fn plain(status: StatusCode, text: String) -> Answer {
-    let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = status;
-    typed(response, "text/plain; charset=utf-8")
+fn lines(fleet: &Fleet) -> String {
+    let line = |unit: &Arc<Unit>| {
+        let status = unit.status();
+        let why = crate::logging::printable(&status.reasons.join("; "));
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("{}: {}{colon}{why}\n", unit.name(), status.state.as_str())
+    };
+    fleet.units().iter().map(line).collect()
 }
 
-fn typed(mut response: Answer, kind: &'static str) -> Answer {
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+async fn view(agent: &Agent, plugin: &str, view: &str) -> Answer {
+    let Some(unit) = agent.fleet.unit(plugin) else {
+        return plain(StatusCode::NOT_FOUND, "there is no such plugin; /plugins lists them\n".to_owned());
+    };
+    match unit.view(view).await {
+        Ok(rows) => json(StatusCode::OK, &tables::of_view(rows)),
+        Err(error) => {
+            plain(view_status(&error), format!("{}\n", crate::logging::printable(&error.to_string())))
+        }
+    }
 }
 
-fn html(page: String) -> Answer {
-    typed(plain(StatusCode::OK, page), "text/html; charset=utf-8")
+/// What an error about a view means over HTTP.
+pub fn view_status(error: &ViewError) -> StatusCode {
+    match error {
+        ViewError::Unknown => StatusCode::NOT_FOUND,
+        ViewError::NotRunning(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ViewError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        ViewError::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+fn hidden() -> Answer {
+    let why = "views are not served here (host.views); ask with `gantry show`, or from this machine\n";
+    plain(StatusCode::FORBIDDEN, why.to_owned())
 }
 
 #[cfg(test)]

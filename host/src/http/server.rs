@@ -1,38 +1,27 @@
-//! The loop around warp's filters: warp's own server knows no time-out for
-//! headers, and no limit of connections.
+//! The TCP listeners.
 
-use super::routes::{self, Agent};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use super::Answer;
+use super::connection::{self, Bounds, Door};
+use super::routes;
+use crate::agent::Agent;
+use crate::config::ViewsOverHttp;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
+use tokio::sync::watch;
+use warp::filters::BoxedFilter;
 
-/// Connections at once. A node has a handful of scrapers; a connection that
-/// waits costs 20 KiB, so this many cost 5 MiB.
-const MAX_CONNECTIONS: usize = 256;
-
-/// For the whole of a request's head, also of the first one: whoever needs
-/// longer wants to hold the connection, not to scrape. It also ends a
-/// connection that is idle, after which a scraper opens another.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Without progress. A scraper that reads nothing for so long has given up.
-const IO_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// After so long a connection ends behind the answer that is under way, and
-/// after twice as long at once: a client that reads a byte a minute would hold
-/// an exposition in memory.
-const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-
-/// A request's head. `Accept` and `collect[]` of real scrapers take 2 KiB.
-const MAX_HEAD: usize = 32 * 1024;
+/// A node has a handful of scrapers; a connection that waits costs 20 KiB, so
+/// this many cost 5 MiB.
+const BOUNDS: Bounds = Bounds {
+    connections: 256,
+    head: Duration::from_secs(10),
+    // A scraper that reads nothing for so long has given up.
+    progress: Duration::from_secs(60),
+    life: Duration::from_secs(60),
+};
 
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]
@@ -69,90 +58,42 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen at {address}: {error}; {remedy}")
 }
 
+struct Tcp {
+    listener: TcpListener,
+    agent: Arc<Agent>,
+    views: bool,
+}
+
+impl Door for Tcp {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn routes(&self, _stream: &TcpStream) -> BoxedFilter<(Answer,)> {
+        routes::all(self.agent.clone(), self.views)
+    }
+}
+
 /// Serves until `ending` says so; then lets answers that are under way end.
 pub async fn serve(listeners: Listeners, agent: Arc<Agent>, ending: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut loops = Vec::new();
-    for (_, listener) in listeners.0 {
-        let (agent, ending, room) = (agent.clone(), ending.clone(), room.clone());
-        loops.push(tokio::spawn(accept(listener, agent, ending, room)));
-    }
+    let views = agent.config().host.views;
+    let loops: Vec<_> = listeners
+        .0
+        .into_iter()
+        .map(|(address, listener)| {
+            let views = match views {
+                ViewsOverHttp::Always => true,
+                ViewsOverHttp::Never => false,
+                ViewsOverHttp::Local => address.ip().to_canonical().is_loopback(),
+            };
+            let door = Tcp { listener, agent: agent.clone(), views };
+            tokio::spawn(connection::serve(Arc::new(door), BOUNDS, ending.clone()))
+        })
+        .collect();
     for one in loops {
         // A loop ends by itself; only the end of the runtime cuts it off.
         let _ = one.await;
     }
-    // Every connection holds a place until it is closed.
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(Duration::from_secs(1), room.acquire_many(all)).await;
-}
-
-async fn accept(
-    listener: TcpListener,
-    agent: Arc<Agent>,
-    mut ending: watch::Receiver<bool>,
-    room: Arc<Semaphore>,
-) {
-    loop {
-        // Who comes while all places are taken waits in the kernel's queue.
-        let place = tokio::select! {
-            place = room.clone().acquire_owned() => place,
-            () = ended(&mut ending) => return,
-        };
-        let Ok(place) = place else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = ended(&mut ending) => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (agent, ending) = (agent.clone(), ending.clone());
-                tokio::spawn(async move {
-                    connection(stream, agent, ending).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                // Out of descriptors, usually: those in use come back.
-                tracing::warn!("accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, agent: Arc<Agent>, mut ending: watch::Receiver<bool>) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_read_timeout(Some(IO_TIMEOUT));
-    stream.set_write_timeout(Some(IO_TIMEOUT));
-    let stream: Pin<Box<TimeoutStream<TcpStream>>> = Box::pin(stream);
-    let service = TowerToHyperService::new(warp::service(routes::all(agent)));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = std::pin::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => Ok(result),
-        () = ended(&mut ending) => {
-            served.as_mut().graceful_shutdown();
-            Ok(served.await)
-        }
-        () = tokio::time::sleep(CONNECTION_LIFE) => {
-            served.as_mut().graceful_shutdown();
-            tokio::time::timeout(CONNECTION_LIFE, served).await
-        }
-    };
-    match result {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("connection: {error}"),
-        Err(_) => tracing::debug!("connection: its client read too slowly; cut off"),
-    }
-}
-
-/// Waits until the agent ends. The guard that a channel gives is let go of
-/// here: it cannot be held while waiting for something else.
-async fn ended(ending: &mut watch::Receiver<bool>) {
-    // A sender that is gone means the end as well.
-    let _ = ending.wait_for(|ending| *ending).await;
 }

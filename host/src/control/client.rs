@@ -1,0 +1,106 @@
+//! A command's end of the control socket.
+
+use super::{HEADER, PROTOCOL};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use warp::http::{Method, Request, StatusCode};
+
+/// An agent that is there takes a connection at once.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// A reload waits for plugins to stop and start: 7 and 10 s each at most.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// A view has at most 8 MiB of text, escaped and with the names of its columns
+/// in each row.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Why there is no good answer.
+#[derive(Debug)]
+pub enum Asked {
+    /// Nobody is there, or it is no agent.
+    NotThere(String),
+    /// The agent says no: a line a reason.
+    No(Vec<String>),
+}
+
+/// Speaks to the agent at a socket.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// A request without the protocol's prefix: `plugins`.
+    pub async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str) -> Result<T, Asked> {
+        let connected = tokio::time::timeout(CONNECT_WITHIN, UnixStream::connect(&self.socket)).await;
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        let stream = connected.unwrap_or_else(|_| Err(late())).map_err(|error| self.nobody(&error))?;
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.exchange(stream, method, what)).await;
+        let (status, body) = asked.unwrap_or_else(|_| {
+            Err(self.odd(&format!("it did not answer within {} s", ANSWER_WITHIN.as_secs())))
+        })?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| self.odd(&error.to_string()));
+        }
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            error: Vec<String>,
+        }
+        let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| self.odd(&error.to_string()))?;
+        Err(Asked::No(refusal.error))
+    }
+
+    async fn exchange(
+        &self,
+        stream: UnixStream,
+        method: Method,
+        what: &str,
+    ) -> Result<(StatusCode, Bytes), Asked> {
+        let odd = |error: &dyn std::error::Error| self.odd(&error.to_string());
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| odd(&error))?;
+        // It ends with the answer.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/{PROTOCOL}/{what}"))
+            .header("host", "gantry")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| Asked::No(vec![format!("{what:?} cannot be asked for: {error}")]))?;
+        let response = sender.send_request(request).await.map_err(|error| odd(&error))?;
+        if !response.headers().contains_key(HEADER) {
+            return Err(self.odd("it is no gantry agent"));
+        }
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| self.odd(&error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn nobody(&self, error: &io::Error) -> Asked {
+        let socket = self.socket.display();
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Asked::No(vec![format!("{socket}: {error}; ask as root, or as the user of the agent")]);
+        }
+        Asked::NotThere(format!(
+            "no agent answers at {socket}: {error}; start it with `gantry run`, or name its socket with --socket or \
+             its state directory with --state-dir"
+        ))
+    }
+
+    fn odd(&self, why: &str) -> Asked {
+        Asked::NotThere(format!("the answer at {} makes no sense: {why}", self.socket.display()))
+    }
+}

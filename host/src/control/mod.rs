@@ -1,0 +1,27 @@
+//! The control socket: HTTP over a Unix socket, for whoever runs the agent.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/plugins`, `/v1/containers` | a table |
+//! | `GET /v1/plugins/NAME/views`, `/v1/plugins/NAME/views/VIEW` | a table |
+//! | `POST /v1/reload` | a report |
+//! | `POST /v1/plugins/NAME/{enable,disable,restart}` (`?until_restart`) | a report |
+//! | `POST /v1/log-level?level=LEVEL` (`&plugin=NAME`) | a report |
+//!
+//! A table is as `tables` says, a report is `{"lines": [{"text", "bad"}, …]}`;
+//! what is refused answers with `{"error": [TEXT, …]}` and another status than
+//! 200. The number in the path is that of the protocol; another is refused by
+//! name, so that a `gantry` of another version says what is wrong.
+
+mod client;
+mod routes;
+mod server;
+
+pub use client::{Asked, Client};
+pub use server::{bind, serve, unbind};
+
+/// The protocol that this version speaks, on both sides.
+pub const PROTOCOL: &str = "v1";
+
+/// Every answer carries this header, by which a client knows that an agent answers.
+pub const HEADER: &str = "gantry-version";

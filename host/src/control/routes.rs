@@ -1,0 +1,155 @@
+//! What is answered over the control socket.
+
+use super::{HEADER, PROTOCOL};
+use crate::agent::Agent;
+use crate::config::Level;
+use crate::http::Answer;
+use crate::http::answer::json;
+use crate::metrics::own::VERSION;
+use crate::reload::{Refused, Report, reload, restart, switch};
+use crate::supervisor::Unit;
+use crate::tables;
+use serde_json::{Value, json as value};
+use std::sync::Arc;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderValue, Method, StatusCode};
+
+/// All requests, for those who may.
+pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .then(move |method: Method, path: warp::path::FullPath, query: String| {
+            let agent = agent.clone();
+            async move { signed(answer(&agent, &method, path.as_str(), &query).await) }
+        })
+        .boxed()
+}
+
+/// The one answer for those who may not.
+pub fn refused(why: String) -> BoxedFilter<(Answer,)> {
+    warp::any().map(move || signed(error(StatusCode::FORBIDDEN, [why.clone()]))).boxed()
+}
+
+fn signed(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(HEADER, HeaderValue::from_static(VERSION));
+    answer
+}
+
+fn error(status: StatusCode, why: impl Into<Vec<String>>) -> Answer {
+    json(status, &value!({"error": why.into()}))
+}
+
+fn good(table: &Value) -> Answer {
+    json(StatusCode::OK, table)
+}
+
+fn outcome(outcome: Result<Report, Refused>) -> Answer {
+    match outcome {
+        Ok(report) => json(StatusCode::OK, &value!(report)),
+        Err(why) => error(StatusCode::CONFLICT, why),
+    }
+}
+
+async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) -> Answer {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let [PROTOCOL, wanted @ ..] = &parts[..] else {
+        return error(
+            StatusCode::NOT_FOUND,
+            [format!(
+                "this agent is gantry {VERSION} and speaks control protocol {PROTOCOL}, not {}; use the gantry of its version",
+                parts.first().unwrap_or(&"")
+            )],
+        );
+    };
+    match (method, wanted) {
+        (&Method::GET, ["plugins"]) => good(&tables::plugins(&agent.fleet)),
+        (&Method::GET, ["containers"]) => good(&tables::containers()),
+        (&Method::GET, ["plugins", name, "views"]) => match agent.fleet.unit(name) {
+            Some(unit) => good(&tables::views(&unit)),
+            None => no_plugin(agent, name),
+        },
+        (&Method::GET, ["plugins", name, "views", view]) => match agent.fleet.unit(name) {
+            Some(unit) => show(&unit, view).await,
+            None => no_plugin(agent, name),
+        },
+        (&Method::POST, ["reload"]) => outcome(reload(agent).await),
+        (&Method::POST, ["plugins", name, "restart"]) => outcome(restart(agent, name).await),
+        (&Method::POST, ["plugins", name, word @ ("enable" | "disable")]) => {
+            let until_restart = query == "until_restart";
+            outcome(switch(agent, name, *word == "enable", until_restart).await)
+        }
+        (&Method::POST, ["log-level"]) => outcome(log_level(agent, query)),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            [format!("gantry {VERSION} knows no {method} {path}; use the gantry of this agent's version")],
+        ),
+    }
+}
+
+fn no_plugin(agent: &Agent, name: &str) -> Answer {
+    let names: Vec<String> = agent.fleet.units().iter().map(|unit| unit.name().to_owned()).collect();
+    let hint = crate::config::suggestion(name, names.iter().map(String::as_str));
+    error(
+        StatusCode::NOT_FOUND,
+        [format!("there is no plugin {name:?}; there are: {}{hint}", names.join(", "))],
+    )
+}
+
+async fn show(unit: &Arc<Unit>, view: &str) -> Answer {
+    match unit.view(view).await {
+        Ok(rows) => good(&tables::of_view(rows)),
+        Err(crate::supervisor::ViewError::Unknown) => {
+            let views = unit.status().views;
+            let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let hint = crate::config::suggestion(view, names.into_iter());
+            error(
+                StatusCode::NOT_FOUND,
+                [format!("{} has no view {view:?}; there are: {there}{hint}", unit.name())],
+            )
+        }
+        Err(why) => error(crate::http::view_status(&why), [why.to_string()]),
+    }
+}
+
+fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
+    let (mut plugin, mut level) = (None, None);
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("plugin", name)) => plugin = Some(name),
+            Some(("level", name)) => level = Level::parse(name),
+            _ => {
+                return Err(vec!["log-level takes a level, and a plugin where one alone is meant".to_owned()]);
+            }
+        }
+    }
+    let level =
+        level.ok_or_else(|| vec!["the levels are off, error, warn, info, debug, trace".to_owned()])?;
+    let mut levels = agent.fleet.parts().log_levels();
+    let mut report = Report::default();
+    match plugin {
+        Some(name) if agent.fleet.unit(name).is_none() => {
+            return Err(vec![format!("there is no plugin {name:?}; `gantry plugins` lists them")]);
+        }
+        Some(name) => {
+            levels.plugins.insert(name.to_owned(), level);
+            report.good(format!(
+                "{name}: logs from {} on, until the agent ends or host.log changes",
+                level.as_str()
+            ));
+        }
+        None => {
+            levels.all = level;
+            report.good(format!(
+                "all: logs from {} on, until the agent ends or host.log changes",
+                level.as_str()
+            ));
+        }
+    }
+    tracing::info!("log-level: {}", report.lines[0].text);
+    agent.set_log_levels(levels);
+    Ok(report)
+}

@@ -1,0 +1,97 @@
+//! The agent's end of the control socket.
+
+use super::routes;
+use crate::agent::Agent;
+use crate::http::Answer;
+use crate::http::connection::{self, Bounds, Door};
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as Probe;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use warp::filters::BoxedFilter;
+
+/// People ask one thing at a time; whoever holds more connections than these
+/// keeps only those out that have the same rights.
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    // On this machine a head comes at once.
+    head: Duration::from_secs(2),
+    progress: Duration::from_secs(60),
+    life: Duration::from_secs(60),
+};
+
+/// Makes the socket, in place of one that an agent left behind that was killed.
+pub fn bind(path: &Path) -> Result<UnixListener, String> {
+    let at = |error: io::Error| {
+        let remedy = "name another place with --socket";
+        format!("{}: {error}; {remedy}", path.display())
+    };
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(at)?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(format!(
+                "{} is there and is no socket; remove it, or name another place",
+                path.display()
+            ));
+        }
+        Ok(_) if Probe::connect(path).is_ok() => {
+            return Err(format!(
+                "another program listens at {}; stop it, or name another place",
+                path.display()
+            ));
+        }
+        Ok(_) => std::fs::remove_file(path).map_err(at)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(at)?;
+    // Whoever connects before this is judged by his credentials all the same.
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(at)?;
+    Ok(listener)
+}
+
+/// Removes the socket.
+pub fn unbind(path: &Path) {
+    // It may have been removed by somebody else; then there is nothing to do.
+    let _ = std::fs::remove_file(path);
+}
+
+struct Unix {
+    listener: UnixListener,
+    agent: Arc<Agent>,
+}
+
+impl Door for Unix {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn routes(&self, stream: &UnixStream) -> BoxedFilter<(Answer,)> {
+        let own = rustix::process::geteuid().as_raw();
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == 0 || peer.uid() == own => routes::all(self.agent.clone()),
+            Ok(peer) => {
+                tracing::warn!("control socket: user {} was refused", peer.uid());
+                routes::refused(format!(
+                    "user {} may not command this agent; ask as root or as user {own}",
+                    peer.uid()
+                ))
+            }
+            Err(error) => routes::refused(format!("SO_PEERCRED: {error}: nobody knows who asks")),
+        }
+    }
+}
+
+/// Serves until `ending` says so.
+pub async fn serve(listener: UnixListener, agent: Arc<Agent>, ending: watch::Receiver<bool>) {
+    connection::serve(Arc::new(Unix { listener, agent }), BOUNDS, ending).await;
+}

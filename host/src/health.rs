@@ -1,0 +1,31 @@
+//! Whether the host's own loops go round. A plugin's state never counts.
+
+use crate::agent::Agent;
+use std::time::Duration;
+
+/// A loop that has not come round for so long stands still: each turn takes
+/// microseconds, the longest exposition a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a lock is looked at that says nothing when it is let go of.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What stands still; nothing where all is well. That the question is answered
+/// at all says that the network's loop goes round.
+pub async fn stalled(agent: &Agent) -> Vec<&'static str> {
+    let supervisor = async {
+        let answer = tokio::time::timeout(PATIENCE, agent.fleet.parts().keeper.ping()).await;
+        (!matches!(answer, Ok(Ok(())))).then_some("the supervisor's loop does not answer")
+    };
+    let exposition = async {
+        let free = async {
+            while !agent.scraper.is_free() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let free = tokio::time::timeout(PATIENCE, free).await;
+        free.is_err().then_some("no exposition can be made")
+    };
+    let (supervisor, exposition) = tokio::join!(supervisor, exposition);
+    supervisor.into_iter().chain(exposition).collect()
+}

@@ -1,0 +1,121 @@
+//! What the agent knows, as the tables that both of its doors give out:
+//! `{"view": NAME, "columns": [{"name", "kind", "unit"}, …], "rows": [{…}, …]}`.
+
+use crate::supervisor::{Fleet, Rows, State, Unit};
+use gantry_plugin_api::description::{ColumnInfo, ViewInfo};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// `gantry plugins`: each column with its kind and unit.
+const PLUGINS: &[(&str, &str, &str)] = &[
+    ("name", "text", ""),
+    ("version", "text", ""),
+    ("api", "text", ""),
+    ("state", "text", ""),
+    ("since", "time", ""),
+    ("series", "number", ""),
+    ("heap", "number", "bytes"),
+    ("isolation", "text", ""),
+    ("note", "text", ""),
+    ("last_error", "text", ""),
+];
+
+/// The identity service knows none yet.
+const CONTAINERS: &[(&str, &str, &str)] = &[
+    ("id", "container", ""),
+    ("runtime", "text", ""),
+    ("name", "text", ""),
+    ("image", "text", ""),
+    ("processes", "number", ""),
+    ("cgroup", "text", ""),
+];
+
+/// The views of a plugin.
+const VIEWS: &[(&str, &str, &str)] = &[("view", "text", ""), ("help", "text", ""), ("columns", "text", "")];
+
+fn table(view: &str, columns: &[(&str, &str, &str)], rows: Vec<Value>) -> Value {
+    let column = |(name, kind, unit): &(&str, &str, &str)| json!({"name": name, "kind": kind, "unit": unit});
+    let columns: Vec<Value> = columns.iter().map(column).collect();
+    json!({"view": view, "columns": columns, "rows": rows})
+}
+
+/// The plugins, as people see them.
+pub fn plugins(fleet: &Fleet) -> Value {
+    let row = |unit: &Unit| {
+        let mut all = plugin(unit);
+        if let Some(all) = all.as_object_mut() {
+            all.retain(|key, _| PLUGINS.iter().any(|(name, ..)| name == key));
+        }
+        all
+    };
+    table("plugins", PLUGINS, fleet.units().iter().map(|unit| row(unit)).collect())
+}
+
+/// The plugins with all that is known of each, as scripts see them.
+pub fn all_of_plugins(fleet: &Fleet) -> Value {
+    fleet.units().iter().map(|unit| plugin(unit)).collect()
+}
+
+fn plugin(unit: &Unit) -> Value {
+    let status = unit.status();
+    let enabled = status.state != State::Disabled;
+    json!({
+        "name": unit.name(),
+        "version": status.manifest.as_ref().map(|manifest| &manifest.version),
+        "api": status.manifest.as_ref().map(|manifest| &manifest.api),
+        "state": status.state.as_str(),
+        "since": seconds(status.since),
+        "series": enabled.then_some(status.series),
+        "heap": status.heap_bytes,
+        "isolation": "none",
+        "note": note(unit),
+        "last_error": status.last_error,
+        "digest": status.digest,
+        "source": status.source,
+        "reasons": status.reasons,
+        "failures": status.failures,
+        "retry_at": status.retry_at.map(seconds),
+        "hung_threads": status.left_behind,
+        "differs_from_configuration": unit.wanted() != unit.config().enabled,
+    })
+}
+
+/// What else a person should see at a glance.
+fn note(unit: &Unit) -> Option<String> {
+    let mut notes = Vec::new();
+    if unit.wanted() != unit.config().enabled {
+        notes.push("differs from configuration".to_owned());
+    }
+    let status = unit.status();
+    if let Some(wait) = status.retry_at.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
+        notes.push(format!("tried again in {}s", wait.as_secs() + 1));
+    }
+    if status.left_behind > 0 {
+        notes.push(format!("threads that hang: {}", status.left_behind));
+    }
+    (!notes.is_empty()).then(|| notes.join(", "))
+}
+
+pub fn containers() -> Value {
+    table("containers", CONTAINERS, Vec::new())
+}
+
+/// Which views a plugin has.
+pub fn views(unit: &Unit) -> Value {
+    let row = |view: &ViewInfo| {
+        let columns: Vec<&str> = view.columns.iter().map(|column| column.name.as_str()).collect();
+        json!({"view": view.name, "help": view.help, "columns": columns.join(", ")})
+    };
+    table("views", VIEWS, unit.status().views.iter().map(row).collect())
+}
+
+/// A view with its rows.
+pub fn of_view(rows: Rows) -> Value {
+    let column = |column: &ColumnInfo| json!({"name": column.name, "kind": column.kind, "unit": column.unit});
+    let columns: Vec<Value> = rows.info.columns.iter().map(column).collect();
+    json!({"view": rows.info.name, "columns": columns, "rows": rows.rows, "truncated": rows.truncated})
+}
