@@ -24,6 +24,9 @@ pub struct Guard<P> {
     host: Host,
     plugin: Option<P>,
     poisoned: AtomicBool,
+    /// A snapshot had a part of the author's: from then on the kept metrics
+    /// alone are half of a state, and go only together with that part.
+    has_own: bool,
     heap: fn() -> u64,
 }
 
@@ -32,7 +35,7 @@ impl<P: Plugin> Guard<P> {
     /// library's allocator.
     pub fn new(host: Host, heap: fn() -> u64) -> Self {
         crate::metrics::number(P::families());
-        Self { host, plugin: None, poisoned: AtomicBool::new(false), heap }
+        Self { host, plugin: None, poisoned: AtomicBool::new(false), has_own: false, heap }
     }
 
     fn guarded<T>(&self, call: &str, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -133,12 +136,15 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
     }
 
     fn stop(&mut self, deadline_ms: u64) -> RResult<RVec<u8>, AbiError> {
+        let mut lost = None;
         let stopped = self.with_plugin("stop", |plugin, _| plugin.stop(Duration::from_millis(deadline_ms)));
         let own = match stopped {
             Ok(own) => own,
-            // The author's part is lost; what the SDK kept is not.
+            // The author's part is lost; what the SDK kept is not, unless it
+            // counts what lies behind that part.
             Err(error) => {
-                tracing::error!("stop: {error}; only the kept metrics are handed over");
+                tracing::error!("stop: {error}; it hands over what it kept of metrics at most");
+                lost = self.has_own.then_some(error);
                 None
             }
         };
@@ -149,11 +155,13 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
                 Ok(())
             });
         }
-        crossing(Ok(handover::seal(&self.host.metrics().save(), own.as_ref()).into()))
+        let kept = handover::seal(&self.host.metrics().save(), own.as_ref());
+        crossing(lost.map_or(Ok(kept.into()), Err))
     }
 
     fn snapshot(&mut self) -> RResult<RVec<u8>, AbiError> {
-        // After a panic the kept metrics are read without the author's code.
+        // After a panic the kept metrics are read without the author's code. Where
+        // his part belongs to them, the snapshot before is the last whole one.
         let own = match self.plugin {
             Some(_) if !self.poisoned.load(Relaxed) => {
                 match self.with_plugin("snapshot", |plugin, _| plugin.snapshot()) {
@@ -161,8 +169,12 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
                     Err(error) => return crossing(Err(error)),
                 }
             }
+            _ if self.has_own => {
+                return crossing(Err(Error::panicked("after a panic only the snapshot before is whole")));
+            }
             _ => None,
         };
+        self.has_own |= own.is_some();
         crossing(Ok(handover::seal(&self.host.metrics().save(), own.as_ref()).into()))
     }
 
@@ -205,6 +217,24 @@ pub(crate) fn note_panic(info: &PanicHookInfo<'_>) {
     log::send(1, "panic", &format!("thread {:?} {text}", thread.name().unwrap_or("unnamed")));
     // While thread-locals are being destroyed there is no guard above either.
     let _ = LAST_PANIC.try_with(|last| last.replace(Some(text)));
+    if DOOMED.contains(&message) {
+        park_for_ever(thread.name().unwrap_or("unnamed"));
+    }
+}
+
+/// What the standard library says (`core::panicking`) before it aborts the
+/// process because a panic cannot unwind any further.
+const DOOMED: [&str; 2] =
+    ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
+
+/// The process would end when the hook returns, and with it the host and every
+/// other plugin. A thread that never comes back is seen by the host as one that
+/// hangs, and is left behind. It holds what it held: that is the lesser harm.
+fn park_for_ever(thread: &str) -> ! {
+    log::send(1, "panic", &format!("thread {thread:?} cannot be unwound; it is held for ever"));
+    loop {
+        std::thread::park();
+    }
 }
 
 fn text_of<'a>(payload: &'a (dyn Any + 'static)) -> Option<&'a str> {

@@ -12,7 +12,7 @@ use gantry_plugin_api::abi::{AbiPlugin, AbiViewSink_TO};
 use gantry_plugin_api::error::ErrorKind;
 use gantry_plugin_api::plugin::{Health, Probe, Reconfigured};
 use gantry_plugin_api::{
-    Error, Family, Guard, Handover, Host, Manifest, Plugin, Rows, Secret, Sink, families,
+    Counter, Error, Family, Guard, Handover, Host, Manifest, NoConfig, Plugin, Rows, Secret, Sink, families,
 };
 use gantry_plugin_api::{schemars, serde};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -263,4 +263,54 @@ fn a_hand_over_that_is_no_one_is_passed_over() {
     for bytes in [&b""[..], b"garbage", &[0xff; 64]] {
         assert_eq!(counted_after(bytes), 0.0);
     }
+}
+
+/// Its state is half the SDK's and half its own: how far it read.
+struct Reader {
+    read: u64,
+    lines: Counter,
+}
+
+impl Plugin for Reader {
+    const MANIFEST: Manifest = Manifest::new("reader", "0.1.0", "Counts what it reads");
+    type Config = NoConfig;
+    fn families() -> &'static [&'static Family] {
+        ALL
+    }
+    fn start(_: NoConfig, host: Host) -> Result<Self, Error> {
+        Ok(Self { read: 0, lines: host.metrics().counter(&COUNTED, None, &[]) })
+    }
+    fn collect(&mut self, _: &mut Sink<'_>) -> Result<(), Error> {
+        self.read += 1;
+        self.lines.inc();
+        assert!(self.read < 3, "the third is too much");
+        Ok(())
+    }
+    fn stop(&mut self, _: Duration) -> Result<Option<Handover>, Error> {
+        Err(Error::new("it cannot say how far it read"))
+    }
+    fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
+        Ok(Some(Handover { version: 1, bytes: self.read.to_le_bytes().to_vec() }))
+    }
+}
+
+#[test]
+fn what_belongs_together_is_handed_over_together_or_not_at_all() {
+    let collect = |guard: &mut Guard<Reader>| result(guard.collect(FakeSink::default().crossing()));
+    let reader = || {
+        let mut guard = Guard::<Reader>::new(Log::default().host(), || 0);
+        result(guard.start("{}".into())).expect("it starts");
+        result(guard.activate(RNone)).expect("it counts");
+        guard
+    };
+    let mut guard = reader();
+    collect(&mut guard).unwrap();
+    assert!(result(guard.snapshot()).is_ok());
+    collect(&mut guard).unwrap();
+    assert!(collect(&mut guard).is_err(), "it panics");
+    let error = result(guard.snapshot()).expect_err("counted lines without how far it read");
+    assert_eq!(error.kind(), ErrorKind::Panicked);
+    let mut guard = reader();
+    assert!(result(guard.snapshot()).is_ok());
+    assert!(result(guard.stop(1000)).is_err());
 }
