@@ -5,16 +5,26 @@ use crate::metrics::own::VERSION;
 use std::fmt::Write;
 
 /// The page. Everything that is not ours is escaped.
-pub fn page(agent: &Agent) -> String {
+/// Views are linked where they are served.
+pub fn page(agent: &Agent, views: bool) -> String {
     let mut rows = String::new();
     for unit in agent.fleet.units().iter() {
         let status = unit.status();
         let version = status.manifest.map(|manifest| manifest.version).unwrap_or_default();
         let reasons = status.reasons.join("; ");
+        let links: String = status
+            .views
+            .iter()
+            .filter(|_| views)
+            .map(|view| {
+                let (plugin, view) = (escape(unit.name()), escape(&view.name));
+                format!("<a href=\"/plugins/{plugin}/{view}\">{view}</a> ")
+            })
+            .collect();
         // Writing into a text cannot fail.
         let _ = write!(
             rows,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{links}</td></tr>",
             escape(unit.name()),
             escape(&version),
             status.state.as_str(),
@@ -27,7 +37,7 @@ pub fn page(agent: &Agent) -> String {
          td,th{{text-align:left;padding:.2rem 1rem .2rem 0}}</style></head><body>\
          <h1>Gantry {VERSION}</h1><p><a href=\"/metrics\">Metrics</a> · <a href=\"/plugins\">Plugins (JSON)</a> · \
          <a href=\"/-/healthy\">Healthy</a> · <a href=\"/-/ready\">Ready</a></p>\
-         <table><tr><th>Plugin</th><th>Version</th><th>State</th><th>Why</th></tr>{rows}</table></body></html>\n"
+         <table><tr><th>Plugin</th><th>Version</th><th>State</th><th>Why</th><th>Views</th></tr>{rows}</table></body></html>\n"
     )
 }
 

@@ -29,7 +29,8 @@ pub fn all(agent: Arc<Agent>, views: bool) -> BoxedFilter<(Answer,)> {
         .and(query)
         .and(warp::header::headers_cloned())
         .then(metrics);
-    let landing = warp::path::end().and(with.clone()).map(|agent: Arc<Agent>| html(landing::page(&agent)));
+    let landing =
+        warp::path::end().and(with.clone()).map(move |agent: Arc<Agent>| html(landing::page(&agent, views)));
     let healthy = warp::path!("-" / "healthy").and(with.clone()).then(healthy);
     let ready = warp::path!("-" / "ready").and(with.clone()).map(|agent: Arc<Agent>| ready(&agent.fleet));
     let plugins = warp::path!("plugins")

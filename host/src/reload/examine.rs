@@ -7,6 +7,7 @@ use crate::config::{Config, PluginConfig};
 use crate::loader::{Loaded, verify};
 use crate::supervisor::{Parts, State, Unfit, Unit, examine};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A step, with what it needs.
 #[derive(Debug)]
@@ -18,8 +19,21 @@ pub struct Examined {
     pub file_problem: Option<String>,
 }
 
+/// Loading ends within it: the child that tries a library is killed after 10 s.
+const LOAD_WAIT: Duration = Duration::from_secs(12);
+
+/// Which file a plugin runs is known when it is loaded.
+async fn loaded(unit: &Arc<Unit>) {
+    let loads = |state| matches!(state, State::Discovered | State::Verified | State::Probed);
+    // What takes longer is looked at as one that has no file yet.
+    let _ = tokio::time::timeout(LOAD_WAIT, unit.until(|unit| !loads(unit.state()))).await;
+}
+
 /// What each section needs, in their order; or all that is wrong with them.
 pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refused> {
+    for unit in agent.fleet.units().iter() {
+        loaded(unit).await;
+    }
     let looking: Vec<_> = config
         .plugins
         .iter()
@@ -44,6 +58,9 @@ pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refuse
 /// One section.
 pub async fn section(agent: &Agent, section: PluginConfig) -> Result<Examined, Refused> {
     let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
+    if let Some(unit) = &unit {
+        loaded(unit).await;
+    }
     blocking(move || one(unit.as_deref(), &parts, section)).await?
 }
 
