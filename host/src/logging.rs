@@ -158,7 +158,7 @@ pub fn printable(text: &str) -> String {
 /// Control characters, and those of Unicode that are not seen but reorder,
 /// hide or break what is. The two joiners (U+200C, U+200D) stay: Persian,
 /// Indic scripts and emoji are wrong without them, and they move nothing.
-fn steers(character: char) -> bool {
+pub fn steers(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

@@ -6,6 +6,7 @@
 //! * [`supervisor`]: the life of plugins.
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`http`]: routes.
+//! * [`terminal`]: how every table is shown.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a binary: its public items are for its own rooms")]
 
@@ -21,6 +22,8 @@ mod logging;
 mod metrics;
 mod node;
 mod supervisor;
+#[allow(dead_code, unused_imports, reason = "until the commands that ask a running agent are there")]
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -18,5 +18,6 @@ mod table;
 
 pub use file::{Config, load};
 pub use host::{Level, LogFormat, LogLevels, Paths};
+pub use keys::suggestion;
 pub use plugin::PluginConfig;
 pub use schema::{Violation, problems as table_problems, violations};
