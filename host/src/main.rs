@@ -22,7 +22,7 @@ mod logging;
 mod metrics;
 mod node;
 mod supervisor;
-#[allow(dead_code, unused_imports, reason = "until the commands that ask a running agent are there")]
+#[expect(dead_code, unused_imports, reason = "until the commands that ask a running agent are there")]
 mod terminal;
 
 use std::process::ExitCode;
