@@ -1,12 +1,13 @@
 //! How every table is shown: plugins, containers and what plugins offer come
 //! in one form and leave as text for people or as JSON for programs. Nothing
-//! here asks the agent or writes.
+//! here asks the agent, and nothing but [`watch`](mod@watch) writes.
 //!
 //! * [`args`]: the options; [`data`]: the table as it comes.
 //! * [`select`]: which rows, in which order; [`typed`]: numbers that were typed.
 //! * [`json`]: for programs; [`render`]: for people, with
 //!   [`units`]: numbers and times, [`layout`]: widths of columns,
 //!   [`text`]: widths of texts, [`style`]: what the terminal allows.
+//! * [`watch`](mod@watch): again and again.
 
 mod args;
 mod data;
@@ -20,11 +21,13 @@ mod style;
 mod text;
 mod typed;
 mod units;
+mod watch;
 
 pub use args::TableArgs;
 pub use data::{Column, Kind, Row, Table};
 pub use render::TRUNCATED;
 pub use style::Style;
+pub use watch::{Ended, watch};
 
 /// The rows of a table that were asked for, in the form that was asked for,
 /// each line ended. An error is wrong usage: a column that is not there, or a
