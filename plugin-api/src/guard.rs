@@ -224,8 +224,7 @@ pub(crate) fn note_panic(info: &PanicHookInfo<'_>) {
 
 /// What the standard library says (`core::panicking`) before it aborts the
 /// process because a panic cannot unwind any further.
-const DOOMED: [&str; 2] =
-    ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
+const DOOMED: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
 
 /// The process would end when the hook returns, and with it the host and every
 /// other plugin. A thread that never comes back is seen by the host as one that

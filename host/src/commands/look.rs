@@ -1,9 +1,10 @@
 //! `gantry plugins`, `containers` and `show`: tables of the running agent.
 
-use super::{Failure, Outcome, print, runtime};
+use super::{Failure, Outcome, runtime, say};
 use crate::cli::Places;
-use crate::control::{Asked, Client};
-use crate::terminal::{Style, Table, TableArgs, show as shown, watch};
+use crate::control::Client;
+use crate::terminal::{Ended, Style, TRUNCATED, Table, TableArgs, show as shown, watch};
+use std::io::{ErrorKind, IsTerminal, Write};
 use warp::http::Method;
 
 pub fn plugins(places: &Places, args: &TableArgs) -> Outcome {
@@ -33,18 +34,34 @@ pub fn word<'a>(name: &'a str, what: &str) -> Result<&'a str, Failure> {
 
 fn look(places: &Places, what: &str, args: &TableArgs) -> Outcome {
     let client = Client::new(&places.socket());
-    let style = Style::for_stdout();
     runtime()?.block_on(async {
         let text = || async {
             let table: Table = client.ask(Method::GET, what).await?;
-            shown(table, args, &style).map_err(|why| Asked::No(vec![why]))
-        };
-        match args.watch {
-            None => {
-                print(text().await?.trim_end_matches('\n'));
-                Ok(())
+            if args.json && table.truncated {
+                say(TRUNCATED);
             }
-            Some(every) => Ok(watch(every, text).await?),
+            // The terminal may be another size by now.
+            let usage = |message| Failure { message, code: super::USAGE };
+            shown(table, args, &Style::for_stdout()).map_err(usage)
+        };
+        let mut out = std::io::stdout();
+        match args.watch {
+            None => match out.write_all(text().await?.as_bytes()) {
+                // A reader that went away (`| head -1`) has had enough.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
+                _ => Ok(()),
+            },
+            Some(every) => {
+                let terminal = out.is_terminal();
+                watch(every, &mut out, terminal, text).await.map_err(|ended| match ended {
+                    Ended::Make(failure) => failure,
+                    Ended::Output(error) => unwritten(&error),
+                })
+            }
         }
     })
+}
+
+fn unwritten(error: &std::io::Error) -> Failure {
+    Failure::no(format!("standard output: {error}"))
 }

@@ -122,7 +122,9 @@ fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
             Some(("plugin", name)) => plugin = Some(name),
             Some(("level", name)) => level = Level::parse(name),
             _ => {
-                return Err(vec!["log-level takes a level, and a plugin where one alone is meant".to_owned()]);
+                return Err(vec![
+                    "log-level takes a level, and a plugin where one alone is meant".to_owned(),
+                ]);
             }
         }
     }

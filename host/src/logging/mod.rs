@@ -1,10 +1,13 @@
 //! The agent's log, on standard error.
 //!
 //! * [`output`]: lines that wait to be written.
+//! * [`mod@printable`]: texts of others, made harmless.
 
 mod output;
+mod printable;
 
 pub use output::{flush, lost};
+pub use printable::{printable, steers};
 
 use crate::config::{Level, LogFormat, LogLevels};
 use std::io::IsTerminal;
@@ -94,18 +97,6 @@ pub fn from_plugin(plugin: &str, level: u32, target: &str, message: &str) {
         4 => tracing::debug!(target: PLUGIN, plugin, module, "{message}"),
         _ => tracing::trace!(target: PLUGIN, plugin, module, "{message}"),
     }
-}
-
-/// A text with its control characters escaped.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let control = character.is_control();
-            let escaped = control.then(|| character.escape_default());
-            let plain = (!control).then_some(character);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
 }
 
 #[cfg(test)]
