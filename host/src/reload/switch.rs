@@ -97,15 +97,16 @@ async fn in_the_file(agent: &Arc<Agent>, name: &str, on: bool) -> Result<Report,
     let wanted_before = unit.wanted();
     unit.set_until_restart(None);
     // An operator's earlier word may have done already what the file says now.
-    let step = match (on, wanted_before) {
-        (true, false) => Step::Start,
-        (false, true) => Step::Stop,
-        _ => examined.step,
+    let step = match (on, wanted_before, examined.step) {
+        (true, false, _) => Step::Start,
+        (false, true, _) => Step::Stop,
+        (.., Step::Settings) => Step::Nothing,
+        (.., step) => step,
     };
     let mut report = begin(&unit, Examined { step, ..examined }).await?;
     if report.lines.is_empty() {
         let word = if on { "enabled" } else { "disabled" };
-        report.good(format!("{name}: {word} already"));
+        report.good(format!("{name}: {word}, as it was already"));
     }
     Ok(report)
 }
