@@ -19,7 +19,7 @@ mod problem;
 mod schema;
 mod table;
 
-pub use file::{Config, load};
+pub use file::{Config, examine, load};
 pub use host::{Level, LogFormat, LogLevels, Paths};
 pub use plugin::PluginConfig;
 pub use schema::{Violation, problems as table_problems, violations};
