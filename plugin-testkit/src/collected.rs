@@ -19,6 +19,7 @@ pub struct Collected {
     pub(crate) table: Table,
     pub(crate) report: Report,
     pub(crate) took: Duration,
+    pub(crate) emitted: usize,
     /// Name parts of families that the text leaves out.
     pub(crate) hidden: Vec<String>,
 }
@@ -115,6 +116,11 @@ impl Collected {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
+    }
+
+    /// How many samples the plugin emitted, with those that were refused.
+    pub fn emitted(&self) -> usize {
+        self.emitted
     }
 
     /// What the plugin said that it could not make, by its own reasons.

@@ -109,6 +109,7 @@ impl Shared {
             table: examined.table,
             report: Report::new(found, examined.notes, &self.allowed()),
             took,
+            emitted: recorded.samples.len(),
             hidden: Vec::new(),
         }
     }
