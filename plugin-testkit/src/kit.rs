@@ -178,6 +178,11 @@ impl Kit {
         Instance::create(&self.shared, Arc::default())
     }
 
+    /// An instance on this thread, with nothing around it.
+    pub(crate) fn create_here(&self) -> Result<gantry_pluginfile::Instance, gantry_plugin_api::Error> {
+        self.shared.source.create(self.shared.world.crossing(), self.shared.world.log_level())
+    }
+
     /// Starts the plugin as the agent does: probe, start, a trial collection
     /// that is thrown away, activate.
     pub fn start(&self, config: impl ToConfig) -> Result<Running, Failure> {

@@ -49,7 +49,7 @@
 //! # Layout
 //! * [`Kit`]: the fake host around one plugin; [`Running`]: a plugin that was
 //!   started, with hand-over, upgrade and crash; [`Instance`]: its single calls,
-//!   each under a deadline.
+//!   each under a deadline. [`Bench`]: one for benchmarks.
 //! * [`Tree`], [`Clock`], [`Identity`], [`Facts`], [`Noted`]: what the plugin
 //!   sees of the host, and what the host saw of the plugin.
 //! * [`Collected`]: the samples of one collection; [`Table`]: the rows of a view.
@@ -57,6 +57,7 @@
 //! * [`Failure`]: why a call of the kit did not do what it should.
 #![forbid(unsafe_code)]
 
+mod bench;
 pub mod check;
 mod collected;
 mod config;
@@ -77,6 +78,7 @@ mod table;
 mod thread;
 mod wait;
 
+pub use bench::Bench;
 pub use check::{Check, Problem, Report};
 pub use collected::Collected;
 pub use config::ToConfig;

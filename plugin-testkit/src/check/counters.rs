@@ -3,7 +3,7 @@
 use super::{Check, Problem};
 use crate::sample::{Histogram, Sample, Value};
 use gantry_exposition::Declared;
-use gantry_plugin_api::description::Kind;
+use gantry_plugin_api::description::{FamilyInfo, Kind};
 use std::collections::HashMap;
 
 /// What each counter and histogram was at the last collection. One that a
@@ -17,17 +17,21 @@ pub(super) fn went_back(
     previous: &Previous,
     found: &mut Vec<Problem>,
 ) -> Previous {
-    let kinds: HashMap<&str, Kind> =
-        declared.iter().map(|family| (family.info.name.as_str(), family.info.kind)).collect();
-    let counts =
-        |sample: &&Sample| matches!(kinds.get(sample.family.as_str()), Some(Kind::Counter | Kind::Histogram));
+    let counting = declared.iter().filter(|one| matches!(one.info.kind, Kind::Counter | Kind::Histogram));
+    let counting: HashMap<&str, &FamilyInfo> =
+        counting.map(|family| (family.info.name.as_str(), &family.info)).collect();
     let mut now = Previous::new();
-    for sample in samples.iter().filter(counts) {
+    for sample in samples {
+        let Some(info) = counting.get(sample.family.as_str()) else { continue };
         // Two containers may have the same labels for a while.
         let handle = sample.container.map_or(0, |container| container.handle());
         let key = format!("{handle} {}", sample.series);
         if let Some(what) = previous.get(&key).and_then(|before| fall(before, &sample.value)) {
-            let remedy = "keep it in host.metrics(), which hands it over, or hand its value over yourself";
+            let remedy = if info.counted_here {
+                "keep it in host.metrics(), which hands it over, or hand its value over yourself"
+            } else {
+                "hold its last value where what it is read from is corrected downwards"
+            };
             found.push(Problem::new(Check::WentBack, &sample.series, format!("{what}; {remedy}")));
         }
         now.insert(key, sample.value.clone());
