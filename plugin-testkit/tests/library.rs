@@ -1,5 +1,8 @@
 //! A built library in the kit: the fixture that misbehaves on request.
 
+#[path = "../../host/tests/fixtures/hostile/patch.rs"]
+mod patch;
+
 use gantry_plugin_testkit::{Check, Failure, Kit};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -49,8 +52,11 @@ fn its_faults_are_told() {
         text.contains("collect: panicked: a fault on request in Collect (") && text.contains("fault.rs"),
         "{text}"
     );
-    let kit = kit.deadline(Duration::from_millis(500));
-    let failure = kit.start(json!({ "fault": "hang", "at": "activate" })).unwrap_err();
+    let mut instance = kit.create().unwrap();
+    instance.start(json!({ "fault": "hang", "at": "activate" })).unwrap();
+    // From here on: the calls before have all the time they need.
+    let _ = kit.deadline(Duration::from_millis(50));
+    let failure = instance.activate(None).unwrap_err();
     assert!(matches!(failure, Failure::Deadline { call: "activate", .. }), "{failure}");
 }
 
@@ -72,6 +78,25 @@ fn its_bad_samples_are_told() {
         }
         assert_eq!(collected.get("hostile_good{kind=\"last\"}"), 1.0, "{emit}");
     }
+}
+
+#[test]
+fn the_manifest_is_the_one_in_the_file() {
+    let mut bytes = std::fs::read(built()).unwrap();
+    patch::manifest(&mut bytes, "panic", "\"abort\"");
+    patch::manifest(&mut bytes, "version", "\"1.2\"");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("libx.so");
+    std::fs::write(&file, bytes).unwrap();
+    let report = Kit::library(&file).unwrap().check_manifest();
+    let told: Vec<String> = report.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "manifest: panic: the library was built with panic=abort; set panic = \"unwind\" in its profile",
+            "manifest: version: \"1.2\" is not MAJOR.MINOR.PATCH; write it so",
+        ]
+    );
 }
 
 #[test]

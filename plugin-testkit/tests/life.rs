@@ -1,12 +1,13 @@
 //! A plugin's life in the kit: the order of its calls, deadlines, panics, and
 //! how one generation follows another.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use gantry_plugin_api::plugin::{Health, Probe, Reconfigured};
 use gantry_plugin_api::{
     Counter, Error, Family, Handover, Host, Manifest, Plugin, Sink, families, schemars, serde, tracing,
 };
-use gantry_plugin_testkit::{Failure, Kit};
-use serde_json::json;
+use gantry_plugin_testkit::{Failure, Instance, Kit, PATIENCE};
+use serde_json::{Value, json};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -163,11 +164,33 @@ fn the_next_generation_is_tried_before_the_old_one_stops() {
     assert!(calls(&kit).is_empty(), "a crash is no stop");
 }
 
+/// An instance of which one call hangs, up to that call: those before it have
+/// all the time they need, whatever else the machine does.
+fn up_to(call: &str) -> Instance {
+    let kit = Kit::of::<Life>().deadline(PATIENCE);
+    let mut instance = kit.create().unwrap();
+    let config = json!({ "hang_in": call });
+    let earlier: [fn(&mut Instance, &Value); 3] = [
+        |instance, config| drop(instance.probe(config).unwrap()),
+        |instance, config| instance.start(config).unwrap(),
+        |instance, _| instance.activate(None).unwrap(),
+    ];
+    let place = ["probe", "start", "activate"].iter().position(|name| *name == call);
+    earlier.iter().take(place.unwrap_or(earlier.len())).for_each(|do_it| do_it(&mut instance, &config));
+    let _ = kit.deadline(Duration::from_millis(50));
+    instance
+}
+
 #[test]
 fn a_call_that_does_not_come_back_is_named() {
-    for call in ["probe", "start", "collect", "activate"] {
-        let kit = Kit::of::<Life>().deadline(Duration::from_millis(50));
-        let failure = kit.start(json!({ "hang_in": call })).unwrap_err();
+    let config = |call: &str| json!({ "hang_in": call });
+    for (call, failure) in [
+        ("probe", up_to("probe").probe(config("probe")).unwrap_err()),
+        ("start", up_to("start").start(config("start")).unwrap_err()),
+        ("activate", up_to("activate").activate(None).unwrap_err()),
+        ("collect", up_to("collect").collect_unchecked().unwrap_err()),
+        ("stop", up_to("stop").stop().unwrap_err()),
+    ] {
         assert_eq!(
             failure.to_string(),
             format!(
@@ -180,13 +203,11 @@ fn a_call_that_does_not_come_back_is_named() {
 
 #[test]
 fn who_hangs_is_asked_no_more() {
-    let kit = Kit::of::<Life>().deadline(Duration::from_millis(50));
-    let mut instance = kit.create().unwrap();
-    instance.start(r#"hang_in = "collect""#).unwrap();
+    let mut instance = up_to("collect");
     assert!(matches!(instance.collect(), Err(Failure::Deadline { call: "collect", .. })));
     let after = instance.health().unwrap_err().to_string();
     assert_eq!(after, "health: not asked, since collect did not come back; start another instance");
-    let mut running = kit.start("").unwrap();
+    let mut running = Kit::of::<Life>().start("").unwrap();
     running.stop().unwrap();
     let after = running.collect().unwrap_err().to_string();
     assert_eq!(after, "collect: not asked, since it was stopped; start another instance");
