@@ -166,7 +166,7 @@ impl Own {
         sink.node(&LOG_DROPPED, &[name], crate::logging::dropped(name));
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);
-        if let (Some(manifest), Some(digest)) = (&status.manifest, &status.digest) {
+        if let (Some(manifest), Some(digest)) = (status.manifest(), status.digest()) {
             sink.node(&PLUGIN_INFO, &[name, &manifest.version, &manifest.api, digest, "none"], 1);
         }
         if freshness != Freshness::Nothing {

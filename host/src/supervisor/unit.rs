@@ -33,8 +33,6 @@ pub struct Unit {
     pub(super) in_flight: Mutex<Option<super::collect::InFlight>>,
     /// The attempts whose threads were left behind.
     left_behind: Mutex<HashSet<u64>>,
-    /// What an attempt runs; loaded once and used again by the next.
-    loaded: Mutex<Option<Arc<Loaded>>>,
     pub(super) kept: Mutex<Kept>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
@@ -64,7 +62,6 @@ impl Unit {
             thread: Mutex::default(),
             in_flight: Mutex::default(),
             left_behind: Mutex::default(),
-            loaded: Mutex::default(),
             kept: Mutex::default(),
             instances: AtomicU32::new(0),
             looking: AtomicU32::new(0),
@@ -150,20 +147,12 @@ impl Unit {
     }
 
     pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
-        lock(&self.loaded).clone()
+        lock(&self.status).loaded.clone()
     }
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
     pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
-        if let Some(loaded) = &loaded {
-            self.change(|status| {
-                status.manifest = Some(loaded.verified.manifest.clone());
-                status.digest = Some(loaded.verified.bytes.digest.clone());
-                status.source = Some(loaded.verified.source.clone());
-                status.views = loaded.probed.description.views.clone();
-            });
-        }
-        *lock(&self.loaded) = loaded;
+        lock(&self.status).loaded = loaded;
     }
 
     /// Lets something happen to it, and does what follows.
@@ -205,7 +194,6 @@ impl Unit {
             // Disabled means zero.
             status.forget_instance();
             self.series.forget();
-            *lock(&self.loaded) = None;
             *lock(&self.kept) = Kept::default();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);

@@ -103,7 +103,7 @@ impl Unit {
             let state = status.state.as_str();
             return Err(ViewError::NotRunning(format!("{} is {state}{why}", self.name())));
         }
-        if !status.views.iter().any(|view| view.name == name) {
+        if !status.views().iter().any(|view| view.name == name) {
             return Err(ViewError::Unknown);
         }
         let deadline = self.config().deadline;

@@ -7,8 +7,8 @@ use gantry_plugin_api::error::ErrorKind;
 
 impl Worker {
     pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
-        let views = self.unit.status().views;
-        let info = views.into_iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?;
+        let status = self.unit.status();
+        let info = status.views().iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?.clone();
         let mut rows = Rows::new(info);
         let filled = self.call(Call::View, |instance| instance.view(name, rows.crossing()));
         match filled {
