@@ -324,7 +324,9 @@ impl Life {
         if !self.state.collects() {
             return;
         }
-        let mut reasons: Vec<String> = self.missing.iter().chain(&self.unwell).cloned().collect();
+        let mut reasons = self.missing.clone();
+        // Many a plugin says the same of itself as its probe did.
+        reasons.extend(self.unwell.iter().filter(|one| !self.missing.contains(one)).cloned());
         if self.late >= LATE_DEGRADES {
             // No number of its own: each further one would be news.
             reasons.push(format!(
