@@ -158,16 +158,18 @@ impl Unit {
     /// Lets something happen to it, and does what follows.
     pub fn apply(self: &Arc<Self>, event: Event) {
         let now = Instant::now();
-        let (todo, news, next) = {
+        let (todo, is_news, next) = {
             let mut life = lock(&self.life);
             let before = (life.state(), life.reasons().to_vec());
             let todo = life.on(event, now);
             let is_news = before.0 != life.state() || before.1 != life.reasons();
-            (todo, is_news.then(|| self.note(&life, now)), life.next())
+            if is_news {
+                self.note(&life, now);
+            }
+            (todo, is_news, life.next())
         };
-        if let Some(news) = news {
+        if is_news {
             self.changed.send_replace(());
-            self.log(&news);
         }
         for one in todo {
             match one {
@@ -180,7 +182,7 @@ impl Unit {
     }
 
     /// Takes over what its life says now, while nothing else can happen to it.
-    fn note(&self, life: &Life, now: Instant) -> Status {
+    fn note(&self, life: &Life, now: Instant) {
         if !life.state().collects() {
             self.series.ended();
         }
@@ -198,7 +200,8 @@ impl Unit {
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
-        status.clone()
+        // Before anybody can see the state: whoever waits for it may end the agent.
+        self.log(&status);
     }
 
     fn log(&self, status: &Status) {
