@@ -150,6 +150,14 @@ impl Unit {
         lock(&self.status).loaded.clone()
     }
 
+    /// Keeps what an attempt hands over, if it is the present one: of an earlier
+    /// one it would be older than what was shown since. `false`: it is too large.
+    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> bool {
+        // Held throughout: the attempt may be given up meanwhile.
+        let life = lock(&self.life);
+        !life.is_current(attempt) || lock(&self.kept).put(bytes)
+    }
+
     /// What the next attempt runs; with `None` it is looked for on the disk.
     pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
         lock(&self.status).loaded = loaded;
