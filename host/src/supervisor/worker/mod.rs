@@ -288,9 +288,16 @@ impl Unit {
             return;
         }
         let (commands, receiver) = mpsc::channel();
-        *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+        {
+            // Held throughout: the place may belong to the next attempt already.
+            let life = lock(&self.life);
+            if !life.is_current(attempt) {
+                return;
+            }
+            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+        }
         self.apply(Event::Of(attempt, Progress::Began(Call::Create)));
-        if !self.is_current(attempt) || self.state() == State::Disabled {
+        if !self.is_current(attempt) {
             return self.release_thread(attempt);
         }
         if let Err(error) = spawn(self.clone(), attempt, loaded, receiver) {
