@@ -15,7 +15,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Call, Do, Event, Failure, Progress};
+pub use event::{Call, Do, Event, Failure, Progress, cut};
 
 use super::state::State;
 use row::{MOST, Row, STABLE};
@@ -161,7 +161,9 @@ impl Life {
                 }
             }
             Event::Restart => Vec::new(),
-            Event::Of(attempt, progress) if self.is_current(attempt) => self.progress(progress, now),
+            Event::Of(attempt, progress) if self.is_current(attempt) => {
+                self.progress(progress.bounded(), now)
+            }
             Event::Of(..) => Vec::new(),
             Event::InTime => {
                 (self.late, self.last_late) = (0, None);
