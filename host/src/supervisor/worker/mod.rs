@@ -130,6 +130,7 @@ impl Worker {
             // Nobody waits any more for what was asked of a plugin that was busy.
             Command::View { reply, .. } if reply.is_closed() => {}
             Command::View { name, reply } => drop(reply.send(self.view(&name))),
+            Command::Reconfigure { reply, .. } if reply.is_closed() => {}
             Command::Reconfigure { config, reply } => drop(reply.send(self.reconfigure(&config))),
             Command::LogLevel(level) => {
                 // The level cannot be refused.

@@ -35,14 +35,14 @@ impl Worker {
                 self.say(Progress::Ended);
                 Ok(applied)
             }
+            Err(error) if error.kind() == ErrorKind::Panicked => {
+                // A new instance must be made anyhow.
+                self.fail(&error);
+                Ok(false)
+            }
             Err(error) => {
-                let why = error.message().to_owned();
-                if error.kind() == ErrorKind::Panicked {
-                    self.fail(&error);
-                } else {
-                    self.say(Progress::Ended);
-                }
-                Err(why)
+                self.say(Progress::Ended);
+                Err(cut(error.message()))
             }
         }
     }
