@@ -166,16 +166,18 @@ impl Unit {
     /// Lets something happen to it, and does what follows.
     pub fn apply(self: &Arc<Self>, event: Event) {
         let now = Instant::now();
-        let (todo, news, next) = {
+        let (todo, is_news, next) = {
             let mut life = lock(&self.life);
             let before = (life.state(), life.reasons().to_vec());
             let todo = life.on(event, now);
             let is_news = before.0 != life.state() || before.1 != life.reasons();
-            (todo, is_news.then(|| self.note(&life, now)), life.next())
+            if is_news {
+                self.note(&life, now);
+            }
+            (todo, is_news, life.next())
         };
-        if let Some(news) = news {
+        if is_news {
             self.changed.send_replace(());
-            self.log(&news);
         }
         for one in todo {
             match one {
@@ -188,7 +190,7 @@ impl Unit {
     }
 
     /// Takes over what its life says now, while nothing else can happen to it.
-    fn note(&self, life: &Life, now: Instant) -> Status {
+    fn note(&self, life: &Life, now: Instant) {
         if !life.state().collects() {
             self.series.ended();
         }
@@ -206,7 +208,9 @@ impl Unit {
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
-        status.clone()
+        // Before anybody sees the state: the agent ends with the last one that
+        // stops, and its line would be lost.
+        self.log(&status);
     }
 
     fn log(&self, status: &Status) {
@@ -228,6 +232,9 @@ impl Unit {
                 tracing::warn!("plugin {name} is {state}: {why}");
             }
             State::Running | State::Stopped | State::Disabled => tracing::info!("plugin {name} is {state}"),
+            State::Discovered if !why.is_empty() => {
+                tracing::warn!("plugin {name} is made anew; its last instance: {why}");
+            }
             _ => tracing::debug!("plugin {name} is {state}"),
         }
     }

@@ -285,7 +285,12 @@ impl Life {
         self.let_go();
         let reasons = problem.into_iter().collect();
         match self.goal {
-            Goal::Run => return self.begin(now),
+            Goal::Run => {
+                let todo = self.begin(now);
+                // It would not be seen otherwise.
+                self.reasons = reasons;
+                return todo;
+            }
             Goal::Off => {
                 self.row.end();
                 self.enter(State::Disabled, reasons);
