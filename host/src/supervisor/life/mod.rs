@@ -144,6 +144,9 @@ impl Life {
     /// Takes an event.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Do> {
         match event {
+            // Nothing leads back from the end of the agent: a reload that is
+            // under way must start nothing that nobody would stop.
+            Event::Enable | Event::Disable if self.goal == Goal::End => Vec::new(),
             Event::Enable => {
                 let off = self.goal == Goal::Off;
                 (self.goal, self.settled) = (Goal::Run, self.settled && !off);
