@@ -150,6 +150,14 @@ impl Unit {
         lock(&self.status).loaded.clone()
     }
 
+    /// Keeps what an attempt hands over, if it is the present one: of an earlier
+    /// one it would be older than what was shown since. `false`: it is too large.
+    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> bool {
+        // Held throughout: the attempt may be given up meanwhile.
+        let life = lock(&self.life);
+        !life.is_current(attempt) || lock(&self.kept).put(bytes)
+    }
+
     /// What the next attempt runs; with `None` it is looked for on the disk.
     pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
         lock(&self.status).loaded = loaded;
@@ -200,7 +208,8 @@ impl Unit {
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
-        // Before anybody can see the state: whoever waits for it may end the agent.
+        // Before anybody sees the state: the agent ends with the last one that
+        // stops, and its line would be lost.
         self.log(&status);
     }
 
@@ -223,6 +232,9 @@ impl Unit {
                 tracing::warn!("plugin {name} is {state}: {why}");
             }
             State::Running | State::Stopped | State::Disabled => tracing::info!("plugin {name} is {state}"),
+            State::Discovered if !why.is_empty() => {
+                tracing::warn!("plugin {name} is made anew; its last instance: {why}");
+            }
             _ => tracing::debug!("plugin {name} is {state}"),
         }
     }

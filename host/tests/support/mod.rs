@@ -4,8 +4,13 @@
 #![allow(clippy::print_stderr, reason = "what a test skips, and why it failed, is said to people")]
 
 pub mod agent;
+pub mod compiled;
+pub mod control;
+pub mod day;
 pub mod http;
 pub mod needs;
+pub mod process;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! What else is asked of a plugin, on its thread.
 
 use super::Worker;
-use crate::supervisor::life::{Call, Progress};
+use crate::supervisor::life::{Call, Progress, cut};
 use crate::supervisor::views::{Rows, ViewError};
 use gantry_plugin_api::error::ErrorKind;
 
@@ -17,7 +17,7 @@ impl Worker {
                 Ok(rows)
             }
             Err(error) => {
-                let why = format!("view {name}: {}", error.message());
+                let why = format!("view {name}: {}", cut(error.message()));
                 if error.kind() == ErrorKind::Panicked {
                     self.fail(&error);
                 } else {
@@ -35,14 +35,14 @@ impl Worker {
                 self.say(Progress::Ended);
                 Ok(applied)
             }
+            Err(error) if error.kind() == ErrorKind::Panicked => {
+                // A new instance must be made anyhow.
+                self.fail(&error);
+                Ok(false)
+            }
             Err(error) => {
-                let why = error.message().to_owned();
-                if error.kind() == ErrorKind::Panicked {
-                    self.fail(&error);
-                } else {
-                    self.say(Progress::Ended);
-                }
-                Err(why)
+                self.say(Progress::Ended);
+                Err(cut(error.message()))
             }
         }
     }
