@@ -116,12 +116,20 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(USAGE)
         }
         _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            say(&format!("gantry: {}; see `gantry --help`", first.trim_start_matches("error: ")));
+            say(&format!("gantry: {}; see `gantry --help`", in_a_line(&error.to_string())));
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// What was wrong, and the tip if there is one. What is missing stands in lines
+/// of its own, and the usage behind an empty one.
+fn in_a_line(error: &str) -> String {
+    let paragraph = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut parts = error.split("\n\n").map(paragraph);
+    let what = parts.next().unwrap_or_default();
+    let tip = parts.find_map(|part| part.strip_prefix("tip: ").map(|tip| format!("; {tip}")));
+    format!("{}{}", what.trim_start_matches("error: "), tip.unwrap_or_default())
 }
 
 /// The configuration, or every problem of it on standard error.

@@ -47,7 +47,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     let door = control::bind(socket)
         .inspect_err(|why| tracing::warn!("no control socket: {why}"))
         .ok()
-        .map(|door| tokio::spawn(control::serve(door, agent.clone(), ending.clone())));
+        .map(|door| (door.file.clone(), tokio::spawn(control::serve(door, agent.clone(), ending.clone()))));
     tokio::spawn(keep(agent.fleet.clone()));
     let starting = tokio::spawn(start(agent.clone()));
     let serving = tokio::spawn(http::serve(listeners, agent.clone(), ending));
@@ -66,10 +66,10 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     if tokio::time::timeout(Duration::from_secs(2), serving).await.is_err() {
         tracing::warn!("some answers were cut off");
     }
-    if let Some(door) = door {
+    if let Some((file, door)) = door {
         // Whoever waits for a change is told by the end of the connection.
         let _ = tokio::time::timeout(Duration::from_millis(200), door).await;
-        control::unbind(socket);
+        file.remove();
     }
     agent.fleet.stop(STOP_WITHIN.saturating_sub(told.elapsed())).await;
     tracing::info!("stopped");

@@ -69,6 +69,9 @@ pub enum Level {
     Trace = 5,
 }
 
+/// Their names, for messages.
+pub const LEVELS: &str = "off, error, warn, info, debug, trace";
+
 impl Level {
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {

@@ -12,8 +12,12 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use warp::http::{Method, Request, StatusCode};
 
-/// An agent that is there takes a connection at once.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// An agent that is there takes a connection at once, unless its queue is full:
+/// its places are free again after 2 s at most.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// The kernel says nothing when a full queue has room again.
+const KNOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A reload waits for plugins to stop and start: 7 and 10 s each at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -44,7 +48,7 @@ impl Client {
 
     /// A request without the protocol's prefix: `plugins`.
     pub async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str) -> Result<T, Asked> {
-        let connected = tokio::time::timeout(CONNECT_WITHIN, UnixStream::connect(&self.socket)).await;
+        let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect()).await;
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         let stream = connected.unwrap_or_else(|_| Err(late())).map_err(|error| self.nobody(&error))?;
         let asked = tokio::time::timeout(ANSWER_WITHIN, self.exchange(stream, method, what)).await;
@@ -60,6 +64,17 @@ impl Client {
         }
         let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| self.odd(&error.to_string()))?;
         Err(Asked::No(refusal.error))
+    }
+
+    async fn connect(&self) -> io::Result<UnixStream> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(KNOCK_AGAIN).await;
+                }
+                connected => return connected,
+            }
+        }
     }
 
     async fn exchange(

@@ -18,7 +18,7 @@ mod routes;
 mod server;
 
 pub use client::{Asked, Client};
-pub use server::{bind, serve, unbind};
+pub use server::{bind, serve};
 
 /// The protocol that this version speaks, on both sides.
 pub const PROTOCOL: &str = "v1";

@@ -2,7 +2,7 @@
 
 use super::{HEADER, PROTOCOL};
 use crate::agent::Agent;
-use crate::config::Level;
+use crate::config::{LEVELS, Level};
 use crate::http::Answer;
 use crate::http::answer::json;
 use crate::metrics::own::VERSION;
@@ -128,8 +128,7 @@ fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
             }
         }
     }
-    let level =
-        level.ok_or_else(|| vec!["the levels are off, error, warn, info, debug, trace".to_owned()])?;
+    let level = level.ok_or_else(|| vec![format!("the levels are {LEVELS}")])?;
     let mut levels = agent.fleet.parts().log_levels();
     let mut report = Report::default();
     match plugin {

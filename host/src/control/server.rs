@@ -6,9 +6,9 @@ use crate::http::Answer;
 use crate::http::connection::{self, Bounds, Door};
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Probe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -25,8 +25,37 @@ const BOUNDS: Bounds = Bounds {
     life: Duration::from_secs(60),
 };
 
+/// The socket, and which file it is.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    pub file: SocketFile,
+}
+
+/// A file, whatever its name is by now.
+#[derive(Debug, Clone)]
+pub struct SocketFile {
+    path: PathBuf,
+    number: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), number: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Removes it, unless somebody put something else in its place.
+    pub fn remove(&self) {
+        if Self::at(&self.path).is_ok_and(|found| found.number == self.number) {
+            // It may just have been removed; then there is nothing to do.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Makes the socket, in place of one that an agent left behind that was killed.
-pub fn bind(path: &Path) -> Result<UnixListener, String> {
+pub fn bind(path: &Path) -> Result<Bound, String> {
     let at = |error: io::Error| {
         let remedy = "name another place with --socket";
         format!("{}: {error}; {remedy}", path.display())
@@ -54,13 +83,8 @@ pub fn bind(path: &Path) -> Result<UnixListener, String> {
     let listener = UnixListener::bind(path).map_err(at)?;
     // Whoever connects before this is judged by his credentials all the same.
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(at)?;
-    Ok(listener)
-}
-
-/// Removes the socket.
-pub fn unbind(path: &Path) {
-    // It may have been removed by somebody else; then there is nothing to do.
-    let _ = std::fs::remove_file(path);
+    let file = SocketFile::at(path).map_err(at)?;
+    Ok(Bound { listener, file })
 }
 
 struct Unix {
@@ -92,6 +116,6 @@ impl Door for Unix {
 }
 
 /// Serves until `ending` says so.
-pub async fn serve(listener: UnixListener, agent: Arc<Agent>, ending: watch::Receiver<bool>) {
-    connection::serve(Arc::new(Unix { listener, agent }), BOUNDS, ending).await;
+pub async fn serve(bound: Bound, agent: Arc<Agent>, ending: watch::Receiver<bool>) {
+    connection::serve(Arc::new(Unix { listener: bound.listener, agent }), BOUNDS, ending).await;
 }

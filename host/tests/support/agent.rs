@@ -66,11 +66,15 @@ impl Agent {
 
     /// In a directory that the test prepared, with keys of `[host]`.
     pub fn start_in(dir: tempfile::TempDir, host: &str, plugins: &str) -> Self {
-        let host = format!("[host]\nlisten = \"127.0.0.1:0\"\nlog_format = \"text\"\n{host}\n");
-        let config = write_config(dir.path(), &format!("{host}{plugins}\n"));
+        Self::start_by(gantry(), dir, host, plugins)
+    }
+
+    /// By a command that the test prepared: another user, another environment.
+    pub fn start_by(command: Command, dir: tempfile::TempDir, host: &str, plugins: &str) -> Self {
+        let config = write_config(dir.path(), &Self::configuration(host, plugins));
         let state = dir.path().join("state");
-        let mut agent = Self::spawn(dir, &config, &state);
-        agent.host = host;
+        let mut agent = Self::spawn(command, dir, &config, &state);
+        agent.host = Self::configuration(host, "");
         agent.wait_for_log("enabled plugins are running");
         agent
     }
@@ -82,8 +86,13 @@ impl Agent {
         std::fs::rename(beside, self.dir.path().join("plugins.toml")).expect("own directory");
     }
 
-    fn spawn(dir: tempfile::TempDir, config: &Path, state: &Path) -> Self {
-        let mut child = gantry()
+    /// The text that an agent of a test has as its configuration.
+    pub fn configuration(host: &str, plugins: &str) -> String {
+        format!("[host]\nlisten = \"127.0.0.1:0\"\nlog_format = \"text\"\n{host}\n{plugins}\n")
+    }
+
+    fn spawn(mut command: Command, dir: tempfile::TempDir, config: &Path, state: &Path) -> Self {
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(config)

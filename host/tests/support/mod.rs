@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "what a test skips, and why it failed, is said to people")]
 
 pub mod agent;
+pub mod commands;
 pub mod compiled;
 pub mod control;
 pub mod day;
