@@ -1,6 +1,6 @@
 //! The parts of an agent, put together.
 
-use crate::config::{Config, LogLevels};
+use crate::config::{Config, HostConfig, LogLevels};
 use crate::identity::Identity;
 use crate::loader::Placer;
 use crate::logging;
@@ -28,6 +28,8 @@ pub struct Agent {
     pub file: PathBuf,
     /// The addresses came by the command line, which goes before the file.
     pub listen_given: bool,
+    /// What some keys need a new start to change.
+    pub started_with: HostConfig,
     config: Mutex<Arc<Config>>,
 }
 
@@ -49,6 +51,7 @@ impl Agent {
             notifier,
             file: config.file.clone(),
             listen_given,
+            started_with: config.host.clone(),
             config: Mutex::new(Arc::new(config)),
         }
     }

@@ -37,7 +37,7 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
 /// The views of a plugin.
 const VIEWS: &[(&str, &str, &str)] = &[("view", "text", ""), ("help", "text", ""), ("columns", "text", "")];
 
-fn table(view: &str, columns: &[(&str, &str, &str)], rows: Vec<Value>) -> Value {
+fn table(view: &str, columns: &[(&str, &str, &str)], rows: &[Value]) -> Value {
     let column = |(name, kind, unit): &(&str, &str, &str)| json!({"name": name, "kind": kind, "unit": unit});
     let columns: Vec<Value> = columns.iter().map(column).collect();
     json!({"view": view, "columns": columns, "rows": rows})
@@ -52,7 +52,8 @@ pub fn plugins(fleet: &Fleet) -> Value {
         }
         all
     };
-    table("plugins", PLUGINS, fleet.units().iter().map(|unit| row(unit)).collect())
+    let rows: Vec<Value> = fleet.units().iter().map(|unit| row(unit)).collect();
+    table("plugins", PLUGINS, &rows)
 }
 
 /// The plugins with all that is known of each, as scripts see them.
@@ -101,7 +102,7 @@ fn note(unit: &Unit) -> Option<String> {
 }
 
 pub fn containers() -> Value {
-    table("containers", CONTAINERS, Vec::new())
+    table("containers", CONTAINERS, &[])
 }
 
 /// Which views a plugin has.
@@ -110,11 +111,12 @@ pub fn views(unit: &Unit) -> Value {
         let columns: Vec<&str> = view.columns.iter().map(|column| column.name.as_str()).collect();
         json!({"view": view.name, "help": view.help, "columns": columns.join(", ")})
     };
-    table("views", VIEWS, unit.status().views().iter().map(row).collect())
+    let rows: Vec<Value> = unit.status().views().iter().map(row).collect();
+    table("views", VIEWS, &rows)
 }
 
 /// A view with its rows.
-pub fn of_view(rows: Rows) -> Value {
+pub fn of_view(rows: &Rows) -> Value {
     let column = |column: &ColumnInfo| json!({"name": column.name, "kind": column.kind, "unit": column.unit});
     let columns: Vec<Value> = rows.info.columns.iter().map(column).collect();
     json!({"view": rows.info.name, "columns": columns, "rows": rows.rows, "truncated": rows.truncated})

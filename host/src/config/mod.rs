@@ -20,7 +20,7 @@ mod table;
 
 pub use edit::{replace, set_enabled};
 pub use file::{Config, check, examine, load, read};
-pub use host::{LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
+pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
 pub use keys::suggestion;
 pub use plugin::PluginConfig;
 pub use problem::Problem;

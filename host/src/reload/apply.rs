@@ -66,7 +66,7 @@ pub async fn all(agent: &Arc<Agent>, config: Config, examined: Vec<Examined>) ->
 /// The keys of the host that can change while it runs.
 fn host(agent: &Agent, new: &Config, report: &mut Report) {
     let old = agent.config();
-    let keys = needs_start(&old, new, agent.listen_given);
+    let keys = needs_start(&agent.started_with, &new.host, agent.listen_given);
     if !keys.is_empty() {
         report.good(format!(
             "host.{} differs; it takes effect when the agent is started anew",

@@ -19,7 +19,7 @@ pub use report::Report;
 pub use switch::{restart, switch};
 
 use crate::agent::Agent;
-use crate::config::{Config, load};
+use crate::config::{HostConfig, load};
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -78,14 +78,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.map_err(|error| vec![format!("it could not be looked at: {error}; that is a fault of the host")])
 }
 
-/// Host keys that only a new start of the agent takes over, and that differ.
-fn needs_start(old: &Config, new: &Config, listen_given: bool) -> Vec<&'static str> {
-    let (old, new) = (&old.host, &new.host);
+/// Host keys that only a new start of the agent takes over, and that differ
+/// from what it was started with.
+fn needs_start(started: &HostConfig, new: &HostConfig, listen_given: bool) -> Vec<&'static str> {
     let differing = [
-        ("listen", old.listen != new.listen && !listen_given),
-        ("log_format", old.log_format != new.log_format),
-        ("views", old.views != new.views),
-        ("paths", old.paths != new.paths),
+        ("listen", started.listen != new.listen && !listen_given),
+        ("log_format", started.log_format != new.log_format),
+        ("views", started.views != new.views),
+        ("paths", started.paths != new.paths),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -71,7 +71,12 @@ impl Agent {
 
     /// By a command that the test prepared: another user, another environment.
     pub fn start_by(command: Command, dir: tempfile::TempDir, host: &str, plugins: &str) -> Self {
-        let config = write_config(dir.path(), &Self::configuration(host, plugins));
+        Self::start_over(command, dir, &Self::configuration(host, plugins))
+    }
+
+    /// Over a whole configuration of the test's.
+    pub fn start_over(command: Command, dir: tempfile::TempDir, config: &str) -> Self {
+        let config = write_config(dir.path(), config);
         let state = dir.path().join("state");
         let mut agent = Self::spawn(command, dir, &config, &state);
         agent.host = Self::configuration(host, "");

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 impl Agent {
     pub fn config(&self) -> PathBuf {
@@ -78,11 +79,20 @@ impl Agent {
     /// SIGHUP, and what the log says until the reload is over, which ends with
     /// a line that holds `end`.
     pub fn hang_up(&mut self, end: &str) -> String {
-        // Every change that came before was waited for.
-        self.log.clear();
+        self.forget_log();
         self.signal(rustix::process::Signal::HUP);
         self.wait_for_log(end);
         self.log.join("\n")
+    }
+
+    /// Forgets all that was logged up to now. What the agent says to a command is
+    /// logged before it answers, so a command that changes nothing is a mark.
+    pub fn forget_log(&mut self) {
+        static MARKS: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("mark-{}", MARKS.fetch_add(1, Relaxed));
+        self.bad(1, &["disable", &mark, "--until-restart"]);
+        self.wait_for_log(&format!("disable {mark}: refused"));
+        self.log.clear();
     }
 
     /// Everything that the log says before its line with `end`.

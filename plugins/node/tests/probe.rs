@@ -5,6 +5,7 @@ use gantry_node::probe::probe;
 use gantry_node::reader::{self, SourceError};
 use gantry_node::sources::Roots;
 use gantry_plugin_api::Probe;
+use gantry_plugin_testkit::Tree;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::path::Path;
 
@@ -22,12 +23,12 @@ const FILES: [&str; 10] = [
 ];
 
 /// A root in which each file is what `make` makes it.
-fn root(make: impl Fn(&Path)) -> tempfile::TempDir {
-    let root = tempfile::tempdir().expect("a temporary directory");
+fn root(make: impl Fn(&Path)) -> Tree {
+    let root = Tree::new();
     for dir in ["proc/pressure", "proc/1", "sys/block/vda"] {
-        std::fs::create_dir_all(root.path().join(dir)).expect("own directory");
+        root.dir(dir);
     }
-    FILES.iter().for_each(|file| make(&root.path().join(file)));
+    FILES.iter().for_each(|file| make(&root.root().join(file)));
     root
 }
 
@@ -50,9 +51,9 @@ fn garbage_is_not_supported() {
         // An empty file of mounts is one of a process that ends.
         let expected: Vec<&str> =
             FILES.into_iter().filter(|file| !(garbage.is_empty() && file.ends_with("mountinfo"))).collect();
-        assert_eq!(degraded(root.path()), expected, "{garbage:?}: {:#?}", probed(root.path()));
-        std::fs::write(root.path().join("proc/uptime"), "350735.47 234388.90\n").expect("own file");
-        assert!(!degraded(root.path()).contains(&"proc/uptime"), "{garbage:?}");
+        assert_eq!(degraded(root.root()), expected, "{garbage:?}: {:#?}", probed(root.root()));
+        root.write("proc/uptime", "350735.47 234388.90\n");
+        assert!(!degraded(root.root()).contains(&"proc/uptime"), "{garbage:?}");
     }
 }
 
@@ -62,11 +63,11 @@ fn a_pipe_in_place_of_a_file_holds_nobody() {
         mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("own directory");
     };
     let root = root(fifo);
-    let probe = probed(root.path());
+    let probe = probed(root.root());
     assert!(probe.degraded.iter().any(|lack| lack.contains("proc/stat: not a regular file")), "{probe:#?}");
-    assert!(degraded(root.path()).len() >= FILES.len() - 1);
-    let error = reader::read(&root.path().join("proc/stat"), &mut Vec::new());
+    assert!(degraded(root.root()).len() >= FILES.len() - 1);
+    let error = reader::read(&root.root().join("proc/stat"), &mut Vec::new());
     assert!(matches!(error, Err(SourceError::Unreadable(_))), "{error:?}");
     // Nor does a directory.
-    assert!(reader::read(root.path(), &mut Vec::new()).is_err());
+    assert!(reader::read(root.root(), &mut Vec::new()).is_err());
 }
