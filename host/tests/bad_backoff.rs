@@ -29,7 +29,7 @@ fn runs_anew(day: &mut Day, answer: &Answer) {
     let row = day.agent.plugin("hostile");
     assert_eq!((&row["state"], &row["failures"]), (&"running".into(), &0.into()), "{row}");
     assert!(row["retry_at"].is_null(), "{row}");
-    day.recovers_from(0.0);
+    day.collects(0.0);
     day.ends_well();
 }
 
@@ -94,7 +94,7 @@ fn a_reload_that_changes_nothing_leaves_back_off_as_it_is() {
     assert!(day.agent.plugin("hostile")["failures"].as_u64() >= Some(1));
     // By itself it comes back all the same.
     day.go_on();
-    day.recovers_from(0.0);
+    day.collects(0.0);
     assert!(day.agent.plugin("hostile")["failures"].as_u64() >= Some(1), "no clean record yet");
     day.ends_well();
 }
@@ -102,7 +102,7 @@ fn a_reload_that_changes_nothing_leaves_back_off_as_it_is() {
 #[test]
 fn a_hand_over_that_makes_activations_fail_is_given_up_and_that_is_said() {
     let mut day = Day::watched(DEADLINE, "", "/metrics", support::watch::Rule::MayBeginAnew);
-    day.recovers_from(2.0);
+    day.collects(2.0);
     day.write(DEADLINE, &fault("error", "activate", ""));
     let answer = day.reload();
     assert!(answer.text().contains("an error on request in Activate"), "{}", answer.text());

@@ -47,7 +47,7 @@ fn sigterm_while_it_starts() {
 #[test]
 fn sigterm_while_it_runs() {
     let mut day = day(PATIENT, "", "running");
-    day.recovers_from(2.0);
+    day.collects(2.0);
     day.ends_well();
     for plugin in ["node", "hostile"] {
         day.agent.wait_for_log(&format!("plugin {plugin} is stopped"));
@@ -93,7 +93,7 @@ fn sigterm_while_it_waits_to_be_tried_again() {
 #[test]
 fn sigterm_while_it_does_not_come_back_from_its_stop() {
     let mut day = Day::watched(PATIENT, &fault("hang", "stop", ""), "/metrics", Rule::MayBeginAnew);
-    day.recovers_from(0.0);
+    day.collects(0.0);
     let socket = day.agent.socket();
     let disable = std::thread::spawn(move || {
         support::control::ask(&socket, "POST", "plugins/hostile/disable?until_restart")
@@ -119,7 +119,7 @@ fn sigterm_while_its_stop_and_its_threads_misbehave() {
         &[("hang", "stop"), ("hang", "drop"), ("panic", "stop"), ("leave_thread", "stop")],
         |(bad, at)| {
             let mut day = day(PATIENT, &fault(bad, at, ""), "running");
-            day.recovers_from(0.0);
+            day.collects(0.0);
             day.ends_well();
             day.agent.wait_for_log("plugin node is stopped");
         },

@@ -58,7 +58,7 @@ fn a_stop_that_hangs_holds_up_neither_a_restart_nor_the_end() {
     side_by_side(&["stop", "drop"], |at| {
         let config = fault("hang", at, "");
         let mut day = Day::new(DEADLINE, &config);
-        day.recovers_from(2.0);
+        day.collects(2.0);
         let answer = day.provoke(at, DEADLINE, &config).expect("an answer");
         assert!(answer.text().contains("hostile: running"), "{}", answer.text());
         day.agent.wait_for_log("stop did not come back within 5s; its thread was left behind");
@@ -72,7 +72,7 @@ fn a_stop_that_hangs_holds_up_neither_a_restart_nor_the_end() {
 #[test]
 fn a_stop_that_hangs_ends_in_disabled_and_says_so() {
     let mut day = Day::watched(DEADLINE, &fault("hang", "stop", ""), "/metrics", Rule::MayBeginAnew);
-    day.recovers_from(0.0);
+    day.collects(0.0);
     let answer = day.agent.command("plugins/hostile/disable?until_restart");
     assert!(answer.text().contains("its thread was left behind"), "{}", answer.text());
     assert_eq!(day.agent.state("hostile").0, "disabled");
@@ -83,7 +83,7 @@ fn a_stop_that_hangs_ends_in_disabled_and_says_so() {
     assert_eq!(day.agent.plugin("hostile")["hung_threads"], 0);
     let answer = day.agent.command("plugins/hostile/enable?until_restart");
     assert!(answer.text().contains("hostile: running"), "{}", answer.text());
-    day.recovers_from(0.0);
+    day.collects(0.0);
     day.ends_well();
 }
 
@@ -99,7 +99,7 @@ fn what_a_thread_that_comes_back_says_counts_no_more() {
         });
         let hung_at = day.collections();
         day.agent.wait_for_state("hostile", "running");
-        day.recovers_from(hung_at + 2.0);
+        day.collects(hung_at + 2.0);
         let shown = day.collections();
         // The old one comes back, and nothing is asked of the new one meanwhile.
         day.go_on();

@@ -59,7 +59,7 @@ fn a_panic_in_stop_or_drop_keeps_nothing_from_stopping() {
     side_by_side(&[("stop", "Stop", 1.0), ("drop", "Drop", 0.0)], |(at, call, panics)| {
         let config = fault("panic", at, "");
         let mut day = Day::new(DEADLINE, &config);
-        day.recovers_from(2.0);
+        day.collects(2.0);
         let answer = day.provoke(at, DEADLINE, &config).expect("an answer");
         assert!(answer.text().contains("hostile: running"), "{}", answer.text());
         day.agent.wait_for_log(&format!("panicked: a fault on request in {call}"));
@@ -76,7 +76,7 @@ fn a_panic_in_stop_or_drop_keeps_nothing_from_stopping() {
 fn a_panic_in_its_stop_is_why_a_disabled_plugin_says_so() {
     let config = fault("panic", "stop", "");
     let mut day = Day::watched(DEADLINE, &config, "/metrics", Rule::MayBeginAnew);
-    day.recovers_from(0.0);
+    day.collects(0.0);
     let answer = day.agent.command("plugins/hostile/disable?until_restart");
     assert!(answer.text().contains("stop: panicked"), "{}", answer.text());
     let (state, reasons) = day.agent.state("hostile");

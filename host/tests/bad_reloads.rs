@@ -81,7 +81,7 @@ fn a_reload_during_a_collection_that_hangs_is_answered_and_in_force() {
 #[test]
 fn a_reload_during_a_start_that_hangs_is_answered_and_in_force() {
     let mut day = Day::new(SHORT, "count = 1\n");
-    day.recovers_from(0.0);
+    day.collects(0.0);
     day.write("10s", &fault("hang", "start", "count = 2\n"));
     let first = begin(&day.agent);
     day.agent.wait_for_state("hostile", "created");

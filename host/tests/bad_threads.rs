@@ -33,12 +33,12 @@ fn threads_left_behind_by_collections_harm_nobody() {
 #[test]
 fn a_thread_left_behind_by_its_stop_outlives_restart_and_disable() {
     let mut day = Day::watched(DEADLINE, &fault("leave_thread", "stop", ""), "/metrics", Rule::MayBeginAnew);
-    day.recovers_from(1.0);
+    day.collects(1.0);
     for round in 1..=2 {
         let answer = day.agent.command("plugins/hostile/restart");
         assert!(answer.text().contains("hostile: running"), "{}", answer.text());
         assert_eq!(threads_named(day.agent.pid(), LEFT), round);
-        day.recovers_from(1.0);
+        day.collects(1.0);
     }
     let answer = day.agent.command("plugins/hostile/disable?until_restart");
     assert!(answer.text().contains("hostile: disabled"), "{}", answer.text());
@@ -47,6 +47,6 @@ fn a_thread_left_behind_by_its_stop_outlives_restart_and_disable() {
     assert!(!day.agent.scrape().contains("\nhostile_"), "nothing of it is shown");
     let answer = day.agent.command("plugins/hostile/enable?until_restart");
     assert!(answer.text().contains("hostile: running"), "{}", answer.text());
-    day.recovers_from(1.0);
+    day.collects(1.0);
     day.ends_well();
 }

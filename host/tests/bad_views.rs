@@ -91,7 +91,7 @@ fn cells_that_do_not_fit_their_columns_are_empty() {
 
 #[test]
 fn a_view_that_hangs_is_answered_in_its_deadline_and_holds_up_no_other_plugin() {
-    let mut day = Day::new("100ms", &fault("hang", "view", ""));
+    let mut day = Day::new("300ms", &fault("hang", "view", ""));
     let asked: Vec<_> = (0..8)
         .map(|_| {
             let address = day.agent.address;
@@ -101,14 +101,16 @@ fn a_view_that_hangs_is_answered_in_its_deadline_and_holds_up_no_other_plugin() 
     for answer in asked {
         let answer = answer.join().expect("no panic");
         assert_eq!(answer.status, 504, "{}", answer.text());
-        assert!(answer.text().contains("did not answer within 100ms"), "{}", answer.text());
+        assert!(answer.text().contains("did not answer within 300ms"), "{}", answer.text());
     }
+    // Long before it is given up.
+    assert_ne!(day.agent.state("hostile").0, "hung");
     // It has a thread of its own: node's views are asked, and it has none of this name.
     for answer in both(&day.agent, "node", "state") {
         assert_eq!(answer.status, 404);
     }
     let reasons = day.agent.wait_for_state("hostile", "hung");
-    assert!(reasons.contains("view did not come back within 1s"), "{reasons}");
+    assert!(reasons.contains("view did not come back within 3s"), "{reasons}");
     for answer in both(&day.agent, "hostile", "state") {
         assert_eq!(answer.status, 503);
         assert!(answer.text().contains("hostile is hung: view did not come back"), "{}", answer.text());

@@ -91,11 +91,22 @@ impl Day {
         sample(&self.agent.scrape(), "hostile_collections_total").unwrap_or(0.0)
     }
 
-    /// Waits until it runs and collects well, and its counter has gone on.
-    pub fn recovers_from(&mut self, collections: f64) {
+    /// Waits until it runs, and has collected more than so often.
+    pub fn collects(&mut self, collections: f64) {
         self.agent.wait_for_state("hostile", "running");
         self.agent.wait_until("its counter goes on", |agent| {
             sample(&agent.scrape(), "hostile_collections_total").is_some_and(|now| now > collections)
+        });
+    }
+
+    /// As [`Self::collects`]; its counter begins nowhere below.
+    pub fn recovers_from(&mut self, collections: f64) {
+        self.agent.wait_for_state("hostile", "running");
+        self.agent.wait_until("its counter goes on", |agent| {
+            // The watch alone could miss the first ones.
+            let now = sample(&agent.scrape(), "hostile_collections_total").unwrap_or(0.0);
+            assert!(now >= collections, "the counter went back from {collections} to {now}");
+            now > collections
         });
     }
 
