@@ -302,7 +302,7 @@ fn the_end_stops_in_every_state() {
     driven.of(Progress::Stopped(None)).is(State::Stopped);
     assert_eq!(driven.life.next(), None);
     let mut driven = Driven::running();
-    driven.of(fault("x")).on(end.clone()).is(State::Stopped);
+    driven.of(fault("x")).on(end).is(State::Stopped);
     let mut driven = Driven::running();
     driven.on(Event::Restart).after(Duration::from_secs(4));
     driven.on(Event::End { within: Duration::from_secs(3) }).is(State::Stopping);
