@@ -40,7 +40,10 @@ const VIEWS: &[(&str, &str, &str)] = &[("view", "text", ""), ("help", "text", ""
 fn table(view: &str, columns: &[(&str, &str, &str)], rows: &[Value]) -> Value {
     let column = |(name, kind, unit): &(&str, &str, &str)| json!({"name": name, "kind": kind, "unit": unit});
     let columns: Vec<Value> = columns.iter().map(column).collect();
-    json!({"view": view, "columns": columns, "rows": rows})
+    // The rows are moved: the macro would copy each of them.
+    let mut table = json!({"view": view, "columns": columns});
+    table["rows"] = Value::Array(rows);
+    table
 }
 
 /// The plugins, as people see them.
@@ -119,5 +122,7 @@ pub fn views(unit: &Unit) -> Value {
 pub fn of_view(rows: &Rows) -> Value {
     let column = |column: &ColumnInfo| json!({"name": column.name, "kind": column.kind, "unit": column.unit});
     let columns: Vec<Value> = rows.info.columns.iter().map(column).collect();
-    json!({"view": rows.info.name, "columns": columns, "rows": rows.rows, "truncated": rows.truncated})
+    let mut table = json!({"view": rows.info.name, "columns": columns, "truncated": rows.truncated});
+    table["rows"] = rows.rows.into_iter().map(Value::Object).collect();
+    table
 }
