@@ -37,7 +37,7 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
 /// The views of a plugin.
 const VIEWS: &[(&str, &str, &str)] = &[("view", "text", ""), ("help", "text", ""), ("columns", "text", "")];
 
-fn table(view: &str, columns: &[(&str, &str, &str)], rows: &[Value]) -> Value {
+fn table(view: &str, columns: &[(&str, &str, &str)], rows: Vec<Value>) -> Value {
     let column = |(name, kind, unit): &(&str, &str, &str)| json!({"name": name, "kind": kind, "unit": unit});
     let columns: Vec<Value> = columns.iter().map(column).collect();
     // The rows are moved: the macro would copy each of them.
@@ -55,8 +55,7 @@ pub fn plugins(fleet: &Fleet) -> Value {
         }
         all
     };
-    let rows: Vec<Value> = fleet.units().iter().map(|unit| row(unit)).collect();
-    table("plugins", PLUGINS, &rows)
+    table("plugins", PLUGINS, fleet.units().iter().map(|unit| row(unit)).collect())
 }
 
 /// The plugins with all that is known of each, as scripts see them.
@@ -105,7 +104,7 @@ fn note(unit: &Unit) -> Option<String> {
 }
 
 pub fn containers() -> Value {
-    table("containers", CONTAINERS, &[])
+    table("containers", CONTAINERS, Vec::new())
 }
 
 /// Which views a plugin has.
@@ -114,14 +113,14 @@ pub fn views(unit: &Unit) -> Value {
         let columns: Vec<&str> = view.columns.iter().map(|column| column.name.as_str()).collect();
         json!({"view": view.name, "help": view.help, "columns": columns.join(", ")})
     };
-    let rows: Vec<Value> = unit.status().views().iter().map(row).collect();
-    table("views", VIEWS, &rows)
+    table("views", VIEWS, unit.status().views().iter().map(row).collect())
 }
 
 /// A view with its rows.
-pub fn of_view(rows: &Rows) -> Value {
+pub fn of_view(rows: Rows) -> Value {
     let column = |column: &ColumnInfo| json!({"name": column.name, "kind": column.kind, "unit": column.unit});
     let columns: Vec<Value> = rows.info.columns.iter().map(column).collect();
+    // The macro would copy what is put into it.
     let mut table = json!({"view": rows.info.name, "columns": columns, "truncated": rows.truncated});
     table["rows"] = rows.rows.into_iter().map(Value::Object).collect();
     table

@@ -157,7 +157,7 @@ async fn view(agent: &Agent, plugin: &str, view: &str) -> Answer {
         return plain(StatusCode::NOT_FOUND, "there is no such plugin; /plugins lists them\n".to_owned());
     };
     match unit.view(view).await {
-        Ok(rows) => json(StatusCode::OK, &tables::of_view(&rows)),
+        Ok(rows) => json(StatusCode::OK, &tables::of_view(rows)),
         Err(error) => {
             plain(view_status(&error), format!("{}\n", crate::logging::printable(&error.to_string())))
         }

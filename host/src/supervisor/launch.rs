@@ -123,9 +123,14 @@ impl Unit {
         let description = &loaded.probed.description;
         let registered =
             self.parts.registry().register(self.name(), &description.manifest.claims, &description.families);
-        for refusal in &registered.refusals {
-            tracing::error!("plugin {}", refusal.message);
+        let refusals: Vec<String> = registered.refusals.into_iter().map(|refusal| refusal.message).collect();
+        let mut said = super::lock(&self.refusals);
+        // At each new attempt of a plugin that fails they are no news.
+        if *said != refusals {
+            refusals.iter().for_each(|refusal| tracing::error!("plugin {refusal}"));
+            *said = refusals;
         }
+        drop(said);
         let max_series = self.config().max_series;
         let mut table = self.series.table();
         match table.as_mut() {

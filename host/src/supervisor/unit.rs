@@ -36,6 +36,8 @@ pub struct Unit {
     pub(super) kept: Mutex<Kept>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
+    /// Which of its declarations were refused, and that was logged.
+    pub(super) refusals: Mutex<Vec<String>>,
     /// Questions for views that wait.
     pub(super) looking: AtomicU32,
 }
@@ -64,6 +66,7 @@ impl Unit {
             left_behind: Mutex::default(),
             kept: Mutex::default(),
             instances: AtomicU32::new(0),
+            refusals: Mutex::default(),
             looking: AtomicU32::new(0),
         })
     }
@@ -205,6 +208,7 @@ impl Unit {
             status.forget_instance();
             self.series.forget();
             *lock(&self.kept) = Kept::default();
+            lock(&self.refusals).clear();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
