@@ -1,6 +1,8 @@
 //! What a whole agent with the `node` plugin costs, printed as a table: memory,
-//! time to the first answered scrape, CPU between scrapes, and CPU a scrape
-//! beside prometheus-node-exporter's, interleaved in one run.
+//! time to the first answered scrape, CPU between scrapes, what a command
+//! takes, and CPU a scrape beside prometheus-node-exporter's, interleaved in one
+//! run. With `GANTRY_BASELINE=FILE` also beside another `gantry`, with its
+//! plugins next to it: an earlier version, to see what a change costs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
 
@@ -12,6 +14,10 @@ use std::time::{Duration, Instant};
 
 const STARTS: usize = 15;
 const SCRAPES: usize = 300;
+const COMMANDS: usize = 100;
+/// A block takes some 0.4 s of CPU, which is told in steps of 10 ms.
+const BLOCK: usize = 1000;
+const BLOCKS: usize = 11;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A server that is killed when it is dropped.
@@ -38,11 +44,15 @@ fn spawn(mut command: Command, address: SocketAddr) -> Server {
 }
 
 fn agent(dir: &Path) -> Server {
+    agent_of(Path::new(env!("CARGO_BIN_EXE_gantry")), dir)
+}
+
+fn agent_of(binary: &Path, dir: &Path) -> Server {
     let address = free_address();
     let config = dir.join("plugins.toml");
     let text = format!("[host]\nlisten = \"{address}\"\n[plugins.node]\nenabled = true\n");
     std::fs::write(&config, text).expect("temporary file");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    let mut command = Command::new(binary);
     command.arg("run").arg("--config").arg(config).arg("--state-dir").arg(dir.join("state"));
     spawn(command, address)
 }
@@ -91,6 +101,46 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Milliseconds from exec to exit.
+fn commands(dir: &Path) -> Vec<f64> {
+    let asked = || {
+        let begin = Instant::now();
+        let status = Command::new(env!("CARGO_BIN_EXE_gantry"))
+            .args(["plugins", "--state-dir"])
+            .arg(dir.join("state"))
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("it runs").success(), "the agent answers");
+        begin.elapsed().as_secs_f64() * 1e3
+    };
+    (0..COMMANDS).map(|_| asked()).collect()
+}
+
+/// CPU a scrape of two agents, in blocks that alternate; the share of each
+/// pair of blocks, so that what else the machine does falls on both.
+fn compare(gantry: &Server, baseline: &Path) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let other = agent_of(baseline, dir.path());
+    first_scrape(other.address);
+    let block = |server: &Server| {
+        let before = cpu(server);
+        (0..BLOCK).for_each(|_| drop(scrape(server.address).expect("an answer")));
+        cpu(server) - before
+    };
+    let ratios: Vec<f64> = (0..BLOCKS)
+        .map(|at| {
+            if at % 2 == 0 {
+                (block(gantry), block(&other))
+            } else {
+                let theirs = block(&other);
+                (block(gantry), theirs)
+            }
+        })
+        .map(|(ours, theirs)| ours / theirs)
+        .collect();
+    println!("CPU a scrape beside the baseline's: {:.3}, median of {BLOCKS} pairs of blocks", median(ratios));
+}
+
 fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut starts = Vec::new();
@@ -109,6 +159,11 @@ fn main() {
     let before = cpu(&gantry);
     std::thread::sleep(IDLE);
     println!("idle: {:.3} CPU s a minute", (cpu(&gantry) - before) * 60.0 / IDLE.as_secs_f64());
+
+    println!("gantry plugins: median {:.1} ms of {COMMANDS}", median(commands(dir.path())));
+    if let Some(baseline) = std::env::var_os("GANTRY_BASELINE") {
+        compare(&gantry, Path::new(&baseline));
+    }
 
     let mut exporter = Command::new("prometheus-node-exporter");
     let address = free_address();

@@ -66,8 +66,8 @@ fn plugin(unit: &Unit) -> Value {
     let enabled = status.state != State::Disabled;
     json!({
         "name": unit.name(),
-        "version": status.manifest.as_ref().map(|manifest| &manifest.version),
-        "api": status.manifest.as_ref().map(|manifest| &manifest.api),
+        "version": status.manifest().map(|manifest| &manifest.version),
+        "api": status.manifest().map(|manifest| &manifest.api),
         "state": status.state.as_str(),
         "since": seconds(status.since),
         "series": enabled.then_some(status.series),
@@ -75,8 +75,8 @@ fn plugin(unit: &Unit) -> Value {
         "isolation": "none",
         "note": note(unit),
         "last_error": status.last_error,
-        "digest": status.digest,
-        "source": status.source,
+        "digest": status.digest(),
+        "source": status.loaded.as_ref().map(|loaded| &loaded.verified.source),
         "reasons": status.reasons,
         "failures": status.failures,
         "retry_at": status.retry_at.map(seconds),
@@ -111,7 +111,7 @@ pub fn views(unit: &Unit) -> Value {
         let columns: Vec<&str> = view.columns.iter().map(|column| column.name.as_str()).collect();
         json!({"view": view.name, "help": view.help, "columns": columns.join(", ")})
     };
-    let rows: Vec<Value> = unit.status().views.iter().map(row).collect();
+    let rows: Vec<Value> = unit.status().views().iter().map(row).collect();
     table("views", VIEWS, &rows)
 }
 

@@ -70,6 +70,40 @@ fn a_plugin_s_own_table_is_checked_against_its_schema() {
 }
 
 #[test]
+fn a_check_goes_on_behind_problems_of_the_host() {
+    let dir = private_dir();
+    let library = copy_to(dir.path(), &library("hostile"));
+    let config = format!(
+        "[host]\nlisten = [\"127.0.0.1:9464\", \"[::1]:9464\", \"127.0.0.1:9464\"]\nlogg = \"info\"\n\
+         [host.paths]\nproc = \"/no/such/proc\"\nsys = {library:?}\nroot = \"/\"\n\
+         [plugins.node]\nmax_series = -5\n[plugins.node.config]\nnever = \"asked\"\n\
+         [plugins.hostile]\nisolation = \"none\"\npath = {library:?}\n[plugins.hostile.config]\ncoumt = 5\n"
+    );
+    let output = run(dir.path(), &config, &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for expected in [
+        "plugins.toml:2:43: host.listen names 127.0.0.1:9464 twice",
+        "plugins.toml:3:1: unknown key \"logg\" in [host]; did you mean \"log\"?",
+        "plugins.toml:5:8: host.paths.proc: \"/no/such/proc\": No such file",
+        "plugins.toml:6:7: host.paths.sys:",
+        "plugins.toml:9:14: plugins.node.max_series must be a whole number above 0, not -5",
+        "plugins.toml:16:1: unknown key \"coumt\"",
+    ] {
+        assert!(said.contains(expected), "lacks {expected:?}:\n{said}");
+    }
+    assert!(!said.contains("never"), "its section is not read to the end:\n{said}");
+    // What the machine lacks is no reason not to read a file.
+    let config = "[host.paths]\ncgroup = \"/no/such/cgroup\"\n[plugins.node]\nenabled = true\n";
+    let output = run(dir.path(), config, &["probe"]);
+    assert!(output.status.success(), "{}", support::agent::said(&output));
+    let output = run(dir.path(), config, &["check"]);
+    assert!(support::agent::said(&output).contains("1 problem in"), "{}", support::agent::said(&output));
+    let output = run(dir.path(), "[plugins.node]\n", &["check"]);
+    assert!(support::agent::said(&output).contains("good; 1 plugin\n"), "{}", support::agent::said(&output));
+}
+
+#[test]
 fn wrong_usage_is_one_line_and_exit_code_2() {
     for arguments in [&["frobnicate"][..], &[], &["run", "--listen", "nowhere"], &["once"]] {
         let output = support::agent::gantry().args(arguments).output().expect("it runs");

@@ -3,9 +3,10 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use support::agent::{Agent, run, said, sample};
+use support::compiled::compiled;
+use support::process::{children, lives};
 use support::{built, copy_to, library, needs, private_dir, write_library};
 
 /// A configuration with `node`, which is good, and `hostile` from a file.
@@ -203,26 +204,6 @@ fn a_pinned_digest_must_match() {
     refused(dir, &config, &["its sha256 is ", "the configuration pins 0000"]);
 }
 
-/// A library of the compiler's, with a manifest of the test's.
-fn compiled(dir: &Path, code: &str) -> Option<PathBuf> {
-    if !needs::program("gcc") {
-        return None;
-    }
-    let manifest = "{\"gantry_manifest\":1,\"name\":\"hostile\",\"version\":\"1.0.0\",\"api\":\"1.0\",\
-                    \"min_host_api\":\"1.0\",\"panic\":\"unwind\"}";
-    let source = dir.join("plugin.c");
-    let text = format!(
-        "__attribute__((section(\".gantry_manifest\"), used)) static const char m[{}] = {manifest:?};\n{code}\n",
-        manifest.len()
-    );
-    std::fs::write(&source, text).expect("temporary file");
-    let library = dir.join("libgantry_hostile.so");
-    let status = Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(status.expect("gcc runs").success());
-    std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o755)).expect("own file");
-    Some(library)
-}
-
 #[test]
 fn constructors_that_crash_kill_a_child_and_not_the_agent() {
     for (code, words) in [
@@ -283,20 +264,11 @@ fn constructors_that_hang_hold_nobody_up_and_outlive_nobody() {
         let child = children(agent.pid()).pop().expect("the child that tries it");
         assert!(agent.terminate().success());
         let until = std::time::Instant::now() + support::http::PATIENCE;
-        while Path::new(&format!("/proc/{child}/exe")).read_link().is_ok() {
+        while lives(child) {
             assert!(std::time::Instant::now() < until, "the child lives on");
             std::thread::yield_now();
         }
     }
-}
-
-/// The processes that a process started.
-fn children(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 #[test]

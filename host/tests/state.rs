@@ -6,6 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use support::agent::{Agent, gantry, said, sample, write_config};
+use support::process::threads;
 use support::{needs, private_dir};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";
@@ -118,15 +119,6 @@ fn a_second_agent_is_told_who_holds_the_state_directory() {
     // These take no lock.
     let check = gantry().arg("check").arg("--config").arg(&config).arg("--state-dir").arg(&state).output();
     assert!(check.expect("it runs").status.success());
-}
-
-/// Names of a process's threads.
-fn threads(pid: u32) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .map(|name| name.trim().to_owned())
-        .collect()
 }
 
 #[test]

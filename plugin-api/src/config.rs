@@ -20,7 +20,8 @@ pub struct NoConfig {}
 /// A text that appears in no output, log or view: `Debug` and `Display` print
 /// `***`, and the host leaves values out of its messages about it. Written in
 /// `plugins.toml` as a text.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+/// The default is empty.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -69,7 +70,8 @@ impl JsonSchema for Secret {
 }
 
 /// A duration as Prometheus writes it: `30s`, `5m`, `250ms`, `1h30m`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The default is zero.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
 /// The units of a duration, largest first, in milliseconds.
@@ -136,7 +138,8 @@ impl fmt::Debug for HumanDuration {
 }
 
 /// A size with a binary unit: `16MiB`, `512KiB`, `1GiB`, `100B`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The default is zero.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const SIZE_UNITS: [(&str, u64); 5] =
@@ -226,6 +229,26 @@ mod tests {
         for bad in ["", "16", "16MB", "MiB", "-1B", "16 MiB", "99999999999TiB"] {
             assert!(ByteSize::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_empty_or_zero() {
+        #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+        #[serde(default)]
+        struct Config {
+            secret: Secret,
+            timeout: HumanDuration,
+            room: ByteSize,
+        }
+        let read: Config = serde_json::from_str("{}").expect("nothing is required");
+        assert_eq!(read, Config::default());
+        assert_eq!((read.secret.expose(), read.timeout.0, read.room.0), ("", Duration::ZERO, 0));
+        // The schema shows the defaults as they are written; a secret's shows nothing.
+        let schema = schemars::schema_for!(Config);
+        let shown = |key: &str| schema.pointer(&format!("/properties/{key}/default")).cloned();
+        assert_eq!(shown("timeout"), Some("0s".into()));
+        assert_eq!(shown("room"), Some("0B".into()));
+        assert_eq!(shown("secret"), Some("***".into()));
     }
 
     #[test]

@@ -53,7 +53,8 @@ mod guard;
 pub mod handover;
 pub mod host;
 pub mod identity;
-mod log;
+#[doc(hidden)]
+pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod plugin;

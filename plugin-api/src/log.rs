@@ -23,8 +23,8 @@ static INSTALL: Once = Once::new();
 /// but when a newer one goes (a failed upgrade), the older must still be heard.
 static HOSTS: Mutex<Vec<Host>> = Mutex::new(Vec::new());
 
-/// 1 is error, 5 is trace, 0 is nothing.
-fn number(level: &Level) -> u32 {
+/// The number of a level as it crosses: 1 is error, 5 is trace, 0 is nothing.
+pub fn number(level: &Level) -> u32 {
     match *level {
         Level::ERROR => 1,
         Level::WARN => 2,
@@ -90,11 +90,8 @@ impl Subscriber for Bridge {
         })
     }
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        line.message.push_str(&line.fields);
         let metadata = event.metadata();
-        send(number(metadata.level()), metadata.target(), &line.message);
+        send(number(metadata.level()), metadata.target(), &text_of(event));
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(self.spans.fetch_add(1, Relaxed).max(1))
@@ -103,6 +100,14 @@ impl Subscriber for Bridge {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+/// An event as the host's log gets it: its message, and its fields behind it.
+pub fn text_of(event: &Event<'_>) -> String {
+    let mut line = Line::default();
+    event.record(&mut line);
+    line.message.push_str(&line.fields);
+    line.message
 }
 
 #[derive(Default)]

@@ -52,6 +52,13 @@ const TOOLS: &[Tool] = &[
         works: &["ip", "-V"],
         shows: "interfaces in namespaces are counted",
     },
+    // The package `systemd` makes it no init: `systemd-sysv` would.
+    Tool {
+        program: "systemd-analyze",
+        package: "systemd",
+        works: &["systemd-analyze", "--version"],
+        shows: "the service's unit is good",
+    },
     Tool {
         program: "gcc",
         package: "gcc",

@@ -25,7 +25,8 @@ impl Default for Config {
     }
 }
 
-struct Hello {
+/// One instance.
+pub struct Hello {
     config: Config,
     greetings: Counter,
 }

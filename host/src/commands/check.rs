@@ -2,19 +2,22 @@
 //! it names, enabled or not.
 
 use super::state::StateDir;
-use super::{Failure, Outcome, configuration, print, say};
+use super::{Failure, Outcome, counted, print, say};
 use crate::cli::Places;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, PluginConfig, examine};
 use crate::loader::{Placer, load};
 use crate::metrics::own::Own;
 use crate::supervisor::config_problems;
 use gantry_exposition::Registry;
+use std::path::Path;
 
 pub fn run(places: &Places) -> Outcome {
-    let config = configuration(&places.config)?;
+    let (config, problems) = examine(&places.config);
+    problems.iter().for_each(|problem| say(&problem.to_string()));
+    let mut wrong = problems.len();
+    let config = config.ok_or_else(|| failure(wrong, &places.config))?;
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let placer = Placer::new(state.path());
-    let mut wrong = 0;
     let mut registry = Registry::new();
     Own::new().register(&mut registry);
     for plugin in &config.plugins {
@@ -37,11 +40,15 @@ pub fn run(places: &Places) -> Outcome {
         }
     }
     if wrong > 0 {
-        let plural = if wrong == 1 { "problem" } else { "problems" };
-        return Err(Failure::no(format!("{wrong} {plural} in {}", config.file.display())));
+        return Err(failure(wrong, &config.file));
     }
-    print(&format!("{}: good; {} plugins", config.file.display(), config.plugins.len()));
+    let count = counted(config.plugins.len(), "plugin");
+    print(&format!("{}: good; {count}", config.file.display()));
     Ok(())
+}
+
+fn failure(wrong: usize, file: &Path) -> Failure {
+    Failure::no(format!("{} in {}", counted(wrong, "problem"), file.display()))
 }
 
 fn at(config: &Config, plugin: &PluginConfig, problem: &str) -> String {

@@ -138,10 +138,13 @@ fn configuration(path: &Path) -> Result<Config, Failure> {
         for problem in &problems {
             say(&problem.to_string());
         }
-        let count = problems.len();
-        let plural = if count == 1 { "problem" } else { "problems" };
-        Failure::no(format!("{count} {plural} in {}", path.display()))
+        Failure::no(format!("{} in {}", counted(problems.len(), "problem"), path.display()))
     })
+}
+
+/// `1 plugin`, `2 plugins`
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// A line on standard output. A reader that went away (`| head -1`) has had

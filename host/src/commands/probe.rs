@@ -1,7 +1,7 @@
 //! `gantry probe`: what each enabled plugin can do on this node.
 
 use super::state::StateDir;
-use super::{Failure, Outcome, configuration, print, say};
+use super::{Failure, Outcome, configuration, counted, print, say};
 use crate::agent;
 use crate::cli::Places;
 use crate::config::{Config, PluginConfig};
@@ -42,7 +42,7 @@ pub fn run(places: &Places) -> Outcome {
         }
     }
     if cannot > 0 {
-        return Err(Failure::no(format!("{cannot} enabled plugins cannot run on this node")));
+        return Err(Failure::no(format!("{} cannot run on this node", counted(cannot, "enabled plugin"))));
     }
     Ok(())
 }

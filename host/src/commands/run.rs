@@ -9,7 +9,7 @@ use crate::{control, health, http, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -57,6 +57,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
         tokio::spawn(feed_the_watchdog(agent.clone(), every));
     }
     let signal = signals.next(&again).await;
+    let told = Instant::now();
     tracing::info!("{signal}: stopping");
     agent.notifier.stopping();
     starting.abort();
@@ -70,7 +71,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
         let _ = tokio::time::timeout(Duration::from_millis(200), door).await;
         file.remove();
     }
-    agent.fleet.stop(STOP_WITHIN).await;
+    agent.fleet.stop(STOP_WITHIN.saturating_sub(told.elapsed())).await;
     tracing::info!("stopped");
     Ok(())
 }

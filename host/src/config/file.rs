@@ -1,6 +1,6 @@
 //! The whole of `plugins.toml`.
 
-use super::host::{self, HostConfig};
+use super::host::{self, HostConfig, Thoroughness};
 use super::keys::{Keys, NotBuilt, suggestion};
 use super::plugin::{self, PluginConfig};
 use super::problem::{Problem, Problems};
@@ -26,15 +26,34 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads and checks a file. Every problem is reported, in the order of the file.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
-    let whole = |message: String| vec![Problem { file: path.to_owned(), place: None, message }];
-    check(path, &read(path).map_err(whole)?)
+    let (config, problems) = examine_as(path, Thoroughness::File);
+    config.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// Checks the text of a file.
+/// As [`load`], of a text that may not be the file's yet.
 pub fn check(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
+    let (config, problems) = examine_text(path, text, Thoroughness::File);
+    config.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// As [`load`], and whether what it names is there on this machine. What can
+/// be read in spite of problems is given too: without the plugins whose
+/// sections have any, and nothing at all where the file is no TOML.
+pub fn examine(path: &Path) -> (Option<Config>, Vec<Problem>) {
+    examine_as(path, Thoroughness::Machine)
+}
+
+fn examine_as(path: &Path, thoroughness: Thoroughness) -> (Option<Config>, Vec<Problem>) {
+    match read(path) {
+        Ok(text) => examine_text(path, &text, thoroughness),
+        Err(message) => (None, vec![Problem { file: path.to_owned(), place: None, message }]),
+    }
+}
+
+fn examine_text(path: &Path, text: &str, thoroughness: Thoroughness) -> (Option<Config>, Vec<Problem>) {
     let mut problems = Problems::new(path, text);
-    let config = parse(path, text, &mut problems);
-    if problems.is_empty() { Ok(config) } else { Err(problems.into_sorted()) }
+    let config = parse(path, text, thoroughness, &mut problems);
+    (config, problems.into_sorted())
 }
 
 /// The text of a file, or why there is none.
@@ -62,7 +81,7 @@ pub fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-fn parse(path: &Path, text: &str, problems: &mut Problems) -> Config {
+fn parse(path: &Path, text: &str, thoroughness: Thoroughness, problems: &mut Problems) -> Option<Config> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         // The error's own Display quotes the line, which may hold a secret.
@@ -71,34 +90,41 @@ fn parse(path: &Path, text: &str, problems: &mut Problems) -> Config {
     }
     let base = path.parent().unwrap_or(Path::new("."));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+    let mut names = Vec::new();
     let mut config = Config { file: path.to_owned(), host: HostConfig::default(), plugins: Vec::new() };
-    let mut keys = Keys::new("the file", document.get_ref());
+    let mut keys = Keys::new("", document.get_ref());
     if let Some((table, _)) = keys.table("host", problems) {
-        config.host = host::read(table, &base, problems);
+        config.host = host::read(table, &base, thoroughness, problems);
     }
     if let Some((table, _)) = keys.table("plugins", problems) {
         let mut sections: Vec<_> = table.iter().collect();
         sections.sort_by_key(|(name, _)| name.span().start);
         config.plugins = sections
             .into_iter()
-            .filter_map(|(name, value)| plugin::read(name, value, &base, problems))
+            .filter_map(|(name, value)| {
+                let before = problems.len();
+                plugin::read(name, value, &base, problems).map(|plugin| (plugin, problems.len() == before))
+            })
+            .filter_map(|(plugin, sound)| {
+                names.push(plugin.name.clone());
+                sound.then_some(plugin)
+            })
             .collect();
     }
     // After a syntax error a section may be missing its header, and every key
     // of it would be reported once more.
     if errors.is_empty() {
         keys.finish(&NotBuilt(&[]), problems);
-        known_plugins(&config, text, problems);
+        known_plugins(&config, &names, text, problems);
     }
-    config
+    errors.is_empty().then_some(config)
 }
 
 /// `host.log` names plugins that there are.
-fn known_plugins(config: &Config, text: &str, problems: &mut Problems) {
+fn known_plugins(config: &Config, names: &[String], text: &str, problems: &mut Problems) {
     for name in config.host.log.plugins.keys() {
-        if !config.plugins.iter().any(|plugin| plugin.name == *name) {
-            let names = config.plugins.iter().map(|plugin| plugin.name.as_str());
-            let hint = suggestion(name, names);
+        if !names.contains(name) {
+            let hint = suggestion(name, names.iter().map(String::as_str));
             let at = text.find(&format!("{name}=")).unwrap_or_default();
             problems.at(at..at, format!("host.log: there is no section [plugins.{name}]{hint}"));
         }
@@ -111,7 +137,7 @@ mod tests {
 
     fn problems_of(text: &str) -> Vec<String> {
         let mut problems = Problems::new(Path::new("p.toml"), text);
-        parse(Path::new("p.toml"), text, &mut problems);
+        parse(Path::new("p.toml"), text, Thoroughness::File, &mut problems);
         problems.into_sorted().iter().map(ToString::to_string).collect()
     }
 
@@ -129,7 +155,7 @@ deadline = "1s500ms"
 config.a.b = [1, 2.5, "x"]
 "#;
         let mut problems = Problems::new(Path::new("p.toml"), text);
-        let config = parse(Path::new("p.toml"), text, &mut problems);
+        let config = parse(Path::new("p.toml"), text, Thoroughness::File, &mut problems).expect("it is TOML");
         assert_eq!(problems.into_sorted(), []);
         assert_eq!(config.plugins[0].name, "zeta", "the order is the file's");
         assert!(!config.plugins[0].enabled, "nothing runs that is not asked for");
@@ -148,7 +174,7 @@ config.a.b = [1, 2.5, "x"]
             ("p.toml:2:10:", "no address and port"),
             ("p.toml:3:1:", "did you mean \"log\"?"),
             ("p.toml:4:9:", "must be a duration"),
-            ("p.toml:7:11:", "must be true or false, not string"),
+            ("p.toml:7:11:", "must be true or false, not a text"),
             ("p.toml:8:10:", "64 hexadecimal digits"),
             ("p.toml:9:1:", "not built yet"),
             ("p.toml:10:13:", "not built yet"),
@@ -179,6 +205,19 @@ config.a.b = [1, 2.5, "x"]
             problems_of("[host]\nlog = \"info,nod=debug\"\n[plugins.node]\n")[0]
                 .contains("did you mean \"node\"?")
         );
-        assert!(problems_of("plugins = 5")[0].contains("must be a table"));
+        assert_eq!(problems_of("plugins = 5"), ["p.toml:1:11: plugins must be a table, not 5"]);
+        assert_eq!(
+            problems_of("plgins = 5"),
+            ["p.toml:1:1: unknown key \"plgins\"; did you mean \"plugins\"?"]
+        );
+        for (value, found) in
+            [("0", "0"), ("-5", "-5"), ("1.5", "1.5"), ("\"many\"", "a text"), ("[]", "a list")]
+        {
+            let expected = format!("max_series must be a whole number above 0, not {found}");
+            assert!(
+                problems_of(&format!("[plugins.x]\nmax_series = {value}"))[0].ends_with(&expected),
+                "{value}"
+            );
+        }
     }
 }

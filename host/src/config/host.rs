@@ -125,9 +125,23 @@ impl Default for HostConfig {
 const NOT_BUILT: NotBuilt =
     NotBuilt(&["require_signature", "trusted_keys", "watch_plugins", "keep_capabilities", "identity"]);
 
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thoroughness {
+    /// Whether the file is good by itself.
+    File,
+    /// And whether what it names is there on this machine.
+    Machine,
+}
+
 /// The section; what is wrong in it is reported and stands at its default.
 /// Relative paths count from `base`.
-pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostConfig {
+pub fn read(
+    table: &DeTable<'_>,
+    base: &Path,
+    thoroughness: Thoroughness,
+    problems: &mut Problems,
+) -> HostConfig {
     let mut keys = Keys::new("host", table);
     let mut config = HostConfig::default();
     let listen = keys.texts("listen", problems);
@@ -137,7 +151,7 @@ pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostCo
         problems.at(value.span(), "host.listen is empty; take it out, or name an address");
     }
     if !listen.is_empty() {
-        config.listen = listen.into_iter().filter_map(|listen| address(listen, problems)).collect();
+        config.listen = addresses(listen, problems);
     }
     if let Some((text, span)) = keys.text("log", problems) {
         config.log = levels(text, span, problems).unwrap_or(config.log);
@@ -165,13 +179,13 @@ pub fn read(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> HostCo
         }
     }
     if let Some((paths, _)) = keys.table("paths", problems) {
-        read_paths(paths, &mut config.paths, problems);
+        read_paths(paths, &mut config.paths, thoroughness, problems);
     }
     keys.finish(&NOT_BUILT, problems);
     config
 }
 
-fn read_paths(table: &DeTable<'_>, paths: &mut Paths, problems: &mut Problems) {
+fn read_paths(table: &DeTable<'_>, paths: &mut Paths, thoroughness: Thoroughness, problems: &mut Problems) {
     let mut keys = Keys::new("host.paths", table);
     for (key, path) in [
         ("proc", &mut paths.proc),
@@ -180,13 +194,34 @@ fn read_paths(table: &DeTable<'_>, paths: &mut Paths, problems: &mut Problems) {
         ("root", &mut paths.root),
     ] {
         let Some((text, span)) = keys.text(key, problems) else { continue };
-        if Path::new(text).is_absolute() {
-            *path = text.into();
-        } else {
+        if !Path::new(text).is_absolute() {
             problems.at(span, format!("host.paths.{key} must be an absolute path, not {text:?}"));
+            continue;
+        }
+        *path = text.into();
+        if thoroughness == Thoroughness::Machine
+            && let Err(error) = std::fs::read_dir(&*path)
+        {
+            problems.at(
+                span,
+                format!("host.paths.{key}: {text:?}: {error}; mount the node's own there, or mend the path"),
+            );
         }
     }
     keys.finish(&NotBuilt(&[]), problems);
+}
+
+fn addresses(listen: Vec<(&str, Range<usize>)>, problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for (text, span) in listen {
+        let Some(address) = address((text, span.clone()), problems) else { continue };
+        // Each 0 is another port.
+        if address.port() != 0 && found.contains(&address) {
+            problems.at(span, format!("host.listen names {address} twice; take one out"));
+        }
+        found.push(address);
+    }
+    found
 }
 
 fn address((text, span): (&str, Range<usize>), problems: &mut Problems) -> Option<SocketAddr> {

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 /// A table of which keys are taken.
 pub struct Keys<'a, 'i> {
     table: &'a DeTable<'i>,
-    /// The table's name in messages: `host.paths`.
+    /// The table's name in messages: `host.paths`; empty for the whole file.
     name: String,
     known: BTreeSet<&'static str>,
 }
@@ -31,6 +31,11 @@ impl<'a, 'i> Keys<'a, 'i> {
         self.table.get(key)
     }
 
+    /// A key's name in messages.
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
     fn typed<T>(
         &mut self,
         key: &'static str,
@@ -41,8 +46,8 @@ impl<'a, 'i> Keys<'a, 'i> {
         let value = self.take(key)?;
         let found = read(value.get_ref());
         if found.is_none() {
-            let kind = value.get_ref().type_str();
-            problems.at(value.span(), format!("{}.{key} must be {expected}, not {kind}", self.name));
+            let kind = kind(value.get_ref());
+            problems.at(value.span(), format!("{} must be {expected}, not {kind}", self.path(key)));
         }
         found.map(|found| (found, value.span()))
     }
@@ -62,11 +67,9 @@ impl<'a, 'i> Keys<'a, 'i> {
             return vec![(text, value.span())];
         }
         let Some(list) = value.get_ref().as_array() else {
-            let kind = value.get_ref().type_str();
-            problems.at(
-                value.span(),
-                format!("{}.{key} must be a text or a list of texts, not {kind}", self.name),
-            );
+            let kind = kind(value.get_ref());
+            let key = self.path(key);
+            problems.at(value.span(), format!("{key} must be a text or a list of texts, not {kind}"));
             return Vec::new();
         };
         let mut texts = Vec::new();
@@ -74,8 +77,8 @@ impl<'a, 'i> Keys<'a, 'i> {
             match item.get_ref().as_str() {
                 Some(text) => texts.push((text, item.span())),
                 None => {
-                    let kind = item.get_ref().type_str();
-                    problems.at(item.span(), format!("{}.{key} must hold texts only, not {kind}", self.name));
+                    let kind = kind(item.get_ref());
+                    problems.at(item.span(), format!("{} must hold texts only, not {kind}", self.path(key)));
                 }
             }
         }
@@ -86,8 +89,8 @@ impl<'a, 'i> Keys<'a, 'i> {
         let (text, span) = self.typed(key, problems, "a duration such as \"30s\"", DeValue::as_str)?;
         match HumanDuration::parse(text) {
             Ok(duration) if !duration.0.is_zero() => return Some(duration.0),
-            Ok(_) => problems.at(span, format!("{}.{key} must be longer than zero", self.name)),
-            Err(error) => problems.at(span, format!("{}.{key}: {error}", self.name)),
+            Ok(_) => problems.at(span, format!("{} must be longer than zero", self.path(key))),
+            Err(error) => problems.at(span, format!("{}: {error}", self.path(key))),
         }
         None
     }
@@ -116,16 +119,29 @@ impl<'a, 'i> Keys<'a, 'i> {
                 continue;
             }
             let what = if not_built.0.contains(&name) {
-                format!("{}.{name} is not built yet in this version; remove it", self.name)
+                format!("{} is not built yet in this version; remove it", self.path(name))
             } else {
-                format!(
-                    "unknown key {name:?} in [{}]{}",
-                    self.name,
-                    suggestion(name, self.known.iter().copied())
-                )
+                let hint = suggestion(name, self.known.iter().copied());
+                let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
+                format!("unknown key {name:?}{place}{hint}")
             };
             problems.at(key.span(), what);
         }
+    }
+}
+
+/// What a value is, where it is not what it should be. Numbers stand for
+/// themselves; of texts only the type is told, as they may be secret.
+fn kind(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Integer(_) => "a whole number that large".to_owned(),
+        DeValue::String(_) => "a text".to_owned(),
+        DeValue::Datetime(_) => "a time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
     }
 }
 

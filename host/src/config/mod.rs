@@ -19,7 +19,7 @@ mod schema;
 mod table;
 
 pub use edit::{replace, set_enabled};
-pub use file::{Config, check, load, read};
+pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
 pub use keys::suggestion;
 pub use plugin::PluginConfig;

@@ -60,8 +60,8 @@ impl Problems {
         (line, column + 1)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+    pub fn len(&self) -> usize {
+        self.found.len()
     }
 
     /// In the order of the file.

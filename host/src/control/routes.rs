@@ -102,8 +102,8 @@ async fn show(unit: &Arc<Unit>, view: &str) -> Answer {
     match unit.view(view).await {
         Ok(rows) => good(&tables::of_view(&rows)),
         Err(crate::supervisor::ViewError::Unknown) => {
-            let views = unit.status().views;
-            let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+            let status = unit.status();
+            let names: Vec<&str> = status.views().iter().map(|view| view.name.as_str()).collect();
             let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let hint = crate::config::suggestion(view, names.into_iter());
             error(

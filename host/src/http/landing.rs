@@ -10,10 +10,10 @@ pub fn page(agent: &Agent, views: bool) -> String {
     let mut rows = String::new();
     for unit in agent.fleet.units().iter() {
         let status = unit.status();
-        let version = status.manifest.map(|manifest| manifest.version).unwrap_or_default();
+        let version = status.manifest().map_or("", |manifest| &manifest.version);
         let reasons = status.reasons.join("; ");
         let links: String = status
-            .views
+            .views()
             .iter()
             .filter(|_| views)
             .map(|view| {
@@ -26,7 +26,7 @@ pub fn page(agent: &Agent, views: bool) -> String {
             rows,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{links}</td></tr>",
             escape(unit.name()),
-            escape(&version),
+            escape(version),
             status.state.as_str(),
             escape(&reasons)
         );

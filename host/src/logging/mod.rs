@@ -1,12 +1,17 @@
 //! The agent's log, on standard error.
 //!
+//! * [`limit`]: how many lines of one plugin are taken.
+//! * [`plugins`]: lines of plugins.
 //! * [`output`]: lines that wait to be written.
 //! * [`mod@printable`]: texts of others, made harmless.
 
+mod limit;
 mod output;
+mod plugins;
 mod printable;
 
 pub use output::{flush, lost};
+pub use plugins::{dropped, from_plugin};
 pub use printable::{printable, steers};
 
 use crate::config::{Level, LogFormat, LogLevels};
@@ -21,9 +26,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// What plugins say goes under this target; their own levels are set inside
 /// their libraries, so that a disabled line costs nothing.
 const PLUGIN: &str = "plugin";
-
-/// The longest line of a plugin; the rest is cut.
-const MAX_LINE: usize = 8 * 1024;
 
 /// The filter of the log that runs.
 static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
@@ -82,20 +84,6 @@ fn filter(level: Level) -> LevelFilter {
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    }
-}
-
-/// A line of a plugin. Control characters are escaped: a terminal must not
-/// obey what a container wrote, and a line stays one line.
-pub fn from_plugin(plugin: &str, level: u32, target: &str, message: &str) {
-    let message = printable(&message[..message.floor_char_boundary(MAX_LINE)]);
-    let module = printable(&target[..target.floor_char_boundary(256)]);
-    match level {
-        1 => tracing::error!(target: PLUGIN, plugin, module, "{message}"),
-        2 => tracing::warn!(target: PLUGIN, plugin, module, "{message}"),
-        3 => tracing::info!(target: PLUGIN, plugin, module, "{message}"),
-        4 => tracing::debug!(target: PLUGIN, plugin, module, "{message}"),
-        _ => tracing::trace!(target: PLUGIN, plugin, module, "{message}"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Lines that wait to be written, and the thread that writes them: a standard
 //! error that nobody reads blocks it, and must block nothing else.
 
+use super::plugins;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
 
 /// Lines that could not be written.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -25,6 +26,8 @@ static QUEUED: OnceLock<SyncSender<Item>> = OnceLock::new();
 
 enum Item {
     Line(Vec<u8>),
+    /// Nothing to write; a flood began that is to be told of.
+    Wake,
     Flush(SyncSender<()>),
 }
 
@@ -39,22 +42,39 @@ pub fn start() {
 }
 
 fn write_queued(items: &Receiver<Item>) {
-    while let Ok(item) = items.recv() {
+    loop {
+        let item = match plugins::due() {
+            None => items.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => items.recv_timeout(due.saturating_duration_since(Instant::now())),
+        };
         match item {
-            Item::Line(line) => {
+            Ok(Item::Line(line)) => {
                 if io::stderr().write_all(&line).is_err() {
                     LOST.fetch_add(1, Relaxed);
                 }
             }
             // Whoever waited may have gone.
-            Item::Flush(done) => drop(done.try_send(())),
+            Ok(Item::Flush(done)) => drop(done.try_send(())),
+            Ok(Item::Wake) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        // Into the queue, like any other line.
+        plugins::tell(Instant::now());
+    }
+}
+
+/// Has the thread look when the next flood is to be told of. With a full
+/// queue it does so anyway.
+pub fn wake() {
+    if let Some(queue) = QUEUED.get() {
+        let _ = queue.try_send(Item::Wake);
     }
 }
 
 /// Waits a little until what was logged is written.
 pub fn flush() {
     let Some(queue) = QUEUED.get() else { return };
+    plugins::tell_all();
     let (done, written) = mpsc::sync_channel(1);
     if queue.try_send(Item::Flush(done)).is_ok() {
         // After the time-out what is left is lost with the process.

@@ -61,6 +61,8 @@ families! { FAMILIES:
     SKIPPED = Family::counter("gantry_samples_skipped_total", "Samples that a plugin could not make, in its own words.")
         .labels(&["plugin", "reason"]);
     LOG_LOST = Family::counter("gantry_log_lines_lost_total", "Lines of the agent's log that could not be written.");
+    LOG_DROPPED = Family::counter("gantry_plugin_log_lines_dropped_total",
+        "Lines of the plugin's log that were dropped: it logged more than the host takes.").labels(&["plugin"]);
     SCRAPES = Family::counter("gantry_scrapes_total", "Scrapes that were answered.").labels(&["format"]);
 }
 
@@ -161,9 +163,10 @@ impl Own {
         self.kept.counter(&MISSED, None, &[name]);
         self.kept.counter(&RESTARTS, None, &[name]);
         sink.node(&LEFT_BEHIND, &[name], status.left_behind);
+        sink.node(&LOG_DROPPED, &[name], crate::logging::dropped(name));
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);
-        if let (Some(manifest), Some(digest)) = (&status.manifest, &status.digest) {
+        if let (Some(manifest), Some(digest)) = (status.manifest(), status.digest()) {
             sink.node(&PLUGIN_INFO, &[name, &manifest.version, &manifest.api, digest, "none"], 1);
         }
         if freshness != Freshness::Nothing {

@@ -170,7 +170,7 @@ pub async fn settled(unit: &Arc<Unit>, step: Step, report: &mut Report) {
             let state = status.state.as_str();
             let why = status.reasons.join("; ");
             let version =
-                status.manifest.map(|manifest| format!(" ({})", manifest.version)).unwrap_or_default();
+                status.manifest().map(|manifest| format!(" ({})", manifest.version)).unwrap_or_default();
             match (in_time, status.state.collects(), why.is_empty()) {
                 (true, true, true) => report.good(format!("{name}: {state}{version}")),
                 (true, true, false) => report.good(format!("{name}: {state}{version}: {why}")),

@@ -72,7 +72,7 @@ fn one(unit: Option<&Unit>, parts: &Parts, config: PluginConfig) -> Result<Exami
         wanted: unit.wanted(),
         until_restart: unit.until_restart(),
         works: matches!(status.state, State::Running | State::Degraded) || !status.state.settled(),
-        digest: status.digest.as_deref(),
+        digest: status.digest(),
     });
     let mut file_problem = None;
     let mut digest = None;

@@ -24,9 +24,11 @@ impl Unit {
         }
         let Some(mut flight) = self.join_or_begin() else { return };
         let left = self.config().deadline.saturating_sub(flight.since.elapsed());
+        // Samples that come just now are of a collection that took too long.
+        let in_time = !left.is_zero();
         // A sender that is gone belongs to a thread that has failed and has said so.
         let in_time = match tokio::time::timeout(left, flight.done.wait_for(|done| *done)).await {
-            Ok(Ok(_)) => true,
+            Ok(Ok(_)) => in_time,
             Ok(Err(_)) => return,
             Err(_) => false,
         };

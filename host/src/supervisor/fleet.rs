@@ -6,6 +6,7 @@ use super::lock;
 use super::parts::Parts;
 use super::unit::Unit;
 use crate::config::Config;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 pub struct Fleet {
     units: Mutex<Arc<[Arc<Unit>]>>,
     parts: Arc<Parts>,
+    /// The agent ends: nothing is started any more.
+    ending: AtomicBool,
 }
 
 /// Of one plugin's stop, at the end of the agent.
@@ -26,7 +29,7 @@ impl Fleet {
     /// The plugins of a configuration; none runs yet.
     pub fn new(config: &Config, parts: Arc<Parts>) -> Self {
         let units = config.plugins.iter().map(|plugin| Unit::new(plugin.clone(), parts.clone()));
-        Self { units: Mutex::new(units.collect()), parts }
+        Self { units: Mutex::new(units.collect()), parts, ending: AtomicBool::new(false) }
     }
 
     pub fn parts(&self) -> &Arc<Parts> {
@@ -62,6 +65,9 @@ impl Fleet {
     }
 
     pub(super) fn launch(&self, mut launches: Vec<(Arc<Unit>, u64)>) {
+        if self.ending.load(Relaxed) {
+            return;
+        }
         let units = self.units();
         let place = |unit: &Arc<Unit>| units.iter().position(|other| Arc::ptr_eq(other, unit));
         launches.sort_by_key(|(unit, _)| place(unit));
@@ -72,6 +78,7 @@ impl Fleet {
     /// does not come back from what it does gets a moment only: the time is
     /// for those that end well.
     pub async fn stop(&self, within: Duration) {
+        self.ending.store(true, Relaxed);
         let begin = Instant::now();
         for unit in self.units().iter().rev() {
             let left = within.saturating_sub(begin.elapsed()).min(STOP_DEADLINE);

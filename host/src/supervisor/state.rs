@@ -1,8 +1,9 @@
 //! The states of a plugin, and what is known of it.
 
+use crate::loader::Loaded;
 use gantry_plugin_api::description::ViewInfo;
 use gantry_plugin_api::manifest::ManifestInfo;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Where a plugin is in its life.
@@ -90,10 +91,9 @@ pub struct Status {
     pub reasons: Vec<String>,
     /// The last thing that went wrong, also after it went right again.
     pub last_error: Option<String>,
-    pub manifest: Option<ManifestInfo>,
-    pub digest: Option<String>,
-    pub source: Option<PathBuf>,
-    pub views: Vec<ViewInfo>,
+    /// What it runs, or will run at its next attempt; none where that is still
+    /// to be looked for on the disk.
+    pub loaded: Option<Arc<Loaded>>,
     pub heap_bytes: Option<u64>,
     /// Samples and series of the last good collection.
     pub samples: usize,
@@ -114,10 +114,7 @@ impl Status {
             since: SystemTime::now(),
             reasons: Vec::new(),
             last_error: None,
-            manifest: None,
-            digest: None,
-            source: None,
-            views: Vec::new(),
+            loaded: None,
             heap_bytes: None,
             samples: 0,
             series: 0,
@@ -142,8 +139,20 @@ impl Status {
 
     /// What was known of its file and its instance is no longer so.
     pub fn forget_instance(&mut self) {
-        (self.manifest, self.digest, self.source) = (None, None, None);
+        self.loaded = None;
         (self.heap_bytes, self.samples, self.series) = (None, 0, 0);
-        self.views = Vec::new();
+    }
+
+    pub fn manifest(&self) -> Option<&ManifestInfo> {
+        self.loaded.as_ref().map(|loaded| &loaded.verified.manifest)
+    }
+
+    /// Of the file that it runs.
+    pub fn digest(&self) -> Option<&str> {
+        self.loaded.as_ref().map(|loaded| loaded.verified.bytes.digest.as_str())
+    }
+
+    pub fn views(&self) -> &[ViewInfo] {
+        self.loaded.as_ref().map_or(&[], |loaded| &loaded.probed.description.views)
     }
 }

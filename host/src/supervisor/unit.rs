@@ -33,8 +33,6 @@ pub struct Unit {
     pub(super) in_flight: Mutex<Option<super::collect::InFlight>>,
     /// The attempts whose threads were left behind.
     left_behind: Mutex<HashSet<u64>>,
-    /// What an attempt runs; loaded once and used again by the next.
-    loaded: Mutex<Option<Arc<Loaded>>>,
     pub(super) kept: Mutex<Kept>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
@@ -64,7 +62,6 @@ impl Unit {
             thread: Mutex::default(),
             in_flight: Mutex::default(),
             left_behind: Mutex::default(),
-            loaded: Mutex::default(),
             kept: Mutex::default(),
             instances: AtomicU32::new(0),
             looking: AtomicU32::new(0),
@@ -150,35 +147,37 @@ impl Unit {
     }
 
     pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
-        lock(&self.loaded).clone()
+        lock(&self.status).loaded.clone()
+    }
+
+    /// Keeps what an attempt hands over, if it is the present one: of an earlier
+    /// one it would be older than what was shown since. `false`: it is too large.
+    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> bool {
+        // Held throughout: the attempt may be given up meanwhile.
+        let life = lock(&self.life);
+        !life.is_current(attempt) || lock(&self.kept).put(bytes)
     }
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
     pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
-        if let Some(loaded) = &loaded {
-            self.change(|status| {
-                status.manifest = Some(loaded.verified.manifest.clone());
-                status.digest = Some(loaded.verified.bytes.digest.clone());
-                status.source = Some(loaded.verified.source.clone());
-                status.views = loaded.probed.description.views.clone();
-            });
-        }
-        *lock(&self.loaded) = loaded;
+        lock(&self.status).loaded = loaded;
     }
 
     /// Lets something happen to it, and does what follows.
     pub fn apply(self: &Arc<Self>, event: Event) {
         let now = Instant::now();
-        let (todo, news, next) = {
+        let (todo, is_news, next) = {
             let mut life = lock(&self.life);
             let before = (life.state(), life.reasons().to_vec());
             let todo = life.on(event, now);
             let is_news = before.0 != life.state() || before.1 != life.reasons();
-            (todo, is_news.then(|| self.note(&life, now)), life.next())
+            if is_news {
+                self.note(&life, now);
+            }
+            (todo, is_news, life.next())
         };
-        if let Some(news) = news {
+        if is_news {
             self.changed.send_replace(());
-            self.log(&news);
         }
         for one in todo {
             match one {
@@ -191,7 +190,7 @@ impl Unit {
     }
 
     /// Takes over what its life says now, while nothing else can happen to it.
-    fn note(&self, life: &Life, now: Instant) -> Status {
+    fn note(&self, life: &Life, now: Instant) {
         if !life.state().collects() {
             self.series.ended();
         }
@@ -205,12 +204,13 @@ impl Unit {
             // Disabled means zero.
             status.forget_instance();
             self.series.forget();
-            *lock(&self.loaded) = None;
             *lock(&self.kept) = Kept::default();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
-        status.clone()
+        // Before anybody sees the state: the agent ends with the last one that
+        // stops, and its line would be lost.
+        self.log(&status);
     }
 
     fn log(&self, status: &Status) {
@@ -232,6 +232,9 @@ impl Unit {
                 tracing::warn!("plugin {name} is {state}: {why}");
             }
             State::Running | State::Stopped | State::Disabled => tracing::info!("plugin {name} is {state}"),
+            State::Discovered if !why.is_empty() => {
+                tracing::warn!("plugin {name} is made anew; its last instance: {why}");
+            }
             _ => tracing::debug!("plugin {name} is {state}"),
         }
     }

@@ -61,7 +61,10 @@ impl Rows {
     fn value(&mut self, kind: &str, cell: &AbiCell<'_>) -> Value {
         match (cell.kind, kind) {
             (1, "text" | "container") => {
-                let text = String::from_utf8_lossy(cell.text.as_slice());
+                let bytes = cell.text.as_slice();
+                let room = MAX_TEXT.saturating_sub(self.text);
+                self.truncated |= bytes.len() > room;
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(room)]);
                 self.text += text.len();
                 Value::from(text)
             }
@@ -103,7 +106,7 @@ impl Unit {
             let state = status.state.as_str();
             return Err(ViewError::NotRunning(format!("{} is {state}{why}", self.name())));
         }
-        if !status.views.iter().any(|view| view.name == name) {
+        if !status.views().iter().any(|view| view.name == name) {
             return Err(ViewError::Unknown);
         }
         let deadline = self.config().deadline;
@@ -140,5 +143,50 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.looking.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_plugin_api::description::ColumnInfo;
+
+    fn rows() -> Rows {
+        let column = |name: &str, kind: &str| ColumnInfo {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            unit: String::new(),
+        };
+        Rows::new(ViewInfo {
+            name: "view".to_owned(),
+            help: String::new(),
+            columns: vec![column("text", "text"), column("odd", "of another version")],
+        })
+    }
+
+    fn text(bytes: &[u8]) -> AbiCell<'_> {
+        AbiCell { kind: 1, text: RSlice::from_slice(bytes), ..AbiCell::EMPTY }
+    }
+
+    // A plugin's own library makes texts and kinds that are good ones; what
+    // crosses need not come from it.
+    #[test]
+    fn cells_that_no_good_library_makes_do_no_harm() {
+        let mut rows = rows();
+        for cell in [text(b"\xff\xfe cut \xe2\x82"), AbiCell { kind: 77, ..text(b"x") }] {
+            assert!(rows.row(RSlice::from_slice(&[cell, cell])));
+        }
+        assert_eq!(rows.rows[0]["text"], "\u{fffd}\u{fffd} cut \u{fffd}");
+        assert_eq!((&rows.rows[0]["odd"], &rows.rows[1]["text"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn one_endless_text_is_cut_like_many() {
+        let mut rows = rows();
+        let endless = vec![b'y'; MAX_TEXT + 1];
+        assert!(rows.row(RSlice::from_slice(&[text(&endless)])));
+        assert_eq!(rows.rows[0]["text"].as_str().map(str::len), Some(MAX_TEXT));
+        assert!(rows.truncated);
+        assert!(!rows.row(RSlice::from_slice(&[text(b"more")])));
     }
 }

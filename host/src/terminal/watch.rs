@@ -34,7 +34,7 @@ where
     Fut: Future<Output = Result<String, E>>,
 {
     let place = || if terminal { Place::Terminal(size()) } else { Place::Stream };
-    draw(every, out, place, stop(), make).await
+    draw(out, place, stop(), || tokio::time::sleep(every), make).await
 }
 
 /// Where is drawn.
@@ -67,11 +67,11 @@ async fn stop() {
     }
 }
 
-async fn draw<F, Fut, E, W: Write>(
-    every: Duration,
+async fn draw<F, Fut, E, W: Write, Pause: Future<Output = ()>>(
     out: &mut W,
     place: impl Fn() -> Place,
     stop: impl Future<Output = ()>,
+    mut pause: impl FnMut() -> Pause,
     mut make: F,
 ) -> Result<(), Ended<E>>
 where
@@ -93,7 +93,7 @@ where
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            () = tokio::time::sleep(every) => (),
+            () = pause() => (),
         }
     }
 }

@@ -18,7 +18,11 @@ pub struct Agent {
     pub log: Vec<String>,
     pub address: SocketAddr,
     pub dir: tempfile::TempDir,
+    host: String,
 }
+
+/// Lines that wait for a test to read them; whoever logs more loses them.
+const LINES: usize = 10_000;
 
 /// A command of the host, with nothing of the caller's environment that steers it.
 pub fn gantry() -> Command {
@@ -75,8 +79,16 @@ impl Agent {
         let config = write_config(dir.path(), config);
         let state = dir.path().join("state");
         let mut agent = Self::spawn(command, dir, &config, &state);
+        agent.host = Self::configuration(host, "");
         agent.wait_for_log("enabled plugins are running");
         agent
+    }
+
+    /// Other sections in its file, whole at any time; nothing is told to it.
+    pub fn rewrite(&self, plugins: &str) {
+        let beside = self.dir.path().join("plugins.toml.new");
+        std::fs::write(&beside, format!("{}{plugins}\n", self.host)).expect("a temporary file");
+        std::fs::rename(beside, self.dir.path().join("plugins.toml")).expect("own directory");
     }
 
     /// The text that an agent of a test has as its configuration.
@@ -96,7 +108,7 @@ impl Agent {
             .spawn()
             .expect("the host starts");
         let errors = child.stderr.take().expect("standard error is piped");
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES);
         std::thread::spawn(move || {
             for line in BufReader::new(errors).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -105,7 +117,7 @@ impl Agent {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut agent = Self { child, lines, log: Vec::new(), address: nowhere, dir };
+        let mut agent = Self { child, lines, log: Vec::new(), address: nowhere, dir, host: String::new() };
         let line = agent.wait_for_log("listening at http://");
         let address = line.rsplit("http://").next().expect("the address is at the end");
         agent.address = address.trim().parse().expect("an address");
@@ -135,6 +147,23 @@ impl Agent {
         self.child.id()
     }
 
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for a file or a process of the system's, which tell nobody when they
+    /// change; the agent's lines are taken meanwhile.
+    pub fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < until, "never: {what}");
+            if let Ok(line) = self.lines.recv_timeout(Duration::from_millis(10)) {
+                self.log.push(line);
+            }
+        }
+    }
+
     pub fn scrape(&self) -> String {
         self.scrape_of("").text().to_owned()
     }
@@ -158,19 +187,34 @@ impl Agent {
         }
     }
 
-    /// What the host says of a plugin's state.
-    pub fn state(&self, plugin: &str) -> (String, String) {
+    /// All that the host says of a plugin.
+    pub fn plugin(&self, plugin: &str) -> serde_json::Value {
         let answer = get(self.address, "/plugins");
         let rows: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
         let row = rows.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == plugin));
-        let row = row.unwrap_or_else(|| panic!("{plugin} is not in {rows}"));
+        row.unwrap_or_else(|| panic!("{plugin} is not in {rows}")).clone()
+    }
+
+    /// What the host says of a plugin's state.
+    pub fn state(&self, plugin: &str) -> (String, String) {
+        let row = self.plugin(plugin);
         (row["state"].as_str().expect("a state").to_owned(), row["reasons"].to_string())
+    }
+
+    /// Waits for a state, and says why it is in it.
+    pub fn wait_for_state(&mut self, plugin: &str, state: &str) -> String {
+        let mut reasons = String::new();
+        self.wait_until(&format!("{plugin} is {state}"), |agent| {
+            let (is, why) = agent.state(plugin);
+            reasons = why;
+            is == state
+        });
+        reasons
     }
 
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.signal(rustix::process::Signal::TERM);
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is ours") {

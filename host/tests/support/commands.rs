@@ -76,11 +76,6 @@ impl Agent {
         found.next()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.expect("a process's number"), signal).expect("it runs");
-    }
-
     /// SIGHUP, and what the log says until the reload is over, which ends with
     /// a line that holds `end`.
     pub fn hang_up(&mut self, end: &str) -> String {

@@ -49,7 +49,7 @@ pub fn raw(address: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     read(stream)
 }
 
-/// An answer, to the end of its connection.
+/// Reads an answer to the end of its connection.
 pub fn read(mut stream: impl Read) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

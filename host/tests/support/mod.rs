@@ -5,8 +5,13 @@
 
 pub mod agent;
 pub mod commands;
+pub mod compiled;
+pub mod control;
+pub mod day;
 pub mod http;
 pub mod needs;
+pub mod process;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -33,8 +33,8 @@ impl Variant {
                 .replace("\"gantry-hello-plugin\"", &format!("\"hello-{name}-{edition}\""))
                 .replace("\"gantry_hello\"", &format!("\"hello_{name}_{edition}\""))
                 .replace("edition = \"2024\"", &format!("edition = \"{edition}\""));
-            // A profile belongs to the root of a workspace.
-            let manifest = manifest.split("[profile").next().unwrap_or_default();
+            // What its tests need is not there, and a profile belongs to the root of a workspace.
+            let (manifest, _) = manifest.split_once("[dev-dependencies]").expect("it has tests");
             variant.write(&format!("hello-{edition}/Cargo.toml"), manifest);
             variant.write(&format!("hello-{edition}/src/lib.rs"), &read(&example.join("src/lib.rs")));
         }

@@ -2,71 +2,39 @@
 //! of a larger one.
 #![allow(missing_docs, reason = "criterion's macros write undocumented items")]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
+#[path = "../tests/support/tree.rs"]
+mod tree;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gantry_netlink::RouteSocket;
-use gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
-use gantry_plugin_api::abi::abi_stable::sabi_types::RMut;
-use gantry_plugin_api::abi::abi_stable::std_types::{ROption, RSlice, RStr};
-use gantry_plugin_api::abi::types::Bytes;
-use gantry_plugin_api::abi::{AbiHost_TO, AbiPlugin, AbiSink, AbiSink_TO};
-use gantry_plugin_api::{Guard, Host};
+use gantry_plugin_testkit::{Bench, Kit, Tree};
 use procfs_core::prelude::FromBufRead as _;
+use serde_json::{Value, json};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
-use support::FakeHost;
-use support::tree::Tree;
 
-/// Counts samples and keeps nothing.
-#[derive(Debug, Default)]
-struct Counter(u64);
-
-impl AbiSink for Counter {
-    fn sample(&mut self, _: u32, _: u64, labels: RSlice<'_, Bytes<'_>>, value: f64) {
-        black_box((labels.len(), value));
-        self.0 += 1;
-    }
-    fn histogram(
-        &mut self,
-        _: u32,
-        _: u64,
-        _: RSlice<'_, Bytes<'_>>,
-        _: RSlice<'_, f64>,
-        _: RSlice<'_, u64>,
-        _: f64,
-        _: u64,
-    ) {
-    }
-    fn created(&mut self, _: ROption<f64>) {}
-    fn skipped(&mut self, _: RStr<'_>, _: u64) {}
+fn plugin(root: &Path, config: Value) -> Bench {
+    Kit::of::<gantry_node::Node>().with_tree(Tree::at(root)).bench(config).expect("it starts")
 }
 
-fn guard(root: &Path, config: &str) -> Guard<gantry_node::Node> {
-    let host = Host::new(AbiHost_TO::from_value(FakeHost { root: root.to_owned() }, TD_Opaque));
-    let mut guard = Guard::new(host, || 0);
-    guard.start(config.into()).into_result().expect("starts");
-    guard
+fn collect(plugin: &mut Bench) -> u64 {
+    plugin.collect().expect("it collects")
 }
 
-fn collect(guard: &mut Guard<gantry_node::Node>) -> u64 {
-    let mut counter = Counter::default();
-    let sink = AbiSink_TO::from_ptr(RMut::new(&mut counter), TD_Opaque);
-    guard.collect(sink).into_result().expect("collects");
-    counter.0
+fn without_mounts() -> Value {
+    json!({ "exclude_mount_points": [".*"] })
 }
 
-fn whole(criterion: &mut Criterion) {
+fn collections(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("collection");
-    let mut all = guard(Path::new("/"), "{}");
+    let mut all = plugin(Path::new("/"), json!({}));
     group.bench_function("this machine", |bencher| bencher.iter(|| collect(&mut all)));
-    let mut without = guard(Path::new("/"), r#"{"exclude_mount_points": [".*"]}"#);
+    let mut without = plugin(Path::new("/"), without_mounts());
     group.bench_function("this machine, no file systems", |bencher| bencher.iter(|| collect(&mut without)));
-    let tree = Tree::whole();
-    tree.write("proc/meminfo", std::fs::read("/proc/meminfo").expect("readable"));
-    let mut fixture = guard(tree.root(), r#"{"exclude_mount_points": [".*"]}"#);
+    let files = tree::whole();
+    files.write("proc/meminfo", std::fs::read("/proc/meminfo").expect("readable"));
+    let mut fixture = plugin(files.root(), without_mounts());
     group.bench_function("plain files, no file systems", |bencher| bencher.iter(|| collect(&mut fixture)));
     group.finish();
 }
@@ -133,5 +101,5 @@ fn procfs_core(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, whole, parts, procfs_core);
+criterion_group!(benches, collections, parts, procfs_core);
 criterion_main!(benches);

@@ -22,7 +22,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod network;
 pub mod pressure;
-mod probe;
+pub mod probe;
 pub mod reader;
 pub mod sources;
 pub mod statfs;
@@ -129,8 +129,11 @@ impl Plugin for Node {
         &VIEWS
     }
 
-    fn probe(_config: &Config, host: &Host) -> Probe {
-        probe::probe(&roots(host))
+    fn probe(config: &Config, host: &Host) -> Probe {
+        match Settings::of(config) {
+            Ok(settings) => probe::probe(&roots(host), &settings),
+            Err(error) => Probe::unsupported(error.message()),
+        }
     }
 
     fn start(config: Config, host: Host) -> Result<Self, Error> {

@@ -1,7 +1,9 @@
 //! Reading small files of the kernel, with a bound.
 
-use std::fs::File;
+use rustix::fs::OFlags;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The most that is read of one file. The largest that the kernel writes here
@@ -65,7 +67,13 @@ impl From<procfs_core::ProcError> for SourceError {
 pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
     buffer.clear();
     let bound = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
-    File::open(path)?.take(bound + 1).read_to_end(buffer)?;
+    // A FIFO in its place, where /proc is not the kernel's, would hold the plugin for ever.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(SourceError::Unreadable("not a regular file".to_owned()));
+    }
+    file.take(bound + 1).read_to_end(buffer)?;
     if buffer.len() > MAX_FILE {
         buffer.clear();
         buffer.shrink_to(64 << 10);

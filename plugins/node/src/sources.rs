@@ -139,6 +139,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Sources {
     entries: Vec<Entry>,
+    /// Changes are not logged.
+    silent: bool,
 }
 
 impl Sources {
@@ -157,7 +159,12 @@ impl Sources {
             at: None,
         };
         debug_assert!((0..).zip(&SPECS).all(|(index, spec)| spec.source as usize == index));
-        Self { entries: SPECS.iter().map(entry).collect() }
+        Self { entries: SPECS.iter().map(entry).collect(), silent: false }
+    }
+
+    /// For who tells what was found by other means than the log.
+    pub fn silent(roots: &Roots) -> Self {
+        Self { silent: true, ..Self::new(roots) }
     }
 
     /// Where a source is.
@@ -177,7 +184,7 @@ impl Sources {
 
     fn record(&mut self, source: Source, state: State, samples: u64, took: Duration, at: Duration) {
         let entry = &mut self.entries[source as usize];
-        if entry.state != state {
+        if entry.state != state && !self.silent {
             let (path, gives) = (entry.path.display(), SPECS[source as usize].gives);
             match &state {
                 State::Failed(why) | State::Partly(why) => tracing::warn!("{path}: {why}; missing: {gives}"),
@@ -202,14 +209,15 @@ impl Sources {
         self.entries.iter().zip(&SPECS).filter_map(trouble).collect()
     }
 
-    /// What is missing because of an error, with its remedy. `Err` where it is
-    /// missing on ordinary nodes too.
-    pub fn lack(&self, source: Source, error: &SourceError) -> Result<String, String> {
-        let (spec, path) = (&SPECS[source as usize], self.path(source).display());
-        if spec.optional && *error == SourceError::Missing {
-            return Err(format!("{path}: {error}; missing: {}", spec.gives));
-        }
-        Ok(format!("{path}: {error}; missing: {}; {}", spec.gives, spec.remedy))
+    /// What is missing on ordinary nodes too.
+    pub fn absences(&self) -> Vec<String> {
+        let absence = |(entry, spec): (&Entry, &Spec)| {
+            let absent = entry.state == State::Absent;
+            absent.then(|| {
+                format!("{}: {}; missing: {}", entry.path.display(), SourceError::Missing, spec.gives)
+            })
+        };
+        self.entries.iter().zip(&SPECS).filter_map(absence).collect()
     }
 
     /// Fills the view `sources`.
@@ -238,24 +246,32 @@ impl Sources {
 /// The sink, with a count of what went into it.
 #[derive(Debug)]
 pub struct Out<'a, 's> {
-    sink: &'a mut Sink<'s>,
+    sink: Option<&'a mut Sink<'s>>,
     samples: u64,
 }
 
 impl<'a, 's> Out<'a, 's> {
     /// Over a sink.
     pub fn new(sink: &'a mut Sink<'s>) -> Self {
-        Self { sink, samples: 0 }
+        Self { sink: Some(sink), samples: 0 }
+    }
+    /// Over nothing: to see what would be shown.
+    pub fn nowhere() -> Self {
+        Self { sink: None, samples: 0 }
     }
     /// A sample of the node.
     pub fn emit(&mut self, family: &Family, labels: &[&str], value: impl Value) {
-        self.sink.node(family, labels, value);
+        if let Some(sink) = &mut self.sink {
+            sink.node(family, labels, value);
+        }
         self.samples += 1;
     }
     /// Counts what could not be shown.
     pub fn skipped(&mut self, reason: &'static str, count: u64) {
-        if count > 0 {
-            self.sink.skipped(reason, count);
+        if count > 0
+            && let Some(sink) = &mut self.sink
+        {
+            sink.skipped(reason, count);
         }
     }
 }

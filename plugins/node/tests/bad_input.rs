@@ -2,9 +2,10 @@
 
 mod support;
 
+use gantry_plugin_testkit::Tree;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::Rig;
-use support::tree::{FILES, Tree};
+use support::tree::{FILES, whole};
 
 /// One family of each file.
 const GIVEN: [(&str, &str); 11] = [
@@ -23,16 +24,16 @@ const GIVEN: [(&str, &str); 11] = [
 
 #[track_caller]
 fn costs_only_itself(path: &str, how: &str, spoil: impl FnOnce(&Tree)) {
-    let tree = Tree::whole();
-    let mut rig = Rig::start(tree.root());
-    let whole = rig.collect();
-    assert!(GIVEN.iter().all(|(_, family)| whole.has_family(family)));
+    let tree = whole();
+    let mut rig = Rig::start_to_spoil(tree.root(), "{}");
+    let before = rig.collect();
+    assert!(GIVEN.iter().all(|(_, family)| before.has_family(family)));
     spoil(&tree);
     let samples = rig.collect();
     for (other, family) in GIVEN {
         assert_eq!(samples.has_family(family), other != path, "{path} is {how}: {family}");
     }
-    assert!(samples.skipped.values().sum::<u64>() > 0, "{path} is {how}: no loss was counted");
+    assert!(samples.skipped().values().sum::<u64>() > 0, "{path} is {how}: no loss was counted");
     let troubles = rig.troubles();
     assert!(troubles.iter().any(|trouble| trouble.contains(path)), "{path} is {how}: {troubles:?}");
     let view = rig.view("sources");
@@ -41,10 +42,10 @@ fn costs_only_itself(path: &str, how: &str, spoil: impl FnOnce(&Tree)) {
     // It comes back by itself.
     let (_, text) = FILES.iter().find(|(file, _)| *file == path).expect("a file of the tree");
     if tree.path(path).is_dir() {
-        std::fs::remove_dir(tree.path(path)).expect("removed");
+        tree.remove(path);
     }
     tree.write(path, text);
-    assert_eq!(rig.collect().values.len(), whole.values.len(), "{path} was {how}");
+    assert_eq!(rig.collect().len(), before.len(), "{path} was {how}");
     assert!(!rig.troubles().iter().any(|trouble| trouble.contains(path)));
 }
 
@@ -58,10 +59,10 @@ fn missing_files() {
 
 #[test]
 fn an_absent_irq_pressure_is_ordinary() {
-    let tree = Tree::whole();
+    let tree = whole();
     tree.remove("proc/pressure/irq");
     let mut rig = Rig::start(tree.root());
-    assert!(rig.collect().skipped.is_empty());
+    assert!(rig.collect().skipped().is_empty());
     assert!(rig.troubles().iter().all(|trouble| !trouble.contains("irq")));
 }
 
@@ -80,7 +81,7 @@ fn files_of_garbage() {
         costs_only_itself(path, "no UTF-8", |tree| tree.write(path, b"\xff\xfe \xc3\x28\n\xff 1 2 3\n"));
         costs_only_itself(path, "a directory", |tree| {
             tree.remove(path);
-            tree.directory(path);
+            tree.dir(path);
         });
     }
 }
@@ -118,13 +119,13 @@ fn files_of_near_misses() {
 
 #[test]
 fn one_bad_line_costs_one_line() {
-    let tree = Tree::whole();
+    let tree = whole();
     let (_, disks) = FILES.iter().find(|(path, _)| *path == "proc/diskstats").expect("is there");
     tree.write("proc/diskstats", format!("{disks}x y\n"));
     let mut rig = Rig::start(tree.root());
     let samples = rig.collect();
     assert_eq!(samples.label_values("node_resources_disk_reads_total", "device"), ["nvme0n1", "vda"]);
-    assert_eq!(samples.skipped["source_malformed"], 1);
+    assert_eq!(samples.skipped()["source_malformed"], 1);
     assert!(rig.troubles().iter().any(|trouble| trouble.contains("1 line")));
 }
 
@@ -132,10 +133,10 @@ fn one_bad_line_costs_one_line() {
 /// panic, no wrong form.
 #[test]
 fn cut_and_changed_files_are_no_panic() {
-    let tree = Tree::whole();
+    let tree = whole();
     // Without mounts, so that no file system is asked ten thousand times.
     let config = r#"{"exclude_mount_points": [".*"]}"#;
-    let mut rig = Rig::try_start(tree.root(), config).expect("starts");
+    let mut rig = Rig::start_to_spoil(tree.root(), config);
     for (path, text) in FILES.iter().filter(|(path, _)| path.starts_with("proc")) {
         for at in (0..text.len()).step_by(3) {
             tree.write(path, &text.as_bytes()[..at]);
@@ -153,7 +154,7 @@ fn cut_and_changed_files_are_no_panic() {
 
 #[test]
 fn files_that_change_while_they_are_read() {
-    let tree = Tree::whole();
+    let tree = whole();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -164,7 +165,7 @@ fn files_that_change_while_they_are_read() {
                 }
             }
         });
-        let mut rig = Rig::start(tree.root());
+        let mut rig = Rig::start_to_spoil(tree.root(), "{}");
         for _ in 0..300 {
             rig.collect();
         }
@@ -174,7 +175,7 @@ fn files_that_change_while_they_are_read() {
 
 #[test]
 fn without_sys_only_the_disks_are_missing() {
-    let tree = Tree::whole();
+    let tree = whole();
     std::fs::remove_dir_all(tree.path("sys/block")).expect("removed");
     let mut rig = Rig::start(tree.root());
     let samples = rig.collect();
@@ -186,7 +187,7 @@ fn without_sys_only_the_disks_are_missing() {
 
 #[test]
 fn mounts_of_the_agent_are_taken_where_those_of_the_first_process_cannot_be_read() {
-    let tree = Tree::whole();
+    let tree = whole();
     tree.remove("proc/1/mountinfo");
     tree.write("proc/self/mountinfo", "9 1 8:1 / /data rw - ext4 /dev/sda1 rw\n");
     let mut rig = Rig::start(tree.root());

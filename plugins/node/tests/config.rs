@@ -2,12 +2,13 @@
 
 mod support;
 
-use support::Rig;
-use support::tree::Tree;
+use gantry_plugin_testkit::Kit;
+use support::tree::whole;
+use support::{Rig, kit};
 
 #[test]
 fn wrong_values_are_refused_by_their_key() {
-    let tree = Tree::whole();
+    let tree = whole();
     for (config, expected) in [
         (r#"{"exclude_devices": ["ok", "a("]}"#, "exclude_devices[1]"),
         (r#"{"exclude_interfaces": ["[z-a]"]}"#, "exclude_interfaces[0]"),
@@ -26,7 +27,7 @@ fn wrong_values_are_refused_by_their_key() {
 
 #[test]
 fn patterns_match_whole_names() {
-    let tree = Tree::whole();
+    let tree = whole();
     let config = r#"{"exclude_devices": ["da", "nvme", "loop.", "ram0|zram0"]}"#;
     let mut rig = Rig::try_start(tree.root(), config).expect("starts");
     let devices = rig.collect().label_values("node_resources_disk_reads_total", "device");
@@ -35,11 +36,11 @@ fn patterns_match_whole_names() {
 
 #[test]
 fn another_configuration_is_taken_at_once() {
-    let tree = Tree::whole();
+    let tree = whole();
     let mut rig = Rig::start(tree.root());
     rig.collect();
     let config = r#"{"exclude_devices": ["vda"], "exclude_mount_points": ["/tmp"], "exclude_fs_types": ["xfs", "proc"]}"#;
-    assert_eq!(rig.reconfigure(config), Ok(true));
+    assert!(rig.reconfigure(config).expect("it is taken"));
     let samples = rig.collect();
     assert_eq!(
         samples.label_values("node_resources_disk_reads_total", "device"),
@@ -49,19 +50,25 @@ fn another_configuration_is_taken_at_once() {
     assert_eq!(mounts, ["/"]);
     // A wrong one changes nothing.
     assert!(rig.reconfigure(r#"{"exclude_devices": ["("]}"#).is_err());
-    assert_eq!(rig.collect().values.len(), samples.values.len());
+    assert_eq!(rig.collect().len(), samples.len());
 }
 
 #[test]
 fn a_place_without_proc_is_unsupported() {
-    let tree = Tree::whole();
-    assert_eq!(Rig::probe(tree.root()).unsupported, [""; 0]);
+    let tree = whole();
+    let probe = || kit(tree.root()).probe("").expect("it is asked");
+    assert_eq!(probe().unsupported, [""; 0]);
     tree.remove("proc/pressure/cpu");
-    let degraded = Rig::probe(tree.root()).degraded;
+    let degraded = probe().degraded;
     assert!(
         degraded.iter().any(|lack| lack.contains("pressure/cpu") && lack.contains("CONFIG_PSI")),
         "{degraded:?}"
     );
     tree.remove("proc/stat");
-    assert!(Rig::probe(tree.root()).unsupported[0].contains("proc/stat"));
+    assert!(probe().unsupported[0].contains("proc/stat"));
+}
+
+#[test]
+fn what_is_declared_is_in_order() {
+    Kit::of::<gantry_node::Node>().check().expect("manifest, families and views pass");
 }

@@ -6,14 +6,15 @@ use gantry_node::config::{Config, Settings};
 use gantry_node::filesystems::Filesystems;
 use gantry_node::sources::{Out, Roots, Run, Sources};
 use gantry_node::statfs::{Ask, MAX_THREADS, Usage};
-use gantry_plugin_api::{HumanDuration, Plugin, Sink};
+use gantry_plugin_api::HumanDuration;
+use gantry_plugin_testkit::{Collected, Kit, Tree};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use support::tree::Tree;
-use support::{FakeHost, Samples, eventually};
+use support::eventually;
+use support::tree::whole;
 
 /// File systems of which some hang, and who is in a call of them.
 #[derive(Default)]
@@ -49,6 +50,7 @@ impl Disks {
 }
 
 struct Rig {
+    kit: Kit,
     tree: Tree,
     roots: Roots,
     sources: Sources,
@@ -61,15 +63,7 @@ const TIMEOUT: Duration = Duration::from_millis(250);
 
 impl Rig {
     fn new(mounts: &[String]) -> Self {
-        // Numbers the families, as a loaded library is.
-        let host = gantry_plugin_api::abi::AbiHost_TO::from_value(
-            FakeHost { root: "/".into() },
-            gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque,
-        );
-        drop(gantry_plugin_api::Guard::<gantry_node::Node>::new(gantry_plugin_api::Host::new(host), || 0));
-        assert!(!gantry_node::Node::families().is_empty());
-
-        let tree = Tree::whole();
+        let tree = whole();
         let line = |(index, path): (usize, &String)| {
             format!("{index} 1 8:{index} / {path} rw - nfs4 nas:{path} rw\n")
         };
@@ -78,6 +72,7 @@ impl Rig {
         let config = Config { filesystem_timeout: HumanDuration(TIMEOUT), ..Config::default() };
         let disks = Arc::new(Disks::default());
         Self {
+            kit: Kit::of::<gantry_node::Node>(),
             sources: Sources::new(&roots),
             settings: Settings::of(&config).expect("valid"),
             filesystems: Filesystems::new(disks.asker()),
@@ -86,20 +81,20 @@ impl Rig {
             disks,
         }
     }
-    fn collect(&mut self) -> (Samples, Duration) {
-        let mut samples = Samples::default();
-        let begun = Instant::now();
-        let mut sink = Sink::new(samples.sink());
-        let mut run = Run {
-            roots: &self.roots,
-            sources: &mut self.sources,
-            out: Out::new(&mut sink),
-            buffer: &mut Vec::new(),
-            at: Duration::from_secs(1),
-        };
-        self.filesystems.collect(&mut run, &self.settings);
-        drop(sink);
-        (samples, begun.elapsed())
+    /// What the file systems alone give, and how long they took.
+    fn collect(&mut self) -> (Collected, Duration) {
+        let samples = self.kit.emitted(|sink| {
+            let mut run = Run {
+                roots: &self.roots,
+                sources: &mut self.sources,
+                out: Out::new(sink),
+                buffer: &mut Vec::new(),
+                at: Duration::from_secs(1),
+            };
+            self.filesystems.collect(&mut run, &self.settings);
+        });
+        let took = samples.took();
+        (samples, took)
     }
 }
 
@@ -111,8 +106,8 @@ const SIZE: &str = "node_resources_filesystem_size_bytes";
 const UNRESPONSIVE: &str = "node_resources_filesystem_unresponsive";
 
 /// Whether each mount is unresponsive, in the order of their names.
-fn unresponsive(samples: &Samples) -> Vec<f64> {
-    samples.of_family(UNRESPONSIVE).map(|(_, value)| value).collect()
+fn unresponsive(samples: &Collected) -> Vec<f64> {
+    samples.of_family(UNRESPONSIVE).map(|sample| sample.number()).collect()
 }
 
 #[test]
@@ -128,7 +123,7 @@ fn a_hung_mount_is_shown_and_the_others_are_served() {
         assert_eq!(samples.label_values(SIZE, "mount_point")[..1], ["/a"]);
         assert_eq!(samples.label_values(SIZE, "mount_point").last().map(String::as_str), Some("/c"));
         assert_eq!(unresponsive(&samples)[1], 1.0);
-        assert!(samples.skipped["filesystem_unresponsive"] >= 1);
+        assert!(samples.skipped()["filesystem_unresponsive"] >= 1);
         assert!(rig.sources.troubles()[0].contains("/b does not answer"), "{:?}", rig.sources.troubles());
     }
     // One thread, and none for what lies beneath it.
@@ -162,7 +157,7 @@ fn threads_are_bounded_and_said_to_be() {
     eventually(|| {
         let (samples, _) = rig.collect();
         let (busy, not_asked) =
-            (rig.disks.calls().len(), samples.skipped.get("filesystem_not_asked").copied());
+            (rig.disks.calls().len(), samples.skipped().get("filesystem_not_asked").copied());
         assert!(busy <= MAX_THREADS);
         if (busy, not_asked) == (MAX_THREADS, Some(5)) {
             Ok(())
@@ -184,7 +179,7 @@ fn an_error_of_one_mount_is_its_own() {
     let (samples, _) = rig.collect();
     assert_eq!(samples.label_values(SIZE, "mount_point"), ["/a"]);
     assert_eq!(samples.label_values(UNRESPONSIVE, "mount_point"), ["/a"]);
-    assert_eq!(samples.skipped["filesystem_error"], 1);
+    assert_eq!(samples.skipped()["filesystem_error"], 1);
     assert!(rig.sources.troubles()[0].contains("/broken cannot be asked"));
 }
 

@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::os::unix::fs::symlink;
+use gantry_plugin_testkit::{Collected, Tree};
 use std::process::Command;
-use support::tree::Tree;
+use support::tree::whole;
 use support::{Rig, eventually, skip};
 
 /// A network namespace, removed when dropped.
@@ -44,9 +44,8 @@ impl Namespace {
     }
     /// A tree whose first process lives in this namespace.
     fn tree(&self) -> Tree {
-        let tree = Tree::whole();
-        tree.directory("proc/1/ns");
-        symlink(format!("/run/netns/{}", self.name), tree.path("proc/1/ns/net")).expect("made");
+        let tree = whole();
+        tree.symlink(format!("/run/netns/{}", self.name), "proc/1/ns/net");
         tree
     }
 }
@@ -101,7 +100,7 @@ fn kinds_are_shown_or_left_out_whatever_their_names() {
     for family in ["bytes", "packets", "errors", "dropped"] {
         for direction in ["received", "transmitted"] {
             let name = format!("node_net_{direction}_{family}_total");
-            assert!(samples.values.contains_key(&format!("{name}{{interface=\"eth7\"}}")), "{name}");
+            assert!(samples.find(&format!("{name}{{interface=\"eth7\"}}")).is_some(), "{name}");
         }
     }
     assert!(!rig.troubles().iter().any(|trouble| trouble.contains("rtnetlink")), "{:?}", rig.troubles());
@@ -122,7 +121,7 @@ fn addresses_and_states_are_followed() {
     let samples = rig.collect();
     let ips = samples.label_values("node_net_interface_ip", "ip");
     assert_eq!(ips, ["192.0.2.1", "192.0.2.7", "2001:db8::7"]);
-    let up = |samples: &support::Samples| samples.get("node_net_interface_up{interface=\"eth7\"}");
+    let up = |samples: &Collected| samples.get("node_net_interface_up{interface=\"eth7\"}");
     assert_eq!(up(&samples), 0.0, "a bridge without a port");
     namespace.must("link add port type veth peer name other");
     namespace.must("link set port master eth7");
@@ -165,8 +164,8 @@ fn a_table_that_changes_is_read_again() {
         let changing = scope.spawn(|| namespace.ip(&format!("-batch {}", tree.path("batch").display())));
         while !changing.is_finished() {
             let samples = rig.collect();
-            let steady = samples.values.contains_key("node_net_interface_up{interface=\"steady0\"}");
-            assert!(steady, "{:?} {:?}", rig.troubles(), samples.skipped);
+            let steady = samples.find("node_net_interface_up{interface=\"steady0\"}").is_some();
+            assert!(steady, "{:?} {:?}", rig.troubles(), samples.skipped());
         }
         assert!(changing.join().expect("no panic"));
     });
@@ -178,7 +177,7 @@ fn a_table_that_changes_is_read_again() {
 
 #[test]
 fn a_namespace_that_cannot_be_entered_is_said() {
-    let tree = Tree::whole();
+    let tree = whole();
     // A file that is there, is not our namespace, and is none at all.
     tree.write("proc/1/ns/net", "");
     let mut rig = Rig::start(tree.root());
@@ -193,7 +192,7 @@ fn a_namespace_that_cannot_be_entered_is_said() {
 #[test]
 fn without_rtnetlink_the_files_of_sysfs_do() {
     use gantry_node::config::{Config, Settings};
-    let tree = Tree::whole();
+    let tree = whole();
     for name in ["eth9", "veth12", "lo", "ifb0", "bond0"] {
         for file in [
             "rx_packets",
@@ -205,7 +204,7 @@ fn without_rtnetlink_the_files_of_sysfs_do() {
             "rx_dropped",
             "tx_dropped",
         ] {
-            tree.write(&format!("sys/class/net/{name}/statistics/{file}"), format!("{}\n", file.len()));
+            tree.write(format!("sys/class/net/{name}/statistics/{file}"), format!("{}\n", file.len()));
         }
     }
     tree.write("sys/class/net/bonding_masters", "bond0\n");

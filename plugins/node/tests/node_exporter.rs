@@ -2,12 +2,13 @@
 
 mod support;
 
+use gantry_plugin_testkit::Collected;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::{Rig, Samples, eventually, skip};
+use support::{Rig, eventually, skip};
 
 const PROGRAM: &str = "/usr/bin/prometheus-node-exporter";
 
@@ -163,14 +164,14 @@ fn translated(theirs: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 }
 
 /// Theirs lies between ours before and after, or at one of both.
-fn between(series: &str, theirs: f64, before: &Samples, after: &Samples) -> Option<bool> {
-    let (one, two) = (before.values.get(series)?, after.values.get(series)?);
+fn between(series: &str, theirs: f64, before: &Collected, after: &Collected) -> Option<bool> {
+    let (one, two) = (before.find(series)?, after.find(series)?);
     // Theirs is a sum over CPUs, each rounded down to a tick by itself.
-    let cores = after.values.get("node_resources_cpu_logical_cores").copied().unwrap_or_default();
+    let cores = after.get("node_resources_cpu_logical_cores");
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let rounding = if series.contains("_cpu_usage_") { cores / ticks } else { 0.0 };
     let slack = 1e-6 + theirs.abs() * 1e-12 + rounding;
-    Some((one.min(*two) - slack..=one.max(*two) + slack).contains(&theirs))
+    Some((one.min(two) - slack..=one.max(two) + slack).contains(&theirs))
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn figures_equal_those_of_node_exporter() {
             match between(&series, theirs, &before, &after) {
                 Some(true) => drop(equal.insert(series)),
                 Some(false) if !equal.contains(&series) => {
-                    wrong.push(format!("{series}: theirs {theirs}, ours {:?}", after.values.get(&series)));
+                    wrong.push(format!("{series}: theirs {theirs}, ours {:?}", after.find(&series)));
                 }
                 _ => {}
             }

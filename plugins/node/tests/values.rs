@@ -2,37 +2,25 @@
 
 mod support;
 
+use gantry_plugin_testkit::{Collected, Tree};
 use procfs_core::prelude::FromBufRead as _;
-use support::tree::Tree;
-use support::{Rig, Samples};
+use support::tree::whole;
+use support::{Rig, kit};
 
-fn collected(tree: &Tree) -> Samples {
+fn collected(tree: &Tree) -> Collected {
     Rig::start(tree.root()).collect()
 }
 
 /// Everything that does not depend on the machine, against a stored text.
 #[test]
 fn the_whole_tree_gives_the_golden_samples() {
-    let tree = Tree::whole();
-    let samples = collected(&tree);
-    let stored = |series: &str| {
-        !(series.starts_with("node_info")
-            || series.starts_with("node_net_")
-            || series.contains("_filesystem_"))
-    };
-    let lines = samples.values.iter().filter(|(series, _)| stored(series));
-    let text: String = lines.map(|(series, value)| format!("{series} {value}\n")).collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/samples.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, &text).expect("written");
-    }
-    let golden = std::fs::read_to_string(path).expect("is there");
-    assert_eq!(text, golden, "run with UPDATE_GOLDEN=1 where the change is meant");
+    let samples = collected(&whole());
+    samples.without(&["node_info", "node_net_", "_filesystem_"]).assert_golden("tests/golden/whole.prom");
 }
 
 #[test]
 fn a_kilobyte_is_1024_bytes() {
-    let samples = collected(&Tree::whole());
+    let samples = collected(&whole());
     assert_eq!(samples.get("node_resources_memory_total_bytes"), 16_000_000.0 * 1024.0);
     assert_eq!(samples.get("node_resources_memory_cached_bytes"), 4_000_000.0 * 1024.0);
     assert_eq!(samples.get("node_resources_swap_free_bytes"), 1_500_000.0 * 1024.0);
@@ -41,7 +29,7 @@ fn a_kilobyte_is_1024_bytes() {
 #[test]
 fn swapping_is_counted_in_pages() {
     let page = rustix::param::page_size() as f64;
-    let samples = collected(&Tree::whole());
+    let samples = collected(&whole());
     assert_eq!(samples.get("node_resources_swap_in_bytes_total"), 11.0 * page);
     assert_eq!(samples.get("node_resources_swap_out_bytes_total"), 22.0 * page);
 }
@@ -49,7 +37,7 @@ fn swapping_is_counted_in_pages() {
 #[test]
 fn clock_ticks_are_those_of_the_kernel() {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let samples = collected(&Tree::whole());
+    let samples = collected(&whole());
     let of = |mode| samples.get(&format!("node_resources_cpu_usage_seconds_total{{mode={mode:?}}}"));
     assert_eq!([of("user"), of("idle"), of("steal")], [1000.0 / ticks, 4000.0 / ticks, 80.0 / ticks]);
     assert_eq!(samples.get("node_resources_cpu_logical_cores"), 2.0);
@@ -57,8 +45,8 @@ fn clock_ticks_are_those_of_the_kernel() {
 
 #[test]
 fn cpu_time_that_the_kernel_corrects_does_not_go_back() {
-    let tree = Tree::whole();
-    let mut rig = Rig::start(tree.root());
+    let tree = whole();
+    let mut rig = Rig::start_to_spoil(tree.root(), "{}");
     let idle = r#"node_resources_cpu_usage_seconds_total{mode="idle"}"#;
     let before = rig.collect().get(idle);
     let stat = |idle: u64| format!("cpu 1000 200 300 {idle} 500 60 70 80\nctxt 1\nbtime 1\nprocesses 1\n");
@@ -73,7 +61,7 @@ fn cpu_time_that_the_kernel_corrects_does_not_go_back() {
 
 #[test]
 fn whole_disks_of_every_kind_are_shown() {
-    let tree = Tree::whole();
+    let tree = whole();
     let names = [
         "sda",
         "sdaa",
@@ -99,7 +87,7 @@ fn whole_disks_of_every_kind_are_shown() {
     let left_out = ["loop0", "loop12", "ram15", "zram0"];
     let mut diskstats = String::new();
     for name in names.iter().chain(&left_out) {
-        tree.directory(&format!("sys/block/{}", name.replace('/', "!")));
+        tree.dir(format!("sys/block/{}", name.replace('/', "!")));
         diskstats += &format!(
             "   8       0 {name} 1 2 3 4 5 6 7 8 9 10 11\n   8       1 {name}p1 1 2 3 4 5 6 7 8 9 10 11\n"
         );
@@ -114,7 +102,7 @@ fn whole_disks_of_every_kind_are_shown() {
 
 #[test]
 fn old_and_new_kernels_files_are_read() {
-    let tree = Tree::whole();
+    let tree = whole();
     // Linux 2.6 has fewer columns; 5.12 has no line `full` for the CPU.
     tree.write("proc/stat", "cpu 1 2 3 4\ncpu0 1 2 3 4\nctxt 1\nbtime 1\nprocesses 1\n");
     tree.write("proc/pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n");
@@ -129,7 +117,7 @@ fn old_and_new_kernels_files_are_read() {
 
 #[test]
 fn one_row_a_file_system_with_its_shortest_path() {
-    let tree = Tree::whole();
+    let tree = whole();
     let mut rig = Rig::start(tree.root());
     let samples = rig.collect();
     let mounts = samples.label_values("node_resources_filesystem_read_only", "mount_point");
@@ -145,7 +133,7 @@ fn one_row_a_file_system_with_its_shortest_path() {
 
 #[test]
 fn a_link_out_of_the_root_is_not_followed() {
-    let tree = Tree::whole();
+    let tree = whole();
     std::os::unix::fs::symlink("/proc", tree.path("escape")).expect("made");
     tree.write("proc/1/mountinfo", "9 1 8:1 / /escape/sys rw - ext4 /dev/sda1 rw\n");
     let mut rig = Rig::start(tree.root());
@@ -156,9 +144,12 @@ fn a_link_out_of_the_root_is_not_followed() {
 
 #[test]
 fn every_source_is_in_the_view() {
-    let tree = Tree::whole();
+    let tree = whole();
+    let mut instance = kit(tree.root()).create().expect("an instance");
+    instance.start("").expect("it starts");
+    let untried = instance.view("sources").expect("has the view");
+    assert!((0..untried.rows().len()).all(|row| untried.text(row, "state") == "not read"));
     let mut rig = Rig::start(tree.root());
-    assert!(rig.view("sources").iter().all(|row| row[2] == "not read"));
     rig.collect();
     let table = rig.view("sources");
     let stat = table.iter().find(|row| row[0].ends_with("proc/stat")).expect("is there");

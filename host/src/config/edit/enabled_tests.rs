@@ -107,3 +107,14 @@ fn what_cannot_be_done_is_refused() {
     let error = set_enabled("[plugins.x]\npassword = \"hunter2\nb = 1\n", "x", true).expect_err("malformed");
     assert!(error.contains("malformed") && !error.contains("hunter2"), "{error}");
 }
+
+#[test]
+fn a_form_that_cannot_be_edited_is_refused_and_not_guessed_at() {
+    for text in [
+        "[plugins.x.config]\na = 1\n[plugins]\nx.path = 'p'\n",
+        "plugins.x.config.a = nan\nplugins.x.enabled = false\n",
+    ] {
+        let error = set_enabled(text, "x", true).expect_err(text);
+        assert!(error.contains("cannot be edited") && error.contains("by hand"), "{error}");
+    }
+}

@@ -45,6 +45,39 @@ pub enum Progress {
     Stopped(Option<String>),
 }
 
+/// People read these: what is longer is cut.
+const MAX_WORDS: usize = 4 * 1024;
+
+/// More reasons than these say nothing new.
+const MAX_REASONS: usize = 32;
+
+/// A plugin's own words, cut to what is kept, shown and logged of them.
+pub fn cut(words: &str) -> String {
+    if words.len() <= MAX_WORDS {
+        return words.to_owned();
+    }
+    format!("{}…", &words[..words.floor_char_boundary(MAX_WORDS)])
+}
+
+impl Progress {
+    /// With a plugin's words cut.
+    pub(super) fn bounded(self) -> Self {
+        let all = |reasons: Vec<String>| -> Vec<String> {
+            let more = reasons.len().saturating_sub(MAX_REASONS);
+            let cut = reasons.iter().take(MAX_REASONS).map(|reason| cut(reason));
+            cut.chain((more > 0).then(|| format!("and {more} more reasons"))).collect()
+        };
+        match self {
+            Self::Activated(missing) => Self::Activated(all(missing)),
+            Self::Collected(unwell) => Self::Collected(all(unwell)),
+            Self::Failed(Failure::Fault(why)) => Self::Failed(Failure::Fault(cut(&why))),
+            Self::Failed(Failure::Unsupported(why)) => Self::Failed(Failure::Unsupported(cut(&why))),
+            Self::Stopped(problem) => Self::Stopped(problem.as_deref().map(cut)),
+            other => other,
+        }
+    }
+}
+
 /// A call that may not come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {

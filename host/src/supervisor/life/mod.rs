@@ -15,7 +15,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Call, Do, Event, Failure, Progress};
+pub use event::{Call, Do, Event, Failure, Progress, cut};
 
 use super::state::State;
 use row::{MOST, Row, STABLE};
@@ -144,6 +144,9 @@ impl Life {
     /// Takes an event.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Do> {
         match event {
+            // Nothing leads back from the end of the agent: a reload that is
+            // under way must start nothing that nobody would stop.
+            Event::Enable | Event::Disable if self.goal == Goal::End => Vec::new(),
             Event::Enable => {
                 let off = self.goal == Goal::Off;
                 (self.goal, self.settled) = (Goal::Run, self.settled && !off);
@@ -161,7 +164,9 @@ impl Life {
                 }
             }
             Event::Restart => Vec::new(),
-            Event::Of(attempt, progress) if self.is_current(attempt) => self.progress(progress, now),
+            Event::Of(attempt, progress) if self.is_current(attempt) => {
+                self.progress(progress.bounded(), now)
+            }
             Event::Of(..) => Vec::new(),
             Event::InTime => {
                 (self.late, self.last_late) = (0, None);
@@ -283,7 +288,12 @@ impl Life {
         self.let_go();
         let reasons = problem.into_iter().collect();
         match self.goal {
-            Goal::Run => return self.begin(now),
+            Goal::Run => {
+                let todo = self.begin(now);
+                // It would not be seen otherwise.
+                self.reasons = reasons;
+                return todo;
+            }
             Goal::Off => {
                 self.row.end();
                 self.enter(State::Disabled, reasons);
@@ -324,7 +334,9 @@ impl Life {
         if !self.state.collects() {
             return;
         }
-        let mut reasons: Vec<String> = self.missing.iter().chain(&self.unwell).cloned().collect();
+        let mut reasons = self.missing.clone();
+        // Many a plugin says the same of itself as its probe did.
+        reasons.extend(self.unwell.iter().filter(|one| !self.missing.contains(one)).cloned());
         if self.late >= LATE_DEGRADES {
             // No number of its own: each further one would be news.
             reasons.push(format!(

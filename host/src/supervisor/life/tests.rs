@@ -372,3 +372,40 @@ fn readiness_stays_through_what_it_does_by_itself() {
     driven.activate().on(Event::Disable).of(Progress::Stopped(None)).on(Event::Enable);
     assert!(!driven.life.is_settled(), "what was wished for is waited for");
 }
+
+#[test]
+fn nothing_leads_back_from_the_end() {
+    let end = Event::End { within: Duration::from_secs(8) };
+    for mut driven in [Driven::new(), Driven::running()] {
+        driven.on(end.clone());
+        for event in [Event::Enable, Event::Restart, Event::Disable, Event::Enable] {
+            assert!(driven.on(event).todo.is_empty(), "{:?}", driven.life);
+        }
+        if driven.life.state() == State::Stopping {
+            driven.of(Progress::Stopped(None));
+        }
+        assert!(driven.life.state().ended() && driven.life.next().is_none(), "{:?}", driven.life);
+    }
+}
+
+#[test]
+fn how_the_last_instance_ended_is_said_by_the_next_one() {
+    let mut driven = Driven::running();
+    driven.on(Event::Restart).next();
+    driven.is(State::Discovered).why("stop did not come back within 5s; its thread was left behind");
+    driven.of(Progress::Verified);
+    assert!(driven.life.reasons().is_empty());
+}
+
+#[test]
+fn what_a_plugin_says_at_length_is_cut() {
+    let long = "é".repeat(1 << 20);
+    let many = vec![long.clone(); 1000];
+    let mut driven = Driven::running();
+    for progress in [Progress::Collected(many.clone()), Progress::Activated(many), fault(&long)] {
+        driven.of(progress);
+        let words: usize = driven.life.reasons().iter().map(String::len).sum();
+        assert!((4000..200_000).contains(&words), "{words} bytes");
+        assert!(driven.life.reasons().len() <= 33);
+    }
+}

@@ -2,7 +2,6 @@
 
 use super::Worker;
 use crate::supervisor::life::{Call, Progress};
-use crate::supervisor::lock;
 use crate::supervisor::sink::ArenaSink;
 use gantry_exposition::{Arena, Taken};
 use gantry_plugin_api::error::ErrorKind;
@@ -57,8 +56,11 @@ impl Worker {
 
     fn keep_snapshot(&mut self) -> Result<(), Error> {
         let kept = match self.call(Call::Snapshot, Instance::snapshot) {
-            Ok(bytes) => lock(&self.unit.kept).put(&bytes).then_some(()).ok_or("it is too large".to_owned()),
-            Err(error) if error.kind() == ErrorKind::Panicked => return Err(error),
+            Ok(bytes) => {
+                let kept = self.unit.keep(self.attempt, &bytes);
+                kept.then_some(()).ok_or("it is too large".to_owned())
+            }
+            Err(error) if error.kind() == ErrorKind::Panicked || !self.is_current() => return Err(error),
             Err(error) => Err(error.message().to_owned()),
         };
         if let Err(why) = kept

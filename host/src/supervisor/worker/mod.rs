@@ -130,6 +130,7 @@ impl Worker {
             // Nobody waits any more for what was asked of a plugin that was busy.
             Command::View { reply, .. } if reply.is_closed() => {}
             Command::View { name, reply } => drop(reply.send(self.view(&name))),
+            Command::Reconfigure { reply, .. } if reply.is_closed() => {}
             Command::Reconfigure { config, reply } => drop(reply.send(self.reconfigure(&config))),
             Command::LogLevel(level) => {
                 // The level cannot be refused.
@@ -159,6 +160,11 @@ impl Worker {
         body: impl FnOnce(&mut Instance) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let instance = self.instance.as_mut().ok_or_else(|| Error::new("it is not started"))?;
+        if !self.unit.is_current(self.attempt) {
+            // It was left behind and came back: another instance may run, and
+            // this one must not attach or count anything beside it.
+            return Err(Error::new("it was given up"));
+        }
         self.unit.apply(Event::Of(self.attempt, Progress::Began(call)));
         body(instance)
     }
@@ -189,7 +195,7 @@ impl Worker {
         self.say(Progress::Ready);
         let kept = lock(&unit.kept).get();
         let activated = self.call(Call::Activate, |instance| instance.activate(kept.as_deref()));
-        if activated.is_err() && kept.is_some() && lock(&unit.kept).refused() {
+        if activated.is_err() && kept.is_some() && self.is_current() && lock(&unit.kept).refused() {
             tracing::warn!(
                 "plugin {}: it cannot be activated with what its last instance handed over; that is given up, and \
                  its counters begin at 0",
@@ -205,10 +211,7 @@ impl Worker {
 
     /// The instance is given up.
     fn fail(&mut self, error: &Error) {
-        let panicked = error.kind() == ErrorKind::Panicked;
-        if panicked {
-            self.unit.parts.own.panicked(self.unit.name());
-        }
+        let panicked = self.count_panic(error);
         if let Some(mut instance) = self.instance.take().filter(|_| self.started) {
             self.say(Progress::Began(Call::Stop));
             let kept = if panicked {
@@ -216,13 +219,14 @@ impl Worker {
                 // author's code, where that is the whole of it.
                 instance.snapshot()
             } else {
-                instance.stop(STOP_WITHIN)
+                instance.stop(STOP_WITHIN).inspect_err(|error| {
+                    self.count_panic(error);
+                })
             };
             if let Ok(kept) = kept
                 && self.activated
-                && self.is_current()
             {
-                lock(&self.unit.kept).put(&kept);
+                self.unit.keep(self.attempt, &kept);
             }
         }
         let why = error.message().to_owned();
@@ -237,10 +241,15 @@ impl Worker {
         let Some(mut instance) = self.instance.take() else { return };
         let problem = match instance.stop(within) {
             Ok(kept) => {
-                let kept = self.is_current() && !lock(&self.unit.kept).put(&kept);
-                kept.then(|| "what it hands over is too large to be kept".to_owned())
+                let too_large = !self.unit.keep(self.attempt, &kept);
+                too_large.then(|| "what it hands over is too large to be kept".to_owned())
             }
-            Err(error) => Some(format!("stop: {error}")),
+            Err(error) => {
+                self.count_panic(&error);
+                // The guard names the call where it panicked.
+                let named = error.message().starts_with("stop: ");
+                Some(format!("{}{}", if named { "" } else { "stop: " }, error.message()))
+            }
         };
         drop(instance);
         self.say(Progress::Stopped(problem));
@@ -251,6 +260,15 @@ impl Worker {
             // Another instance runs meanwhile; nobody wants the hand-over.
             let _ = instance.stop(STOP_WITHIN);
         }
+    }
+
+    /// Whether it was one.
+    fn count_panic(&self, error: &Error) -> bool {
+        let panicked = error.kind() == ErrorKind::Panicked;
+        if panicked {
+            self.unit.parts.own.panicked(self.unit.name());
+        }
+        panicked
     }
 
     fn cpu(&self) -> Duration {
@@ -271,9 +289,16 @@ impl Unit {
             return;
         }
         let (commands, receiver) = mpsc::channel();
-        *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+        {
+            // Held throughout: the place may belong to the next attempt already.
+            let life = lock(&self.life);
+            if !life.is_current(attempt) {
+                return;
+            }
+            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+        }
         self.apply(Event::Of(attempt, Progress::Began(Call::Create)));
-        if !self.is_current(attempt) || self.state() == State::Disabled {
+        if !self.is_current(attempt) {
             return self.release_thread(attempt);
         }
         if let Err(error) = spawn(self.clone(), attempt, loaded, receiver) {

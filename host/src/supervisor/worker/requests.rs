@@ -1,14 +1,14 @@
 //! What else is asked of a plugin, on its thread.
 
 use super::Worker;
-use crate::supervisor::life::{Call, Progress};
+use crate::supervisor::life::{Call, Progress, cut};
 use crate::supervisor::views::{Rows, ViewError};
 use gantry_plugin_api::error::ErrorKind;
 
 impl Worker {
     pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
-        let views = self.unit.status().views;
-        let info = views.into_iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?;
+        let status = self.unit.status();
+        let info = status.views().iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?.clone();
         let mut rows = Rows::new(info);
         let filled = self.call(Call::View, |instance| instance.view(name, rows.crossing()));
         match filled {
@@ -17,7 +17,7 @@ impl Worker {
                 Ok(rows)
             }
             Err(error) => {
-                let why = format!("view {name}: {}", error.message());
+                let why = format!("view {name}: {}", cut(error.message()));
                 if error.kind() == ErrorKind::Panicked {
                     self.fail(&error);
                 } else {
@@ -35,14 +35,14 @@ impl Worker {
                 self.say(Progress::Ended);
                 Ok(applied)
             }
+            Err(error) if error.kind() == ErrorKind::Panicked => {
+                // A new instance must be made anyhow.
+                self.fail(&error);
+                Ok(false)
+            }
             Err(error) => {
-                let why = error.message().to_owned();
-                if error.kind() == ErrorKind::Panicked {
-                    self.fail(&error);
-                } else {
-                    self.say(Progress::Ended);
-                }
-                Err(why)
+                self.say(Progress::Ended);
+                Err(cut(error.message()))
             }
         }
     }

@@ -1,20 +1,34 @@
-//! The clock is tokio's, which moves by itself when everything waits.
+//! No clock: what ends a pause is the test.
 
 use super::*;
 use std::cell::Cell;
-use std::future::{pending, ready};
+use std::future::{Ready, pending, poll_fn, ready};
 use std::io::BufWriter;
-use tokio::time::{Instant, sleep};
-
-const EVERY: Duration = Duration::from_secs(2);
+use std::task::Poll;
 
 /// Makes `1`, `2`, …
-fn counting() -> impl FnMut() -> std::future::Ready<Result<String, String>> {
+fn counting() -> impl FnMut() -> Ready<Result<String, String>> {
     let mut count = 0;
     move || {
         count += 1;
         ready(Ok(format!("draw {count}\n")))
     }
+}
+
+/// Pauses that are over at once.
+fn no_pause() -> Ready<()> {
+    ready(())
+}
+
+/// Whoever watches has seen enough when so many pauses are over: what ends the
+/// drawing, and the pauses.
+fn until(enough: u32, over: &Cell<u32>) -> (impl Future<Output = ()>, impl FnMut() -> Ready<()>) {
+    let stop = poll_fn(move |_| if over.get() >= enough { Poll::Ready(()) } else { Poll::Pending });
+    let pause = move || {
+        over.set(over.get() + 1);
+        ready(())
+    };
+    (stop, pause)
 }
 
 /// A pipe that nobody reads after so many writes.
@@ -31,25 +45,26 @@ impl Write for Pipe {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_stream_gets_one_after_the_other() {
     let mut out = Vec::new();
-    let began = Instant::now();
-    draw(EVERY, &mut out, || Place::Stream, sleep(Duration::from_secs(5)), counting()).await.unwrap();
+    let over = Cell::new(0);
+    let (stop, pause) = until(3, &over);
+    draw(&mut out, || Place::Stream, stop, pause, counting()).await.unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), "draw 1\n\ndraw 2\n\ndraw 3\n");
-    assert_eq!(began.elapsed(), Duration::from_secs(5));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_terminal_is_drawn_over_and_given_back() {
     let mut out = Vec::new();
-    let stop = sleep(Duration::from_secs(3));
-    draw(EVERY, &mut out, || Place::Terminal(Some((80, 24))), stop, counting()).await.unwrap();
+    let over = Cell::new(0);
+    let (stop, pause) = until(2, &over);
+    draw(&mut out, || Place::Terminal(Some((80, 24))), stop, pause, counting()).await.unwrap();
     let expected = "\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[Jdraw 1\u{1b}[H\u{1b}[Jdraw 2\u{1b}[?7h\u{1b}[?25h\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_error_ends_it_and_gives_the_terminal_back() {
     let mut out = Vec::new();
     let count = Cell::new(0);
@@ -57,45 +72,51 @@ async fn an_error_ends_it_and_gives_the_terminal_back() {
         count.set(count.get() + 1);
         ready(if count.get() < 3 { Ok("x\n".to_owned()) } else { Err("the agent is gone".to_owned()) })
     };
-    let ended = draw(EVERY, &mut out, || Place::Terminal(None), pending(), make).await;
+    let ended = draw(&mut out, || Place::Terminal(None), pending(), no_pause, make).await;
     assert_eq!(ended.unwrap_err().to_string(), "the agent is gone");
     assert!(out.ends_with(RELEASE.as_bytes()));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_error_before_the_first_draw_writes_nothing() {
     let mut out = Vec::new();
     let make = || ready(Err::<String, _>("no agent"));
-    assert!(draw(EVERY, &mut out, || Place::Terminal(None), pending(), make).await.is_err());
+    assert!(draw(&mut out, || Place::Terminal(None), pending(), no_pause, make).await.is_err());
     assert!(out.is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn whoever_drops_it_gets_the_terminal_back() {
     let mut out = Vec::new();
-    let drawing = draw(EVERY, &mut out, || Place::Terminal(None), pending(), counting());
-    assert!(tokio::time::timeout(Duration::from_secs(1), drawing).await.is_err());
+    let drawing = draw(&mut out, || Place::Terminal(None), pending(), pending, counting());
+    tokio::select! {
+        biased;
+        ended = drawing => panic!("{ended:?}"),
+        () = ready(()) => {}
+    }
     assert!(out.ends_with(RELEASE.as_bytes()));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn it_stops_while_the_agent_does_not_answer() {
     let mut out = Vec::new();
     let make = pending::<Result<String, String>>;
-    draw(EVERY, &mut out, || Place::Stream, sleep(EVERY), make).await.unwrap();
+    // Not at once: first the agent is asked.
+    let stop = tokio::task::yield_now();
+    draw(&mut out, || Place::Stream, stop, no_pause, make).await.unwrap();
     assert!(out.is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_reader_that_is_gone_is_a_good_end_and_a_full_disk_is_not() {
     let mut gone = Pipe(1, ErrorKind::BrokenPipe);
-    draw(EVERY, &mut gone, || Place::Stream, pending(), counting()).await.unwrap();
+    draw(&mut gone, || Place::Stream, pending(), no_pause, counting()).await.unwrap();
     let mut full = Pipe(1, ErrorKind::StorageFull);
-    let ended = draw(EVERY, &mut full, || Place::Stream, pending(), counting()).await;
+    let ended = draw(&mut full, || Place::Stream, pending(), no_pause, counting()).await;
     assert!(matches!(ended, Err(Ended::Output(error)) if error.kind() == ErrorKind::StorageFull));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn each_draw_is_written_at_once() {
     let mut gone = BufWriter::new(Pipe(2, ErrorKind::BrokenPipe));
     let drawn = Cell::new(0);
@@ -103,7 +124,7 @@ async fn each_draw_is_written_at_once() {
         drawn.set(drawn.get() + 1);
         ready(Ok::<_, String>("line\n".repeat(100)))
     };
-    draw(EVERY, &mut gone, || Place::Terminal(Some((80, 24))), pending(), make).await.unwrap();
+    draw(&mut gone, || Place::Terminal(Some((80, 24))), pending(), no_pause, make).await.unwrap();
     assert_eq!(drawn.get(), 3);
 }
 

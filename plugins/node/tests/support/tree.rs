@@ -1,13 +1,6 @@
 //! Trees of files as the kernel has them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
-
-/// A node's root in a directory of its own. It is removed when dropped.
-pub struct Tree {
-    dir: TempDir,
-}
+use gantry_plugin_testkit::Tree;
 
 /// The files of `/proc`, with numbers that are told apart easily.
 pub const FILES: [(&str, &str); 13] = [
@@ -59,30 +52,11 @@ pub const FILES: [(&str, &str); 13] = [
 /// The directories of `/sys/block`.
 pub const BLOCK: [&str; 5] = ["vda", "loop0", "nvme0n1", "ram0", "zram0"];
 
-impl Tree {
-    /// With all that a node has.
-    pub fn whole() -> Self {
-        let tree = Self { dir: tempfile::tempdir().expect("a temporary directory") };
-        FILES.iter().for_each(|(path, text)| tree.write(path, text));
-        BLOCK.iter().for_each(|name| tree.directory(&format!("sys/block/{name}")));
-        ["bind", "with blank", "tmp", "data"].iter().for_each(|name| tree.directory(name));
-        tree
-    }
-    pub fn root(&self) -> &Path {
-        self.dir.path()
-    }
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
-    }
-    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().expect("beneath the root")).expect("made");
-        fs::write(path, bytes).expect("written");
-    }
-    pub fn directory(&self, path: &str) {
-        fs::create_dir_all(self.path(path)).expect("made");
-    }
-    pub fn remove(&self, path: &str) {
-        fs::remove_file(self.path(path)).expect("removed");
-    }
+/// With all that a node has.
+pub fn whole() -> Tree {
+    let tree = Tree::new();
+    FILES.iter().for_each(|(path, text)| tree.write(path, text));
+    BLOCK.iter().for_each(|name| tree.dir(format!("sys/block/{name}")));
+    ["bind", "with blank", "tmp", "data"].iter().for_each(|name| tree.dir(name));
+    tree
 }

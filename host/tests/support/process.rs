@@ -1,0 +1,39 @@
+//! What the system says of a process.
+
+use std::path::Path;
+
+/// Names of a process's threads.
+pub fn threads(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
+/// How many of its threads have a name.
+pub fn threads_named(pid: u32, name: &str) -> usize {
+    threads(pid).iter().filter(|thread| *thread == name).count()
+}
+
+/// The processes that a process started.
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Whether a process lives; one that nobody has waited for does not.
+pub fn lives(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}/exe")).read_link().is_ok()
+}
+
+/// The most memory a process ever had, in bytes.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says it");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}

@@ -1,0 +1,88 @@
+//! The host's bounded memory of events, and waiting for the next.
+
+use gantry_plugin_api::abi::types::{AbiEvent, AbiEvents};
+use std::collections::VecDeque;
+
+/// How many events are remembered until a test says otherwise.
+const REMEMBERED: usize = 4096;
+
+/// Events by their place. Places begin at 1, so that 0 is "where the memory
+/// begins" and no reader that asks from there has lost anything.
+#[derive(Debug)]
+pub(super) struct Memory {
+    events: VecDeque<AbiEvent>,
+    /// The place of the next event.
+    next: u64,
+    bound: usize,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self { events: VecDeque::new(), next: 1, bound: REMEMBERED }
+    }
+
+    pub(super) fn bound(&mut self, bound: usize) {
+        self.bound = bound;
+        self.forget();
+    }
+
+    pub(super) fn push(&mut self, event: AbiEvent) {
+        self.events.push_back(event);
+        self.next += 1;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        while self.events.len() > self.bound {
+            self.events.pop_front();
+        }
+    }
+
+    /// The place of the oldest one that is remembered.
+    fn first(&self) -> u64 {
+        self.next - self.events.len() as u64
+    }
+
+    pub(super) fn read(&self, cursor: u64, max: u32) -> AbiEvents {
+        let first = self.first();
+        let from = cursor.clamp(first, self.next);
+        // Both are at most the number of events, which fits.
+        let skip = usize::try_from(from - first).unwrap_or(usize::MAX);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let events: Vec<AbiEvent> = self.events.iter().skip(skip).take(max).copied().collect();
+        let next = from + events.len() as u64;
+        let lost = if cursor == 0 { 0 } else { first.saturating_sub(cursor) };
+        AbiEvents { events: events.into(), next, lost }
+    }
+
+    /// Whether there is one after a cursor.
+    pub(super) fn has_after(&self, cursor: u64) -> bool {
+        self.first().max(cursor) < self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at: u64) -> AbiEvent {
+        AbiEvent { container: 0, at, start: 0, pid: 0, kind: 1 }
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_what_it_lost() {
+        let mut memory = Memory::new();
+        memory.bound(3);
+        let begin = memory.read(0, 10);
+        assert_eq!((begin.events.len(), begin.lost, memory.has_after(begin.next)), (0, 0, false));
+        (0..5).for_each(|at| memory.push(event(at)));
+        let read = memory.read(begin.next, 2);
+        let at: Vec<u64> = read.events.iter().map(|event| event.at).collect();
+        assert_eq!((at, read.lost), (vec![2, 3], 2));
+        assert!(memory.has_after(read.next));
+        let rest = memory.read(read.next, 10);
+        assert_eq!((rest.events.len(), rest.lost, memory.has_after(rest.next)), (1, 0, false));
+        assert_eq!(memory.read(0, 10).lost, 0, "who begins has lost nothing");
+        assert_eq!(memory.read(99, 10).next, 6, "a cursor beyond the end");
+    }
+}
