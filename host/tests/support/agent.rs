@@ -71,7 +71,9 @@ impl Agent {
 
     /// By a command that the test prepared: another user, another environment.
     pub fn start_by(command: Command, dir: tempfile::TempDir, host: &str, plugins: &str) -> Self {
-        Self::start_over(command, dir, &Self::configuration(host, plugins))
+        let mut agent = Self::start_over(command, dir, &Self::configuration(host, plugins));
+        agent.host = Self::configuration(host, "");
+        agent
     }
 
     /// Over a whole configuration of the test's.
@@ -79,7 +81,6 @@ impl Agent {
         let config = write_config(dir.path(), config);
         let state = dir.path().join("state");
         let mut agent = Self::spawn(command, dir, &config, &state);
-        agent.host = Self::configuration(host, "");
         agent.wait_for_log("enabled plugins are running");
         agent
     }
