@@ -144,6 +144,22 @@ fn a_plugin_that_cannot_be_loaded_is_not_enabled() {
 }
 
 #[test]
+fn an_earlier_word_does_not_hide_that_a_plugin_cannot_be_loaded() {
+    let (agent, file) = both();
+    let before = text(&agent);
+    agent.good(&["disable", "hostile", "--until-restart"]);
+    write_library(&file, b"no library");
+    // The file says that it is enabled already.
+    for arguments in [&["enable", "hostile"][..], &["enable", "hostile", "--until-restart"]] {
+        let error = agent.bad(1, arguments);
+        assert!(error.starts_with("gantry: hostile: ") && error.contains("no ELF header"), "{error}");
+        let row = agent.row("hostile");
+        assert_eq!((&row["state"], &row["note"]), (&"disabled".into(), &"differs from configuration".into()));
+    }
+    assert_eq!(text(&agent), before);
+}
+
+#[test]
 fn a_table_against_its_schema_is_not_enabled() {
     let (agent, file) = both();
     let off = hostile(&file, "count = \"many\"").replace("enabled = true", "enabled = false");

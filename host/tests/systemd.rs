@@ -3,9 +3,9 @@
 mod support;
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use support::agent::{Agent, gantry};
 use support::commands::hostile;
+use support::compiled::compiled;
 use support::http::{PATIENCE, get};
 use support::{copy_to, library, private_dir};
 
@@ -155,28 +155,6 @@ fn children_are_not_told_where_the_manager_is() {
     let agent = Agent::start_by(command, dir, "", &format!("{NODE}{}", hostile(&file, "")));
     assert!(agent.state("hostile").1.contains("exit status: 7"), "{:?}", agent.state("hostile"));
     assert_eq!(std::fs::read_to_string(&told).expect("the child wrote it"), "not;not;not;");
-}
-
-/// A library of the compiler's that says it is the fixture.
-fn compiled(dir: &Path, code: &str) -> Option<std::path::PathBuf> {
-    if !support::needs::program("gcc") {
-        return None;
-    }
-    let manifest = "{\"gantry_manifest\":1,\"name\":\"hostile\",\"version\":\"1.0.0\",\"api\":\"1.0\",\
-                    \"min_host_api\":\"1.0\",\"panic\":\"unwind\"}";
-    let source = dir.join("plugin.c");
-    let text = format!(
-        "__attribute__((section(\".gantry_manifest\"), used)) static const char m[{}] = {manifest:?};\n{code}\n",
-        manifest.len()
-    );
-    std::fs::write(&source, text).expect("temporary file");
-    let built = dir.join("built.so");
-    let status =
-        std::process::Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&built).arg(&source).status();
-    assert!(status.expect("gcc runs").success());
-    let library = dir.join("libgantry_hostile.so");
-    support::write_library(&library, &std::fs::read(&built).expect("the built library"));
-    Some(library)
 }
 
 #[test]

@@ -60,6 +60,12 @@ const TOOLS: &[Tool] = &[
         shows: "the service's unit is good",
     },
     Tool {
+        program: "tmux",
+        package: "tmux",
+        works: &["tmux", "-V"],
+        shows: "commands look as they should in a real terminal",
+    },
+    Tool {
         program: "gcc",
         package: "gcc",
         works: &["gcc", "--version"],

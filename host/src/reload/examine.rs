@@ -41,7 +41,10 @@ pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refuse
             let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
             let section = section.clone();
             // Side by side: each may start a child.
-            tokio::task::spawn_blocking(move || one(unit.as_deref(), &parts, section))
+            tokio::task::spawn_blocking(move || {
+                let word = unit.as_deref().and_then(Unit::until_restart);
+                one(unit.as_deref(), &parts, section, word)
+            })
         })
         .collect();
     let (mut examined, mut problems) = (Vec::new(), Vec::new());
@@ -55,22 +58,27 @@ pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refuse
     if problems.is_empty() { Ok(examined) } else { Err(problems) }
 }
 
-/// One section.
+/// One section, by a new word of the operator: an earlier one counts no more.
 pub async fn section(agent: &Agent, section: PluginConfig) -> Result<Examined, Refused> {
     let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
     if let Some(unit) = &unit {
         loaded(unit).await;
     }
-    blocking(move || one(unit.as_deref(), &parts, section)).await?
+    blocking(move || one(unit.as_deref(), &parts, section, None)).await?
 }
 
-fn one(unit: Option<&Unit>, parts: &Parts, config: PluginConfig) -> Result<Examined, Refused> {
+fn one(
+    unit: Option<&Unit>,
+    parts: &Parts,
+    config: PluginConfig,
+    until_restart: Option<bool>,
+) -> Result<Examined, Refused> {
     let status = unit.map(Unit::status);
     let now = unit.map(Unit::config);
     let present = unit.zip(now.as_deref()).zip(status.as_ref()).map(|((unit, config), status)| Present {
         config,
         wanted: unit.wanted(),
-        until_restart: unit.until_restart(),
+        until_restart,
         works: matches!(status.state, State::Running | State::Degraded) || !status.state.settled(),
         digest: status.digest(),
     });

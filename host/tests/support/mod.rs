@@ -11,6 +11,7 @@ pub mod day;
 pub mod http;
 pub mod needs;
 pub mod process;
+pub mod terminal;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
