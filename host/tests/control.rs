@@ -225,3 +225,21 @@ fn a_command_of_another_version_gets_a_clear_answer() {
     }
     assert_eq!(request(&socket, "GET", "/v1/plugins").status, 200);
 }
+
+#[test]
+fn a_request_that_is_misspelt_edits_nothing() {
+    let agent = Agent::start(NODE);
+    let before = std::fs::read(agent.config()).expect("own file");
+    for query in ["until-restart", "until_restart=1", "until_restart&x", "x"] {
+        let answer = request(&agent.socket(), "POST", &format!("/v1/plugins/node/disable?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert!(answer.text().contains("only ?until_restart is known here"), "{}", answer.text());
+    }
+    assert_eq!(agent.state("node").0, "running");
+    for query in ["until_restart", "until_restart="] {
+        let answer = request(&agent.socket(), "POST", &format!("/v1/plugins/node/disable?{query}"));
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    }
+    assert_eq!(agent.state("node").0, "disabled");
+    assert_eq!(std::fs::read(agent.config()).expect("own file"), before);
+}

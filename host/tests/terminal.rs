@@ -201,3 +201,32 @@ fn an_agent_runs_in_a_terminal_and_ends_with_ctrl_c() {
     is("check-problems", &terminal.run("gantry check"), dir.path());
     assert_eq!(terminal.exit_code(), "exit code 1");
 }
+
+/// Blocks of the guide are marked with the golden text that they show.
+#[test]
+fn the_guide_shows_what_the_terminal_shows() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operators.md");
+    let guide = std::fs::read_to_string(&path).expect("the guide is there");
+    let (mut shown, mut whole) = (Vec::new(), String::new());
+    let mut parts = guide.split("<!-- golden: ");
+    whole.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (name, rest) = part.split_once(" -->\n```text\n").expect("a block follows its mark");
+        let (_, rest) = rest.split_once("```\n").expect("a block ends");
+        let golden = std::fs::read_to_string(goldens().join(format!("{name}.txt"))).expect(name);
+        whole.push_str(&format!("<!-- golden: {name} -->\n```text\n{golden}```\n{rest}"));
+        shown.push(name.to_owned());
+    }
+    if bless() && whole != guide {
+        std::fs::write(&path, &whole).expect("the guide can be written");
+    } else {
+        assert!(whole == guide, "docs/operators.md shows other texts; GANTRY_BLESS=1 writes them anew");
+    }
+    let texts = std::fs::read_dir(goldens()).expect("the golden texts are there");
+    let mut missing: Vec<String> = texts
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .filter(|name| !shown.contains(name))
+        .collect();
+    missing.sort();
+    assert!(missing.is_empty(), "not in docs/operators.md: {missing:?}");
+}

@@ -78,7 +78,12 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
         (&Method::POST, ["reload"]) => outcome(reload(agent).await),
         (&Method::POST, ["plugins", name, "restart"]) => outcome(restart(agent, name).await),
         (&Method::POST, ["plugins", name, word @ ("enable" | "disable")]) => {
-            let until_restart = query == "until_restart";
+            // A word that is misspelt must not edit the file.
+            let until_restart = match query {
+                "" => false,
+                "until_restart" | "until_restart=" => true,
+                _ => return error(StatusCode::BAD_REQUEST, ["only ?until_restart is known here".to_owned()]),
+            };
             outcome(switch(agent, name, *word == "enable", until_restart).await)
         }
         (&Method::POST, ["log-level"]) => outcome(log_level(agent, query)),
