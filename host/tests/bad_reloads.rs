@@ -150,3 +150,20 @@ fn sections_that_come_and_go_in_a_storm_of_scrapes_disturb_nobody() {
     assert!(storm.join().expect("every scrape was answered") > 0);
     day.ends_well();
 }
+
+#[test]
+fn a_reload_is_carried_out_though_nobody_waits_for_its_answer() {
+    use std::io::Write;
+    let mut day = Day::new(DEADLINE, &fault("hang", "stop", "count = 1\n"));
+    day.collects(0.0);
+    day.write(DEADLINE, "count = 4\n");
+    let mut stream = std::os::unix::net::UnixStream::connect(day.agent.socket()).expect("the agent listens");
+    stream.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: test\r\n\r\n").expect("a request");
+    // It is under way: the old instance hangs in its stop.
+    day.agent.wait_for_state("hostile", "stopping");
+    drop(stream);
+    day.go_on();
+    day.agent.wait_for_log("reloaded ");
+    in_force(&mut day, 4);
+    day.ends_well();
+}

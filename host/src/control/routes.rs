@@ -46,6 +46,20 @@ fn good(table: &Value) -> Answer {
     json(StatusCode::OK, table)
 }
 
+/// A change, as a task of its own: begun, it is carried out to its end, also
+/// when whoever asked does not wait for it.
+async fn change<F>(agent: &Arc<Agent>, change: impl FnOnce(Arc<Agent>) -> F) -> Answer
+where
+    F: Future<Output = Result<Report, Refused>> + Send + 'static,
+{
+    match tokio::spawn(change(agent.clone())).await {
+        Ok(done) => outcome(done),
+        Err(fault) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, [format!("{fault}; that is a fault of the host")])
+        }
+    }
+}
+
 fn outcome(outcome: Result<Report, Refused>) -> Answer {
     match outcome {
         Ok(report) => json(StatusCode::OK, &value!(report)),
@@ -75,8 +89,11 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
             Some(unit) => show(&unit, view).await,
             None => no_plugin(agent, name),
         },
-        (&Method::POST, ["reload"]) => outcome(reload(agent).await),
-        (&Method::POST, ["plugins", name, "restart"]) => outcome(restart(agent, name).await),
+        (&Method::POST, ["reload"]) => change(agent, |agent| async move { reload(&agent).await }).await,
+        (&Method::POST, ["plugins", name, "restart"]) => {
+            let name = (*name).to_owned();
+            change(agent, |agent| async move { restart(&agent, &name).await }).await
+        }
         (&Method::POST, ["plugins", name, word @ ("enable" | "disable")]) => {
             // A word that is misspelt must not edit the file.
             let until_restart = match query {
@@ -84,7 +101,8 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
                 "until_restart" | "until_restart=" => true,
                 _ => return error(StatusCode::BAD_REQUEST, ["only ?until_restart is known here".to_owned()]),
             };
-            outcome(switch(agent, name, *word == "enable", until_restart).await)
+            let (name, on) = ((*name).to_owned(), *word == "enable");
+            change(agent, |agent| async move { switch(&agent, &name, on, until_restart).await }).await
         }
         (&Method::POST, ["log-level"]) => outcome(log_level(agent, query)),
         _ => error(

@@ -44,22 +44,36 @@ pub async fn all(agent: &Arc<Agent>, config: Config, examined: Vec<Examined>) ->
     units.extend(stay);
     // Those that go are shown until they have gone.
     agent.fleet.set_units(units.iter().chain(&gone).cloned().collect());
-    let mut touched = Vec::new();
+    let mut going = Vec::new();
     for one in examined {
         if let Some(unit) = agent.fleet.unit(&one.config.name) {
-            let step = self::one(&unit, one, &mut report).await;
-            touched.push((unit, step));
+            going.push(tokio::spawn(whole(unit, one)));
         }
     }
-    for (unit, step) in touched {
-        settled(&unit, step, &mut report).await;
-    }
-    for unit in gone {
-        settled(&unit, Step::Stop, &mut report).await;
+    going.extend(gone.into_iter().map(|unit| tokio::spawn(gone_for_good(unit))));
+    for one in going {
+        match one.await {
+            Ok(lines) => report.lines.extend(lines.lines),
+            Err(error) => report.bad(format!("{error}; that is a fault of the host")),
+        }
     }
     agent.fleet.set_units(units);
     agent.scraper.forget();
     agent.set_config(config);
+    report
+}
+
+/// A step, and what came of it.
+async fn whole(unit: Arc<Unit>, examined: Examined) -> Report {
+    let mut report = Report::default();
+    let step = one(&unit, examined, &mut report).await;
+    settled(&unit, step, &mut report).await;
+    report
+}
+
+async fn gone_for_good(unit: Arc<Unit>) -> Report {
+    let mut report = Report::default();
+    settled(&unit, Step::Stop, &mut report).await;
     report
 }
 
