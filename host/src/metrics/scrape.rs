@@ -91,6 +91,12 @@ impl Scraper {
         !matches!(self.encoded.try_lock(), Err(TryLockError::WouldBlock))
     }
 
+    /// As somebody does who never ends encoding.
+    #[cfg(test)]
+    pub fn hold(&self) -> impl Sized + '_ {
+        self.lock_encoded()
+    }
+
     fn lock_encoded(&self) -> MutexGuard<'_, Vec<Encoded>> {
         self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
     }
