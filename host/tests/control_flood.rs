@@ -83,7 +83,7 @@ fn a_head_of_a_gibibyte_is_not_read() {
     assert_eq!(agent.row("node")["state"], "running");
     scrapes(&agent);
     let grown = agent.resident().saturating_sub(before);
-    assert!(grown < 8 << 10, "{grown} KiB more");
+    assert!(grown < 32 << 10, "{grown} KiB more");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_body_that_nobody_wants_is_not_read() {
     assert_eq!(agent.row("node")["state"], "running");
     scrapes(&agent);
     let grown = agent.resident().saturating_sub(before);
-    assert!(grown < 8 << 10, "{grown} KiB more");
+    assert!(grown < 32 << 10, "{grown} KiB more");
 }
 
 /// A connection that the kernel takes now, or none: its queue is full.
@@ -170,7 +170,7 @@ fn ten_thousand_connections_hold_up_neither_commands_nor_scrapes() {
     }
     scrapes(&agent);
     let grown = agent.resident().saturating_sub(before);
-    assert!(grown < 16 << 10, "{grown} KiB more");
+    assert!(grown < 32 << 10, "{grown} KiB more");
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("it runs").count();
     assert!(descriptors < 128, "{descriptors} descriptors");
 }

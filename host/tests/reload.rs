@@ -48,7 +48,7 @@ fn new_sections_start_and_removed_ones_go() {
     assert_eq!(agent.good(&["reload"]), "hostile: disabled\n");
     untouched(&agent, "node", &node);
     assert_eq!(agent.table(&["plugins"]).len(), 1, "a section that is gone is not listed");
-    assert_eq!(agent.thread_of("hostile"), None);
+    agent.wait_for_no_thread("hostile");
     let scraped = agent.scrape();
     for gone in
         ["hostile_good", "gantry_plugin_state{plugin=\"hostile\"", "gantry_plugin_up{plugin=\"hostile\""]
@@ -72,7 +72,7 @@ fn what_is_switched_off_and_on_in_the_file_stops_and_starts() {
     let log = agent.hang_up("reloaded ");
     assert!(log.contains("reload: hostile: disabled"), "{log}");
     assert_eq!(agent.row("hostile")["state"], "disabled");
-    assert_eq!(agent.thread_of("hostile"), None);
+    agent.wait_for_no_thread("hostile");
     agent.configure("", &format!("{NODE}{section}"));
     let log = agent.hang_up("reloaded ");
     assert!(log.contains("reload: hostile: running (0.1.0)"), "{log}");

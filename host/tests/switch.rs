@@ -39,7 +39,7 @@ fn one_word_of_the_file_is_edited_and_all_else_stays() {
     set_mode(&agent.config(), 0o640);
     assert_eq!(agent.good(&["disable", "hostile"]), "hostile: disabled\n");
     assert_eq!(text(&agent), before.replace("enabled  =  true", "enabled  =  false"));
-    assert_eq!(agent.thread_of("hostile"), None);
+    agent.wait_for_no_thread("hostile");
     assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
     assert_eq!(agent.good(&["enable", "hostile"]), "hostile: running (0.1.0)\n");
     assert_eq!(text(&agent), before);
@@ -197,7 +197,7 @@ fn until_restart_changes_the_running_agent_alone_and_is_shown() {
     let differs = (Some("disabled".to_owned()), Some("differs from configuration".to_owned()));
     assert_eq!(shown(&agent), differs);
     assert!(agent.good(&["plugins"]).contains("differs from configuration"));
-    assert_eq!(agent.thread_of("hostile"), None);
+    agent.wait_for_no_thread("hostile");
     // It survives reloads.
     assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
     agent.hang_up("reloaded ");

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
 
 impl Agent {
     pub fn config(&self) -> PathBuf {
@@ -63,17 +64,35 @@ impl Agent {
         (self.thread_of(plugin), self.row(plugin)["since"].to_string())
     }
 
-    /// The thread that calls a plugin.
+    /// The thread that calls a plugin. One that has said its last word may take
+    /// a moment to end.
     pub fn thread_of(&self, plugin: &str) -> Option<u32> {
+        self.threads_when(plugin, |threads| threads.len() <= 1).pop()
+    }
+
+    /// Waits until no thread calls a plugin.
+    pub fn wait_for_no_thread(&self, plugin: &str) {
+        self.threads_when(plugin, |threads| threads.is_empty());
+    }
+
+    fn threads_when(&self, plugin: &str, holds: impl Fn(&[u32]) -> bool) -> Vec<u32> {
         // What the kernel keeps of a name.
         let name: String = format!("p:{plugin}").chars().take(15).collect();
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
-        let mut found = tasks.filter_map(|task| {
-            let path = task.ok()?.path();
-            let comm = std::fs::read_to_string(path.join("comm")).ok()?;
-            (comm.trim() == name).then(|| path.file_name()?.to_str()?.parse().ok())?
-        });
-        found.next()
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+            let found = tasks.filter_map(|task| {
+                let path = task.ok()?.path();
+                let comm = std::fs::read_to_string(path.join("comm")).ok()?;
+                (comm.trim() == name).then(|| path.file_name()?.to_str()?.parse().ok())?
+            });
+            let found: Vec<u32> = found.collect();
+            if holds(&found) {
+                return found;
+            }
+            assert!(Instant::now() < until, "{plugin} has the threads {found:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// SIGHUP, and what the log says until the reload is over, which ends with

@@ -18,12 +18,9 @@ impl Terminal {
         terminal
             .tmux(&[&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"], &shell[..]].concat());
         terminal.wait("the prompt", |screen| screen.trim() == "$");
-        terminal.type_line(&format!(
-            "alias gantry='{} {}'; clear",
-            env!("CARGO_BIN_EXE_gantry"),
-            arguments.join(" ")
-        ));
-        terminal.wait("an empty screen", |screen| screen.trim() == "$");
+        let host = env!("CARGO_BIN_EXE_gantry");
+        terminal.type_line(&format!("alias gantry='{host} {}'", arguments.join(" ")));
+        terminal.end();
         terminal
     }
 
@@ -82,8 +79,12 @@ impl Terminal {
 
     /// Begins a command on an empty screen.
     pub fn begin(&self, command: &str) {
-        self.type_line("clear");
-        self.wait("an empty screen", |screen| screen.trim() == "$");
+        // On one that is empty nothing would tell when it was cleared, and what is
+        // typed meanwhile would go with it.
+        if self.screen().trim() != "$" {
+            self.type_line("clear");
+            self.wait("an empty screen", |screen| screen.trim() == "$");
+        }
         self.type_line(command);
     }
 
