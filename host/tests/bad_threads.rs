@@ -37,13 +37,14 @@ fn a_thread_left_behind_by_its_stop_outlives_restart_and_disable() {
     for round in 1..=2 {
         let answer = day.agent.command("plugins/hostile/restart");
         assert!(answer.text().contains("hostile: running"), "{}", answer.text());
-        assert_eq!(threads_named(day.agent.pid(), LEFT), round);
+        // A thread gives itself its name, after whoever made it went on.
+        day.agent.wait_until("it lingers", |agent| threads_named(agent.pid(), LEFT) == round);
         day.collects(1.0);
     }
     let answer = day.agent.command("plugins/hostile/disable?until_restart");
     assert!(answer.text().contains("hostile: disabled"), "{}", answer.text());
-    assert_eq!(threads_named(day.agent.pid(), LEFT), 3);
-    assert_eq!(threads_named(day.agent.pid(), "p:hostile"), 0);
+    day.agent.wait_until("it lingers", |agent| threads_named(agent.pid(), LEFT) == 3);
+    day.agent.wait_until("its own ends", |agent| threads_named(agent.pid(), "p:hostile") == 0);
     assert!(!day.agent.scrape().contains("\nhostile_"), "nothing of it is shown");
     let answer = day.agent.command("plugins/hostile/enable?until_restart");
     assert!(answer.text().contains("hostile: running"), "{}", answer.text());

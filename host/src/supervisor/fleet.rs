@@ -22,7 +22,10 @@ pub struct Fleet {
 /// Of one plugin's stop, at the end of the agent.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Enough to end well for whoever does not hang.
+/// Of those together that do not come back from what they do.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Enough to end well for whoever is well, however late it is.
 const MOMENT: Duration = Duration::from_millis(50);
 
 impl Fleet {
@@ -74,21 +77,35 @@ impl Fleet {
         launch::side_by_side(launches);
     }
 
-    /// Stops all, the last one first, within a time for all of them. One that
-    /// does not come back from what it does gets a moment only: the time is
-    /// for those that end well.
+    /// Stops all, within a time for all of them: first those that answer, the
+    /// last one first, and then side by side those that do not come back from
+    /// what they do, which get [`LAST_WAIT`] at most: they may only be late.
     pub async fn stop(&self, within: Duration) {
         self.ending.store(true, Relaxed);
         let begin = Instant::now();
-        for unit in self.units().iter().rev() {
-            let left = within.saturating_sub(begin.elapsed()).min(STOP_DEADLINE);
-            let within = if unit.is_overdue() { MOMENT } else { left.max(MOMENT) };
+        let left = |most: Duration| within.saturating_sub(begin.elapsed()).min(most).max(MOMENT);
+        let units = self.units();
+        let (late, well): (Vec<_>, Vec<_>) = units.iter().rev().partition(|unit| unit.is_overdue());
+        for unit in well {
+            let within = left(STOP_DEADLINE);
             unit.apply(Event::End { within });
-            let ended = unit.until(|unit| unit.state().ended());
-            if tokio::time::timeout(within, ended).await.is_err() {
-                // Its own time-out is the same, and may come a little later.
-                unit.apply(Event::Time);
-            }
+            ended(unit, within).await;
         }
+        let until = Instant::now() + left(LAST_WAIT);
+        for unit in &late {
+            unit.apply(Event::End { within: until.saturating_duration_since(Instant::now()) });
+        }
+        for unit in late {
+            ended(unit, until.saturating_duration_since(Instant::now())).await;
+        }
+    }
+}
+
+/// Waits for the end of one that was asked to.
+async fn ended(unit: &Arc<Unit>, within: Duration) {
+    let ended = unit.until(|unit| unit.state().ended());
+    if tokio::time::timeout(within, ended).await.is_err() {
+        // Its own time-out is the same, and may come a little later.
+        unit.apply(Event::Time);
     }
 }
