@@ -66,12 +66,13 @@ impl Agent {
     }
 
     /// From which levels on is logged, from now on.
-    pub fn set_log_levels(&self, levels: LogLevels) {
-        logging::set_levels(&levels);
+    pub fn set_log_levels(&self, levels: &LogLevels) {
+        logging::set_levels(levels);
+        // First for those that begin meanwhile.
+        self.fleet.parts().set_log_levels(levels.clone());
         for unit in self.fleet.units().iter() {
             unit.set_log_level(levels.of(unit.name()));
         }
-        self.fleet.parts().set_log_levels(levels);
     }
 
     /// One line for people: how many plugins run.

@@ -23,7 +23,9 @@ async fn stalled_for(agent: &Agent, patience: Duration) -> Vec<&'static str> {
     };
     let exposition = async {
         let free = async {
-            while !agent.scraper.is_free() {
+            // One that is busy may never be seen free, and goes on all the same.
+            let made = agent.scraper.made();
+            while !agent.scraper.is_free() && agent.scraper.made() == made {
                 tokio::time::sleep(LOOK).await;
             }
         };

@@ -19,7 +19,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The kernel says nothing when a full queue has room again.
 const KNOCK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A reload waits for plugins to stop and start: 7 and 10 s each at most.
+/// A reload takes 40 s at most: see docs/decisions/0017.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A view has at most 8 MiB of text, escaped and with the names of its columns
@@ -49,11 +49,19 @@ impl Client {
     /// A request without the protocol's prefix: `plugins`.
     pub async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str) -> Result<T, Asked> {
         let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect()).await;
-        let late = || io::Error::from(io::ErrorKind::TimedOut);
-        let stream = connected.unwrap_or_else(|_| Err(late())).map_err(|error| self.nobody(&error))?;
+        let busy = |_| {
+            Asked::No(vec![format!(
+                "the agent at {} takes no more connections; ask again in a while",
+                self.socket.display()
+            )])
+        };
+        let stream = connected.map_err(busy)?.map_err(|error| self.nobody(&error))?;
         let asked = tokio::time::timeout(ANSWER_WITHIN, self.exchange(stream, method, what)).await;
         let (status, body) = asked.unwrap_or_else(|_| {
-            Err(self.odd(&format!("it did not answer within {} s", ANSWER_WITHIN.as_secs())))
+            Err(Asked::No(vec![format!(
+                "the agent did not answer within {} s; a change that it began is carried out: see `gantry plugins`",
+                ANSWER_WITHIN.as_secs()
+            )]))
         })?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| self.odd(&error.to_string()));

@@ -174,6 +174,6 @@ fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
         }
     }
     tracing::info!("log-level: {}", report.lines[0].text);
-    agent.set_log_levels(levels);
+    agent.set_log_levels(&levels);
     Ok(report)
 }

@@ -65,7 +65,6 @@ pub fn start(format: LogFormat, levels: &LogLevels) {
 
 /// From now on the host's own lines are written at these levels. What plugins
 /// log is decided inside their libraries: set theirs there.
-#[allow(dead_code, reason = "a reload and `log-level` will call it")]
 pub fn set_levels(levels: &LogLevels) {
     let Some(filter) = FILTER.get() else { return };
     // The subscriber is global: it outlives the agent.

@@ -4,7 +4,7 @@
 use super::plugins;
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,13 @@ pub fn lost() -> u64 {
     LOST.load(Relaxed)
 }
 
-/// Lines that may wait for a slow standard error; with 200 bytes each, 800 KiB.
+/// Lines that may wait for a slow standard error.
 const QUEUE: usize = 4096;
+
+/// And their bytes: lines have 200 bytes as a rule, but may have thousands.
+const QUEUE_BYTES: usize = 4 << 20;
+
+static WAITING_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// The end of the agent waits so long for lines that are not written yet.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
@@ -49,6 +54,7 @@ fn write_queued(items: &Receiver<Item>) {
         };
         match item {
             Ok(Item::Line(line)) => {
+                WAITING_BYTES.fetch_sub(line.len(), Relaxed);
                 if io::stderr().write_all(&line).is_err() {
                     LOST.fetch_add(1, Relaxed);
                 }
@@ -88,8 +94,10 @@ pub struct Output;
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let queued = QUEUED.get().is_some_and(|queue| queue.try_send(Item::Line(line.to_vec())).is_ok());
-        if !queued {
+        let room = WAITING_BYTES.fetch_add(line.len(), Relaxed) < QUEUE_BYTES;
+        let send = |queue: &SyncSender<Item>| queue.try_send(Item::Line(line.to_vec())).is_ok();
+        if !(room && QUEUED.get().is_some_and(send)) {
+            WAITING_BYTES.fetch_sub(line.len(), Relaxed);
             LOST.fetch_add(1, Relaxed);
         }
         Ok(line.len())

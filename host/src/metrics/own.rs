@@ -155,6 +155,10 @@ impl Own {
         for state in State::ALL {
             sink.node(&PLUGIN_STATE, &[name, state.as_str()], state == status.state);
         }
+        if status.left_behind > 0 || status.state != State::Disabled {
+            // A stop that hangs is why many a one is disabled.
+            sink.node(&LEFT_BEHIND, &[name], status.left_behind);
+        }
         if status.state == State::Disabled {
             return;
         }
@@ -162,7 +166,6 @@ impl Own {
         self.kept.counter(&PANICS, None, &[name]);
         self.kept.counter(&MISSED, None, &[name]);
         self.kept.counter(&RESTARTS, None, &[name]);
-        sink.node(&LEFT_BEHIND, &[name], status.left_behind);
         sink.node(&LOG_DROPPED, &[name], crate::logging::dropped(name));
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);

@@ -6,6 +6,7 @@ use crate::supervisor::{Fleet, Freshness, Unit};
 use bytes::Bytes;
 use gantry_exposition::{Format, Table, encode};
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub struct Scraper {
     labels: Arc<HostLabels>,
     stale: Mutex<Duration>,
     encoded: Mutex<Vec<Encoded>>,
+    /// Expositions that were made.
+    made: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,14 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 
 impl Scraper {
     pub fn new(fleet: Arc<Fleet>, own: Own, labels: Arc<HostLabels>, stale: Duration) -> Self {
-        Self { fleet, own, labels, stale: Mutex::new(stale), encoded: Mutex::default() }
+        Self {
+            fleet,
+            own,
+            labels,
+            stale: Mutex::new(stale),
+            encoded: Mutex::default(),
+            made: AtomicU64::new(0),
+        }
     }
 
     /// How long a late plugin's last samples are served.
@@ -89,6 +99,11 @@ impl Scraper {
     /// Whether expositions can be made: nobody holds them up.
     pub fn is_free(&self) -> bool {
         !matches!(self.encoded.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// How many were made: where this goes on, somebody is at work.
+    pub fn made(&self) -> u64 {
+        self.made.load(Relaxed)
     }
 
     /// As somebody does who never ends encoding.
@@ -152,6 +167,7 @@ impl Scraper {
         let versions = plugins.iter().map(|(unit, fresh)| (unit.series().version(), *fresh)).collect();
         let key = Key { selection: selection.clone(), format, gzip, versions };
         self.own.scraped(format_name(format));
+        self.made.fetch_add(1, Relaxed);
         // With no collection in it, nothing tells whether the host's own figures are the same.
         let same =
             plugins.iter().any(|(unit, fresh)| selection.has(unit.name()) && *fresh == Freshness::Fresh);

@@ -96,7 +96,7 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
         report.good("host.plugin_dirs is in force");
     }
     if old.host.log != new.host.log {
-        agent.set_log_levels(new.host.log.clone());
+        agent.set_log_levels(&new.host.log);
         report.good("host.log is in force");
     }
 }

@@ -6,6 +6,7 @@ use crate::agent::Agent;
 use crate::config::{Config, PluginConfig};
 use crate::loader::{Loaded, verify};
 use crate::supervisor::{Parts, State, Unfit, Unit, examine};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,25 +26,28 @@ const LOAD_WAIT: Duration = Duration::from_secs(12);
 /// Which file a plugin runs is known when it is loaded.
 async fn loaded(unit: &Arc<Unit>) {
     let loads = |state| matches!(state, State::Discovered | State::Verified | State::Probed);
-    // What takes longer is looked at as one that has no file yet.
-    let _ = tokio::time::timeout(LOAD_WAIT, unit.until(|unit| !loads(unit.state()))).await;
+    unit.until(|unit| !loads(unit.state())).await;
 }
 
 /// What each section needs, in their order; or all that is wrong with them.
 pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refused> {
-    for unit in agent.fleet.units().iter() {
-        loaded(unit).await;
-    }
+    let all_loaded = async {
+        for unit in agent.fleet.units().iter() {
+            loaded(unit).await;
+        }
+    };
+    // What takes longer is looked at as one that has no file yet.
+    let _ = tokio::time::timeout(LOAD_WAIT, all_loaded).await;
     let looking: Vec<_> = config
         .plugins
         .iter()
         .map(|section| {
             let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
-            let section = section.clone();
+            let (section, dirs) = (section.clone(), config.host.plugin_dirs.clone());
             // Side by side: each may start a child.
             tokio::task::spawn_blocking(move || {
                 let word = unit.as_deref().and_then(Unit::until_restart);
-                one(unit.as_deref(), &parts, section, word)
+                one(unit.as_deref(), &parts, section, word, &dirs)
             })
         })
         .collect();
@@ -62,9 +66,10 @@ pub async fn all(agent: &Agent, config: &Config) -> Result<Vec<Examined>, Refuse
 pub async fn section(agent: &Agent, section: PluginConfig) -> Result<Examined, Refused> {
     let (unit, parts) = (agent.fleet.unit(&section.name), agent.fleet.parts().clone());
     if let Some(unit) = &unit {
-        loaded(unit).await;
+        let _ = tokio::time::timeout(LOAD_WAIT, loaded(unit)).await;
     }
-    blocking(move || one(unit.as_deref(), &parts, section, None)).await?
+    let dirs = parts.plugin_dirs();
+    blocking(move || one(unit.as_deref(), &parts, section, None, &dirs)).await?
 }
 
 fn one(
@@ -72,6 +77,7 @@ fn one(
     parts: &Parts,
     config: PluginConfig,
     until_restart: Option<bool>,
+    plugin_dirs: &[PathBuf],
 ) -> Result<Examined, Refused> {
     let status = unit.map(Unit::status);
     let now = unit.map(Unit::config);
@@ -85,7 +91,7 @@ fn one(
     let mut file_problem = None;
     let mut digest = None;
     if wanted(present, &config) {
-        match verify(&config, &parts.plugin_dirs()) {
+        match verify(&config, plugin_dirs) {
             Ok(verified) => digest = Some(verified.bytes.digest),
             Err(error) => file_problem = Some(error.to_string()),
         }
@@ -93,7 +99,7 @@ fn one(
     let step = step(present, &config, digest.as_deref());
     let mut loaded = None;
     if step.examines() && file_problem.is_none() {
-        match examine(parts, &config) {
+        match examine(parts, &config, plugin_dirs) {
             Ok(good) => loaded = Some(Arc::new(good)),
             Err(Unfit::File(why)) => file_problem = Some(why),
             Err(Unfit::Table(problems)) => return Err(problems),

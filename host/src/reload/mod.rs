@@ -4,7 +4,7 @@
 //! * [`plan`]: what differs, and the smallest step for it.
 //! * [`examine`]: looking at everything before anything changes.
 //! * [`apply`]: the steps.
-//! * [`switch`]: `enable`, `disable`, `restart`.
+//! * [`mod@switch`]: `enable`, `disable`, `restart`.
 //! * [`report`]: what came of it.
 //!
 //! One change at a time: each takes [`Changes`] for its whole length.
@@ -21,15 +21,30 @@ pub use switch::{restart, switch};
 use crate::agent::Agent;
 use crate::config::{HostConfig, load};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// The turn of whoever changes something.
 #[derive(Debug, Default)]
-pub struct Changes(Mutex<()>);
+pub struct Changes {
+    turn: Mutex<()>,
+    waiting: AtomicUsize,
+}
+
+/// Changes that wait for their turn. People do one thing after the other; a
+/// script that never waits for an answer must not pile up changes.
+const MOST_WAITING: usize = 32;
 
 impl Changes {
-    async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().await
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Refused> {
+        let before = self.waiting.fetch_add(1, Relaxed);
+        let turn = if before < MOST_WAITING {
+            Ok(self.turn.lock().await)
+        } else {
+            Err(vec![format!("{before} changes wait already; ask again when they are done")])
+        };
+        self.waiting.fetch_sub(1, Relaxed);
+        turn
     }
 }
 
@@ -39,10 +54,16 @@ pub type Refused = Vec<String>;
 /// Takes over the configuration's file. Where anything is wrong with it, or
 /// with a plugin's own table, nothing changes.
 pub async fn reload(agent: &Arc<Agent>) -> Result<Report, Refused> {
-    let _turn = agent.changes.turn().await;
-    agent.notifier.reloading();
+    let _turn = agent.changes.turn().await?;
+    // Before the start is over, systemd waits for that.
+    let told = *agent.started.borrow();
+    if told {
+        agent.notifier.reloading();
+    }
     let outcome = take_over(agent).await;
-    agent.notifier.ready(&agent.summary());
+    if told {
+        agent.notifier.ready(&agent.summary());
+    }
     match &outcome {
         Ok(report) => {
             for line in &report.lines {

@@ -17,7 +17,7 @@ pub async fn switch(
     on: bool,
     until_restart: bool,
 ) -> Result<Report, Refused> {
-    let _turn = agent.changes.turn().await;
+    let _turn = agent.changes.turn().await?;
     let outcome =
         if until_restart { for_now(agent, name, on).await } else { in_the_file(agent, name, on).await };
     let word = if on { "enable" } else { "disable" };
@@ -31,7 +31,7 @@ pub async fn switch(
 
 /// Makes a plugin anew.
 pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> {
-    let _turn = agent.changes.turn().await;
+    let _turn = agent.changes.turn().await?;
     let unit = agent.fleet.unit(name).ok_or_else(|| unknown(agent, name))?;
     if !unit.wanted() {
         return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);

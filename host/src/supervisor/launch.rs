@@ -5,7 +5,7 @@ use super::parts::Parts;
 use super::unit::Unit;
 use crate::config::{PluginConfig, table_problems};
 use crate::loader::{Loaded, Probed, load};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,9 @@ fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
     let say = |progress| unit.apply(Event::Of(attempt, progress));
     let loaded = match unit.loaded() {
         Some(loaded) => Ok(loaded),
-        None => examine(&unit.parts, &unit.config()).map(Arc::new).map_err(|why| why.to_string()),
+        None => examine(&unit.parts, &unit.config(), &unit.parts.plugin_dirs())
+            .map(Arc::new)
+            .map_err(|why| why.to_string()),
     };
     match loaded {
         Ok(loaded) => {
@@ -96,10 +98,11 @@ pub enum Unfit {
 }
 
 /// Loads a plugin as a configuration wants it.
-pub fn examine(parts: &Parts, config: &PluginConfig) -> Result<Loaded, Unfit> {
+/// `plugin_dirs` may be those of a configuration that is not in force yet.
+pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Loaded, Unfit> {
     let mut log = |line: String| tracing::warn!("plugin {}: {line}", config.name);
-    let loaded = load(config, &parts.plugin_dirs(), &parts.placer, &mut log)
-        .map_err(|error| Unfit::File(error.to_string()))?;
+    let loaded =
+        load(config, plugin_dirs, &parts.placer, &mut log).map_err(|error| Unfit::File(error.to_string()))?;
     let problems = config_problems(&parts.file, config, &loaded);
     if problems.is_empty() { Ok(loaded) } else { Err(Unfit::Table(problems)) }
 }
@@ -133,6 +136,7 @@ impl Unit {
         drop(said);
         let max_series = self.config().max_series;
         let mut table = self.series.table();
+        self.series.set_owner(attempt);
         match table.as_mut() {
             Some(table) => {
                 table.set_families(registered.families);

@@ -5,7 +5,11 @@ use super::lock;
 use super::unit::Unit;
 use super::worker::Command;
 use crate::config::Level;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Whoever reloads waits for it.
+const RECONFIGURE_WAIT: Duration = Duration::from_secs(10);
 
 impl Unit {
     /// Gives it another configuration (JSON) while it runs: `true` when it is
@@ -18,7 +22,7 @@ impl Unit {
         let attempt = lock(&self.life).attempt();
         self.send(attempt, Command::Reconfigure { config, reply });
         // One more than after which it is given up: then it is known to hang.
-        let patience = self.config().deadline * (HUNG_AFTER + 1);
+        let patience = (self.config().deadline * (HUNG_AFTER + 1)).min(RECONFIGURE_WAIT);
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => answer,
             // It has failed or hangs, and nobody knows which of both it would

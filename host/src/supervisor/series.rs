@@ -23,6 +23,8 @@ pub struct Series {
     /// Locked while samples are taken over and while they are exposed, never
     /// while the plugin runs.
     table: Mutex<Option<Table>>,
+    /// The attempt whose families the table has; changes while the table is held.
+    owner: AtomicU64,
     age: Mutex<Age>,
     /// Counts collections that were taken over, so that an exposition that
     /// was made of the same ones can be used again.
@@ -44,6 +46,18 @@ struct Age {
 impl Series {
     pub fn table(&self) -> MutexGuard<'_, Option<Table>> {
         lock(&self.table)
+    }
+
+    /// For whoever holds the table: a thread that was left behind must not
+    /// touch it. The unit's life must not be asked then: it comes before the
+    /// table.
+    pub fn owner(&self) -> u64 {
+        self.owner.load(Relaxed)
+    }
+
+    /// For whoever holds the table.
+    pub fn set_owner(&self, attempt: u64) {
+        self.owner.store(attempt, Relaxed);
     }
 
     pub fn version(&self) -> u64 {

@@ -104,7 +104,7 @@ pub struct Status {
     pub failures: u32,
     pub retry_at: Option<SystemTime>,
     /// Threads of it that hang and were left behind.
-    pub left_behind: u32,
+    pub left_behind: usize,
 }
 
 impl Status {

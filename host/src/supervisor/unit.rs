@@ -9,7 +9,7 @@ use super::state::{State, Status};
 use super::worker::Command;
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,16 +31,25 @@ pub struct Unit {
     pub(super) series: Series,
     pub(super) thread: Mutex<Option<Thread>>,
     pub(super) in_flight: Mutex<Option<super::collect::InFlight>>,
-    /// The attempts whose threads were left behind.
-    left_behind: Mutex<HashSet<u64>>,
+    /// The state that was logged last, and when.
+    said: Mutex<Option<(State, Instant)>>,
     pub(super) kept: Mutex<Kept>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
     /// Which of its declarations were refused, and that was logged.
     pub(super) refusals: Mutex<Vec<String>>,
+    /// Its own words for what it skips, which become label values: of all its
+    /// instances together.
+    pub(super) skip_reasons: Mutex<BTreeSet<String>>,
     /// Questions for views that wait.
     pub(super) looking: AtomicU32,
 }
+
+/// New reasons for the same state are logged once in so long.
+const SAME_STATE: Duration = Duration::from_secs(10);
+
+/// The reasons in a line of the log; all of them are in `/plugins`.
+const MAX_LINE: usize = 1024;
 
 /// A thread that serves the plugin, and the attempt it belongs to.
 #[derive(Debug)]
@@ -63,10 +72,11 @@ impl Unit {
             series: Series::default(),
             thread: Mutex::default(),
             in_flight: Mutex::default(),
-            left_behind: Mutex::default(),
             kept: Mutex::default(),
             instances: AtomicU32::new(0),
             refusals: Mutex::default(),
+            skip_reasons: Mutex::default(),
+            said: Mutex::default(),
             looking: AtomicU32::new(0),
         })
     }
@@ -153,12 +163,13 @@ impl Unit {
         lock(&self.status).loaded.clone()
     }
 
-    /// Keeps what an attempt hands over, if it is the present one: of an earlier
-    /// one it would be older than what was shown since. `false`: it is too large.
-    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> bool {
+    /// Keeps what an attempt hands over, if it is the present one (else `None`):
+    /// of an earlier one it would be older than what was shown since. `false`:
+    /// it is too large.
+    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> Option<bool> {
         // Held throughout: the attempt may be given up meanwhile.
         let life = lock(&self.life);
-        !life.is_current(attempt) || lock(&self.kept).put(bytes)
+        life.is_current(attempt).then(|| lock(&self.kept).put(bytes))
     }
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
@@ -171,11 +182,12 @@ impl Unit {
         let now = Instant::now();
         let (todo, is_news, next) = {
             let mut life = lock(&self.life);
-            let before = (life.state(), life.reasons().to_vec());
+            let before = (life.state(), life.failures(), life.reasons().to_vec());
             let todo = life.on(event, now);
-            let is_news = before.0 != life.state() || before.1 != life.reasons();
+            let says_more = before.0 != life.state() || before.2 != life.reasons();
+            let is_news = says_more || before.1 != life.failures();
             if is_news {
-                self.note(&life, now);
+                self.note(&life, now, says_more);
             }
             (todo, is_news, life.next())
         };
@@ -193,7 +205,7 @@ impl Unit {
     }
 
     /// Takes over what its life says now, while nothing else can happen to it.
-    fn note(&self, life: &Life, now: Instant) {
+    fn note(&self, life: &Life, now: Instant, says_more: bool) {
         if !life.state().collects() {
             self.series.ended();
         }
@@ -212,14 +224,23 @@ impl Unit {
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
         }
-        // Before anybody sees the state: the agent ends with the last one that
-        // stops, and its line would be lost.
-        self.log(&status);
+        // Reasons may be others at each collection; a new state is always said.
+        let mut said = lock(&self.said);
+        let again = said.is_some_and(|(state, at)| {
+            state == life.state() && now.saturating_duration_since(at) < SAME_STATE
+        });
+        if says_more && !again {
+            *said = Some((life.state(), now));
+            // Before anybody sees the state: the agent ends with the last one
+            // that stops, and its line would be lost.
+            self.log(&status);
+        }
     }
 
     fn log(&self, status: &Status) {
         let (name, state) = (&self.name, status.state.as_str());
-        let why = crate::logging::printable(&status.reasons.join("; "));
+        let mut why = crate::logging::printable(&status.reasons.join("; "));
+        why.truncate(why.floor_char_boundary(MAX_LINE));
         let wait = status.retry_at.and_then(|at| at.duration_since(SystemTime::now()).ok());
         let again = match wait {
             Some(wait) if status.state != State::Quarantined => {
@@ -252,7 +273,6 @@ impl Unit {
     }
 
     fn abandon(&self, attempt: u64) {
-        lock(&self.left_behind).insert(attempt);
         self.release_thread(attempt);
     }
 
@@ -268,11 +288,9 @@ impl Unit {
     /// The thread of an attempt has ended.
     pub(super) fn thread_ended(&self, attempt: u64) {
         self.release_thread(attempt);
-        if lock(&self.left_behind).remove(&attempt) {
-            let mut life = lock(&self.life);
-            life.returned();
-            lock(&self.status).left_behind = life.left_behind();
-        }
+        let mut life = lock(&self.life);
+        life.returned(attempt);
+        lock(&self.status).left_behind = life.left_behind();
     }
 
     /// Whether it does not come back from what it does.

@@ -19,6 +19,7 @@ pub use event::{Call, Do, Event, Failure, Progress, cut};
 
 use super::state::State;
 use row::{MOST, Row, STABLE};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// So many late collections in a row make a plugin degraded.
@@ -39,7 +40,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Threads that hang cannot be ended, and each holds what its instance held.
-const MOST_LEFT_BEHIND: u32 = 8;
+const MOST_LEFT_BEHIND: usize = 8;
 
 /// The life of one plugin.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ pub struct Life {
     /// What is missing since it was activated, and by its last word on its health.
     missing: Vec<String>,
     unwell: Vec<String>,
-    left_behind: u32,
+    /// The attempts whose threads were left behind and have not come back.
+    left_behind: BTreeSet<u64>,
     settled: bool,
 }
 
@@ -92,7 +94,7 @@ impl Life {
             active_since: None,
             missing: Vec::new(),
             unwell: Vec::new(),
-            left_behind: 0,
+            left_behind: BTreeSet::new(),
             settled: true,
         }
     }
@@ -112,15 +114,15 @@ impl Life {
     pub fn failures(&self) -> u32 {
         self.row.len()
     }
-    pub fn left_behind(&self) -> u32 {
-        self.left_behind
+    pub fn left_behind(&self) -> usize {
+        self.left_behind.len()
     }
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
     }
-    /// A thread that was left behind came back and ended.
-    pub fn returned(&mut self) {
-        self.left_behind = self.left_behind.saturating_sub(1);
+    /// The thread of an attempt ended, perhaps one that was left behind.
+    pub fn returned(&mut self, attempt: u64) {
+        self.left_behind.remove(&attempt);
     }
     /// Whether how it is was found out once since somebody last wished for
     /// something. What it does by itself later does not change that.
@@ -247,7 +249,7 @@ impl Life {
                 self.failed(State::Failed, format!("{why}; is its disk there?"), now);
                 return Vec::new();
             }
-            self.left_behind += 1;
+            self.left_behind.insert(attempt);
             let why = format!("{why}; its thread was left behind");
             let mut todo = vec![Do::Abandon { attempt }];
             if self.state == State::Stopping {
@@ -286,8 +288,11 @@ impl Life {
     fn stopped(&mut self, problem: Option<String>, now: Instant) -> Vec<Do> {
         let hung = self.busy.is_some_and(|(call, since, limit)| call == Call::Stop && now >= since + limit);
         self.let_go();
-        let reasons = problem.into_iter().collect();
+        let reasons: Vec<String> = problem.into_iter().collect();
         match self.goal {
+            Goal::Run if hung && self.left_behind.len() >= MOST_LEFT_BEHIND => {
+                self.quarantine(reasons.join("; "), now);
+            }
             Goal::Run => {
                 let todo = self.begin(now);
                 // It would not be seen otherwise.
@@ -307,14 +312,17 @@ impl Life {
 
     fn failed(&mut self, state: State, why: String, now: Instant) {
         self.let_go();
-        let full = self.left_behind >= MOST_LEFT_BEHIND;
-        if let Some(wait) = self.row.failed().filter(|_| !full) {
+        if let Some(wait) = self.row.failed().filter(|_| self.left_behind.len() < MOST_LEFT_BEHIND) {
             self.retry_at = Some(now + wait);
             return self.enter(state, vec![why]);
         }
+        self.quarantine(why, now);
+    }
+
+    fn quarantine(&mut self, why: String, now: Instant) {
         self.retry_at = Some(now + TRY_AGAIN);
-        let record = if full {
-            format!("{} of its threads hang", self.left_behind)
+        let record = if self.left_behind.len() >= MOST_LEFT_BEHIND {
+            format!("{} of its threads hang", self.left_behind.len())
         } else {
             format!("it failed {MOST} times in a row or more")
         };

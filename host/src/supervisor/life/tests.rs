@@ -160,7 +160,7 @@ fn every_call_that_does_not_come_back_is_hung_and_made_anew() {
         driven.activate().is(State::Running);
         driven.on(Event::Of(attempt, Progress::Collected(vec!["late".to_owned()]))).is(State::Running);
         driven.on(Event::Of(attempt, fault("from the one that hung"))).is(State::Running);
-        driven.life.returned();
+        driven.life.returned(attempt);
         assert_eq!(driven.life.left_behind(), 0);
     }
 }
@@ -408,4 +408,19 @@ fn what_a_plugin_says_at_length_is_cut() {
         assert!((4000..200_000).contains(&words), "{words} bytes");
         assert!(driven.life.reasons().len() <= 33);
     }
+}
+
+#[test]
+fn stops_that_hang_are_bounded_too() {
+    let mut driven = Driven::running();
+    for hung in 1..8 {
+        driven.on(Event::Restart).next();
+        assert_eq!((driven.life.left_behind(), driven.life.state()), (hung, State::Discovered));
+        driven.activate();
+    }
+    driven.on(Event::Restart).next();
+    driven.is(State::Quarantined).why("8 of its threads hang");
+    assert_eq!(driven.next(), Duration::from_secs(3600));
+    driven.activate().on(Event::Disable).next();
+    driven.is(State::Disabled);
 }

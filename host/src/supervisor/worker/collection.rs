@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::supervisor::life::{Call, Progress};
+use crate::supervisor::lock;
 use crate::supervisor::sink::ArenaSink;
 use gantry_exposition::{Arena, Taken};
 use gantry_plugin_api::error::ErrorKind;
@@ -58,7 +59,9 @@ impl Worker {
         let kept = match self.call(Call::Snapshot, Instance::snapshot) {
             Ok(bytes) => {
                 let kept = self.unit.keep(self.attempt, &bytes);
-                kept.then_some(()).ok_or("it is too large".to_owned())
+                // Of one that was left behind nothing is shown either.
+                let fits = kept.ok_or_else(|| Error::new("it was given up"))?;
+                fits.then_some(()).ok_or("it is too large".to_owned())
             }
             Err(error) if error.kind() == ErrorKind::Panicked || !self.is_current() => return Err(error),
             Err(error) => Err(error.message().to_owned()),
@@ -80,7 +83,7 @@ impl Worker {
         let taken = {
             let mut table = unit.series.table();
             // One that was left behind shows nothing any more.
-            let Some(table) = table.as_mut().filter(|_| self.is_current()) else { return };
+            let Some(table) = table.as_mut().filter(|_| unit.series.owner() == self.attempt) else { return };
             table.take(arena, &*unit.parts.labels, now, true)
         };
         unit.series.filled();
@@ -99,9 +102,10 @@ impl Worker {
         for (reason, count) in &taken.refused {
             own.refused(name, reason.as_str(), *count);
         }
+        let mut reasons = lock(&self.unit.skip_reasons);
         for (reason, count) in arena.skipped_by_reason() {
-            let known = self.reasons.contains(reason)
-                || (self.reasons.len() < MAX_REASONS && self.reasons.insert(reason.to_owned()));
+            let known = reasons.contains(reason)
+                || (reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned()));
             own.skipped(name, if known { reason } else { "other" }, count);
         }
         if let Some(example) = &taken.example {

@@ -15,7 +15,6 @@ use gantry_plugin_api::Error;
 use gantry_plugin_api::error::ErrorKind;
 use gantry_pluginfile::{Instance, Library, OpenError};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -42,8 +41,6 @@ struct Worker {
     instance: Option<Instance>,
     arena: Arena,
     max_series: usize,
-    /// The plugin's own words for what it skips, which become label values.
-    reasons: BTreeSet<String>,
     /// There is something of the author's to stop.
     started: bool,
     /// It counts: what it hands over is worth keeping.
@@ -75,7 +72,6 @@ fn run(unit: Arc<Unit>, attempt: u64, loaded: Arc<Loaded>, commands: &mpsc::Rece
         instance: None,
         arena: Arena::with_limit(0),
         max_series: 0,
-        reasons: BTreeSet::new(),
         started: false,
         activated: false,
         snapshot_complained: false,
@@ -241,7 +237,7 @@ impl Worker {
         let Some(mut instance) = self.instance.take() else { return };
         let problem = match instance.stop(within) {
             Ok(kept) => {
-                let too_large = !self.unit.keep(self.attempt, &kept);
+                let too_large = self.unit.keep(self.attempt, &kept) == Some(false);
                 too_large.then(|| "what it hands over is too large to be kept".to_owned())
             }
             Err(error) => {
