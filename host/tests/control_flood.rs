@@ -3,6 +3,7 @@
 mod support;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -143,6 +144,23 @@ fn half_requests_give_their_places_back() {
 }
 
 #[test]
+fn commands_are_answered_beside_connections_that_ask_nothing() {
+    let agent = Agent::start(NODE);
+    let mut held: Vec<UnixStream> = Vec::new();
+    for at in 0..2000 {
+        let mut stream = UnixStream::connect(agent.socket()).expect("it listens");
+        if at % 2 == 0 {
+            stream.write_all(b"GET /v1/plugins HTTP/1.1\r\nHo").expect("it takes a part");
+        }
+        held.push(stream);
+        if at % 100 == 99 {
+            assert_eq!(agent.row("node")["state"], "running", "after {at}");
+        }
+    }
+    scrapes(&agent);
+}
+
+#[test]
 fn ten_thousand_connections_hold_up_neither_commands_nor_scrapes() {
     let agent = Agent::start(NODE);
     scrapes(&agent);
@@ -178,9 +196,10 @@ fn ten_thousand_connections_hold_up_neither_commands_nor_scrapes() {
 #[test]
 fn a_command_waits_for_its_turn_where_the_queue_is_full() {
     let agent = Agent::start(NODE);
+    // It takes what comes at once, unless it is kept from it.
+    agent.signal(Signal::STOP);
     let held: Vec<UnixStream> = std::iter::from_fn(|| knock(&agent.socket())).take(5000).collect();
     assert!(held.len() < 5000, "the queue has an end");
-    scrapes(&agent);
     let mut command = gantry()
         .args(["plugins", "--socket"])
         .arg(agent.socket())
@@ -199,8 +218,9 @@ fn a_command_waits_for_its_turn_where_the_queue_is_full() {
     while command.try_wait().expect("it is ours").is_none() && !knocked(command.id()) {
         std::thread::yield_now();
     }
+    agent.signal(Signal::CONT);
     scrapes(&agent);
-    drop(held);
     let output = command.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    drop(held);
 }

@@ -93,6 +93,55 @@ fn slow_heads_are_cut_off_and_hold_nobody_up() {
     }
 }
 
+/// So many connections with a beginning of a request, or nothing at all.
+fn held(agent: &Agent, count: usize, sent: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(agent.address).expect("it listens");
+        stream.write_all(sent).expect("it takes a part");
+        stream
+    };
+    (0..count).map(connect).collect()
+}
+
+#[test]
+fn connections_that_ask_nothing_hold_no_scrape_up() {
+    let agent = Agent::start(NODE);
+    let mut all = Vec::new();
+    for sent in [&b""[..], b"GET /metrics HTTP/1.1\r\nHost: "] {
+        for _ in 0..20 {
+            all.extend(held(&agent, 100, sent));
+            // Without a place of its own it would not be there before our patience ends.
+            assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
+        }
+    }
+    let closed = sample(&agent.scrape(), "gantry_connections_closed_total{door=\"http\",reason=\"room\"");
+    assert!(closed.is_some_and(|closed| closed > 3000.0), "{closed:?}");
+    drop(all);
+}
+
+#[test]
+fn a_connection_that_is_answered_stays_when_others_come() {
+    let agent = Agent::start(NODE);
+    // An answer that is larger than what the kernel takes without a reader.
+    let requests = [b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n".repeat(400), CLOSES.to_vec()].concat();
+    let mut slow = TcpStream::connect(agent.address).expect("it listens");
+    slow.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut sender = slow.try_clone().expect("a descriptor");
+    let sending = std::thread::spawn(move || sender.write_all(&requests));
+    let mut first = [0; 12];
+    slow.read_exact(&mut first).expect("it is answered");
+    let all = held(&agent, 1000, b"");
+    assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).expect("all answers");
+    sending.join().expect("no panic").expect("it takes all requests");
+    let answers = rest.windows(12).filter(|window| window == b"HTTP/1.1 200").count();
+    assert_eq!(answers, 400, "the first one was read before");
+    drop(all);
+}
+
+const CLOSES: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+
 #[test]
 fn a_thousand_scrapes_at_once_are_all_answered() {
     let agent = Agent::start(NODE);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use warp::http::{Method, Request, StatusCode};
 
-/// An agent that is there takes a connection at once, unless its queue is full:
-/// its places are free again after 2 s at most.
+/// An agent that is there takes a connection at once, unless its queue is full
+/// or each of its connections is just answered.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The kernel says nothing when a full queue has room again.

@@ -3,7 +3,7 @@
 use super::routes;
 use crate::agent::Agent;
 use crate::http::Answer;
-use crate::http::connection::{self, Bounds, Door};
+use crate::http::connection::{self, Bounds, Closed, Door};
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -15,8 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
-/// People ask one thing at a time; whoever holds more connections than these
-/// keeps only those out that have the same rights.
+/// People ask one thing at a time.
 const BOUNDS: Bounds = Bounds {
     connections: 64,
     // On this machine a head comes at once.
@@ -98,6 +97,14 @@ impl Door for Unix {
     async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
+    fn name(&self) -> &'static str {
+        "control"
+    }
+
+    fn closed(&self, why: Closed) {
+        self.agent.fleet.parts().own.closed(self.name(), why);
+    }
+
 
     fn routes(&self, stream: &UnixStream) -> BoxedFilter<(Answer,)> {
         let own = rustix::process::geteuid().as_raw();

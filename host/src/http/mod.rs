@@ -11,7 +11,9 @@
 
 pub mod answer;
 pub mod connection;
+mod guest;
 mod landing;
+mod places;
 mod routes;
 mod server;
 

@@ -1,7 +1,7 @@
 //! The TCP listeners.
 
 use super::Answer;
-use super::connection::{self, Bounds, Door};
+use super::connection::{self, Bounds, Closed, Door};
 use super::routes;
 use crate::agent::Agent;
 use crate::config::ViewsOverHttp;
@@ -66,6 +66,14 @@ struct Tcp {
 
 impl Door for Tcp {
     type Stream = TcpStream;
+
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn closed(&self, why: Closed) {
+        self.agent.fleet.parts().own.closed(self.name(), why);
+    }
 
     async fn accept(&self) -> io::Result<TcpStream> {
         self.listener.accept().await.map(|(stream, _)| stream)

@@ -1,6 +1,7 @@
 //! The host's own metrics: the same families, sink and table as a plugin's.
 
 use super::labels::HostLabels;
+use crate::http::connection::Closed;
 use crate::supervisor::{ArenaSink, Freshness, State, Unit};
 use gantry_exposition::{Arena, Registry, Table};
 use gantry_plugin_api::description::Description;
@@ -64,6 +65,9 @@ families! { FAMILIES:
     LOG_DROPPED = Family::counter("gantry_plugin_log_lines_dropped_total",
         "Lines of the plugin's log that were dropped: it logged more than the host takes.").labels(&["plugin"]);
     SCRAPES = Family::counter("gantry_scrapes_total", "Scrapes that were answered.").labels(&["format"]);
+    CLOSED = Family::counter("gantry_connections_closed_total",
+        "Connections that the agent closed: for a new one (room), without a whole request (late), read too slowly (slow).")
+        .labels(&["door", "reason"]);
 }
 
 /// The host's own metrics; clones are the same thing.
@@ -125,6 +129,11 @@ impl Own {
         self.kept.counter(&SCRAPES, None, &[format]).inc();
     }
 
+    /// A connection of a door, `http` or `control`.
+    pub fn closed(&self, door: &str, why: Closed) {
+        self.kept.counter(&CLOSED, None, &[door, why.as_str()]).inc();
+    }
+
     /// Takes a collection of the host's own samples. `plugins` are all there
     /// are, with the freshness of what is shown of each.
     pub fn collect(&self, plugins: &[(Arc<Unit>, Freshness)], labels: &HostLabels) {
@@ -138,6 +147,12 @@ impl Own {
             sink.node(&AGENT_INFO, &[VERSION], 1);
             sink.node(&BUILD_INFO, &[VERSION, API_VERSION, std::env::consts::ARCH], 1);
             sink.node(&LOG_LOST, &[], crate::logging::lost());
+            for door in ["http", "control"] {
+                // Baselines, as those of the plugins below.
+                for why in Closed::ALL {
+                    self.kept.counter(&CLOSED, None, &[door, why.as_str()]);
+                }
+            }
             for (unit, freshness) in plugins {
                 self.emit_plugin(&mut sink, unit, *freshness);
             }
