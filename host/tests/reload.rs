@@ -64,6 +64,31 @@ fn new_sections_start_and_removed_ones_go() {
 }
 
 #[test]
+fn sections_that_are_not_enabled_come_and_go_as_such() {
+    let (agent, file) = both("");
+    let fixture = hostile(&file, "");
+    agent.configure("", &format!("{NODE}{fixture}[plugins.spare]\n"));
+    assert_eq!(agent.good(&["reload"]), "spare: added, not enabled\n");
+    agent.configure("", &format!("{NODE}{fixture}[plugins.spare]\nmax_series = 7\n"));
+    assert_eq!(agent.good(&["reload"]), "spare: changed, not enabled\n");
+    agent.configure("", &format!("{NODE}{fixture}"));
+    assert_eq!(agent.good(&["reload"]), "spare: removed, was not enabled\n");
+    assert_eq!(agent.table(&["plugins"]).len(), 2);
+}
+
+#[test]
+fn a_file_without_any_section_is_good_and_told_of() {
+    let (agent, _) = both("");
+    agent.configure("", "");
+    let said = agent.good(&["reload"]);
+    assert!(
+        said.contains("hostile: disabled\n") && said.contains("warning: no plugin is configured in "),
+        "{said}"
+    );
+    assert_eq!(agent.table(&["plugins"]).len(), 0);
+}
+
+#[test]
 fn what_is_switched_off_and_on_in_the_file_stops_and_starts() {
     let (mut agent, file) = both("");
     let node = agent.identity("node");

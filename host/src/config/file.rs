@@ -24,6 +24,10 @@ pub struct Config {
 /// A larger file is no configuration.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// A node has some tens of plugins. Each section is a row of every table and
+/// 20 series, and a file of 1 MiB has room for tens of thousands.
+const MOST_PLUGINS: usize = 1000;
+
 /// Reads and checks a file. Every problem is reported, in the order of the file.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     let (config, problems) = examine_as(path, Thoroughness::File);
@@ -99,6 +103,17 @@ fn parse(path: &Path, text: &str, thoroughness: Thoroughness, problems: &mut Pro
     if let Some((table, _)) = keys.table("plugins", problems) {
         let mut sections: Vec<_> = table.iter().collect();
         sections.sort_by_key(|(name, _)| name.span().start);
+        let count = sections.len();
+        if let Some((name, _)) = sections.get(MOST_PLUGINS) {
+            let many = format!(
+                "{count} sections [plugins.NAME] are more than the {MOST_PLUGINS} that one agent takes"
+            );
+            problems.at(
+                name.span(),
+                format!("{many}; take out those that are not used, from here on at the latest"),
+            );
+            sections.truncate(MOST_PLUGINS);
+        }
         config.plugins = sections
             .into_iter()
             .filter_map(|(name, value)| {
@@ -185,6 +200,16 @@ config.a.b = [1, 2.5, "x"]
         for (found, (place, message)) in found.iter().zip(expected) {
             assert!(found.starts_with(place) && found.contains(message), "{found} / {place} {message}");
         }
+    }
+
+    #[test]
+    fn the_number_of_sections_is_bounded() {
+        let sections = |count| (0..count).map(|at| format!("[plugins.p{at}]\n")).collect::<Vec<_>>().concat();
+        assert_eq!(problems_of(&sections(MOST_PLUGINS)), [""; 0]);
+        let found = problems_of(&format!("[host]\nlogg = 1\n{}", sections(20_000)));
+        assert_eq!(found.len(), 2, "the rest is said too, and not 19,000 times: {:?}", &found[..2]);
+        assert!(found[1].starts_with("p.toml:1003:10: 20000 sections"), "{}", found[1]);
+        assert!(found[1].contains("the 1000 that one agent takes"), "{}", found[1]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::plan::{Step, differs};
 use super::report::Report;
 use crate::agent::Agent;
 use crate::config::Config;
-use crate::supervisor::{Event, Unit};
+use crate::supervisor::{Event, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,17 +31,23 @@ pub async fn all(agent: &Arc<Agent>, config: Config, examined: Vec<Examined>) ->
     // One that the operator started without a section stays, by that word.
     let (stay, gone): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|unit| unit.until_restart() == Some(true) && !unit.config().enabled);
+    // Of what never ran there is nothing to wait for, and nothing that ended.
+    let (idle, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|unit| unit.state() == State::Disabled);
     for unit in &gone {
         unit.apply(Event::Disable);
     }
     let mut units = Vec::new();
     for one in &examined {
         units.push(agent.fleet.unit(&one.config.name).unwrap_or_else(|| {
+            if one.step == Step::Nothing {
+                report.good(format!("{}: added, not enabled", one.config.name));
+            }
             let parts = agent.fleet.parts().clone();
             Unit::new(one.config.clone(), parts)
         }));
     }
     units.extend(stay);
+    idle.iter().for_each(|unit| report.good(format!("{}: removed, was not enabled", unit.name())));
     // Those that go are shown until they have gone.
     agent.fleet.set_units(units.iter().chain(&gone).cloned().collect());
     let mut going = Vec::new();
@@ -59,6 +65,10 @@ pub async fn all(agent: &Arc<Agent>, config: Config, examined: Vec<Examined>) ->
     }
     agent.fleet.set_units(units);
     agent.scraper.forget();
+    if config.plugins.is_empty() {
+        // Good as it is, and seldom meant: an editor that lost the content writes such a file.
+        report.good(format!("warning: no plugin is configured in {}", agent.file.display()));
+    }
     agent.set_config(config);
     report
 }
@@ -125,7 +135,8 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
         }
         Step::Settings => {
             unit.set_config(config);
-            report.good(format!("{name}: its settings are in force"));
+            let what = if unit.wanted() { "its settings are in force" } else { "changed, not enabled" };
+            report.good(format!("{name}: {what}"));
         }
         Step::Start => {
             unit.set_config(config);
