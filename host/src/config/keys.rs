@@ -145,6 +145,23 @@ fn kind(value: &DeValue<'_>) -> String {
     }
 }
 
+/// More names than these are not listed.
+const MOST_NAMES: usize = 20;
+
+/// `there are: a, b; did you mean "b"?` for a name that is not among them.
+pub fn there_are<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let count = known.clone().count();
+    let names: Vec<&str> = known.clone().take(MOST_NAMES).collect();
+    let more = if count > MOST_NAMES { format!(" and {} more", count - MOST_NAMES) } else { String::new() };
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    format!("there are: {names}{more}{}", suggestion(name, known))
+}
+
+/// A name that is no plugin's, in the same words wherever somebody asks.
+pub fn no_plugin<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    format!("there is no plugin {name:?}; {}", there_are(name, known))
+}
+
 /// `; did you mean "x"?` where something is near.
 pub fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     known

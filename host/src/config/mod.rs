@@ -21,7 +21,7 @@ mod table;
 pub use edit::{replace, set_enabled};
 pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
-pub use keys::suggestion;
+pub use keys::{no_plugin, suggestion, there_are};
 pub use plugin::PluginConfig;
 pub use problem::Problem;
 pub use schema::{Violation, problems as table_problems, violations};

@@ -2,6 +2,7 @@
 //!
 //! Messages name keys, types and limits, and never a value: it may be secret.
 
+use super::keys::{suggestion, there_are};
 use super::plugin::PluginConfig;
 use super::problem::Problem;
 use super::table::{dotted, escape};
@@ -73,10 +74,10 @@ fn explain(error: &ValidationError<'_>, pointer: &str, section: &str, schema: &V
             return unexpected
                 .iter()
                 .map(|name| {
-                    let hint = super::keys::suggestion(name, known.iter().map(String::as_str));
+                    let known = there_are(name, known.iter().map(String::as_str));
                     Violation {
                         pointer: format!("{pointer}/{}", escape(name)),
-                        message: format!("unknown key {name:?} in [{key}]{hint}"),
+                        message: format!("unknown key {name:?} in [{key}]; {known}"),
                     }
                 })
                 .collect();
@@ -89,7 +90,20 @@ fn explain(error: &ValidationError<'_>, pointer: &str, section: &str, schema: &V
             }
         },
         ValidationErrorKind::Required { property } => format!("{key} lacks the key {property}"),
-        ValidationErrorKind::Enum { options } => format!("{key} must be one of {options}"),
+        ValidationErrorKind::Enum { .. }
+        | ValidationErrorKind::Constant { .. }
+        | ValidationErrorKind::AnyOf { .. }
+        | ValidationErrorKind::OneOfNotValid { .. } => {
+            let words = parent(schema, error).and_then(|node| constants(schema, node, 0));
+            let Some(words) = words.filter(|words| !words.is_empty()) else {
+                return vec![Violation { pointer: pointer.to_owned(), message: unfit(&key, error) }];
+            };
+            let near = error
+                .instance()
+                .as_str()
+                .map(|found| suggestion(found, words.iter().filter_map(|word| word.as_str())));
+            format!("{key} must be {}{}", listed(&words), near.unwrap_or_default())
+        }
         ValidationErrorKind::Minimum { limit } => format!("{key} must be at least {limit}"),
         ValidationErrorKind::Maximum { limit } => format!("{key} must be at most {limit}"),
         ValidationErrorKind::ExclusiveMinimum { limit } => format!("{key} must be more than {limit}"),
@@ -99,21 +113,78 @@ fn explain(error: &ValidationError<'_>, pointer: &str, section: &str, schema: &V
         ValidationErrorKind::MinItems { limit } => format!("{key} must have at least {limit} items"),
         ValidationErrorKind::MaxItems { limit } => format!("{key} must have at most {limit} items"),
         ValidationErrorKind::Pattern { pattern } => format!("{key} must match {pattern}"),
-        other => format!("{key} does not fit the plugin's schema ({})", other.keyword()),
+        _ => unfit(&key, error),
     };
     vec![Violation { pointer: pointer.to_owned(), message }]
 }
 
-/// The keys that the object of an error may have, for a suggestion.
+fn unfit(key: &str, error: &ValidationError<'_>) -> String {
+    format!("{key} does not fit the plugin's schema ({})", error.kind().keyword())
+}
+
+/// The keys that the object of an error may have.
 fn known_keys(schema: &Value, error: &ValidationError<'_>) -> Vec<String> {
-    let path = error.schema_path().to_string();
-    let object = path.rsplit_once('/').map_or("", |(object, _)| object);
-    schema
-        .pointer(object)
+    parent(schema, error)
         .and_then(|object| object.get("properties"))
         .and_then(Value::as_object)
         .map(|properties| properties.keys().cloned().collect())
         .unwrap_or_default()
+}
+
+/// The schema whose keyword an error is of.
+fn parent<'a>(schema: &'a Value, error: &ValidationError<'_>) -> Option<&'a Value> {
+    let path = error.schema_path().to_string();
+    let (object, _) = path.rsplit_once('/')?;
+    let mut node = schema;
+    for part in object.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        node = match node.get(&part) {
+            Some(Value::String(to)) if part == "$ref" => referred(schema, to)?,
+            Some(inner) => inner,
+            None => node.get(part.parse::<usize>().ok()?)?,
+        };
+    }
+    Some(node)
+}
+
+/// `#/$defs/x`, which is the only form that the api's derive writes.
+fn referred<'a>(schema: &'a Value, to: &str) -> Option<&'a Value> {
+    schema.pointer(to.strip_prefix('#')?)
+}
+
+/// A schema may refer to itself.
+const MOST_NESTED: usize = 8;
+
+/// The values that a schema allows, where those are all constants.
+fn constants<'a>(schema: &'a Value, node: &'a Value, depth: usize) -> Option<Vec<&'a Value>> {
+    if depth > MOST_NESTED {
+        return None;
+    }
+    if let Some(one) = node.get("const") {
+        return Some(vec![one]);
+    }
+    if let Some(some) = node.get("enum").and_then(Value::as_array) {
+        return Some(some.iter().collect());
+    }
+    if let Some(to) = node.get("$ref").and_then(Value::as_str) {
+        return constants(schema, referred(schema, to)?, depth + 1);
+    }
+    if node.get("type").and_then(Value::as_str) == Some("null") {
+        // TOML has none.
+        return Some(Vec::new());
+    }
+    let several = node.get("oneOf").or_else(|| node.get("anyOf"))?.as_array()?;
+    let each: Option<Vec<_>> = several.iter().map(|one| constants(schema, one, depth + 1)).collect();
+    Some(each?.concat())
+}
+
+/// `"a", "b" or 3`
+fn listed(words: &[&Value]) -> String {
+    let words: Vec<String> = words.iter().filter(|word| !word.is_null()).map(ToString::to_string).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 fn type_name(json: &str) -> String {
@@ -127,4 +198,66 @@ fn type_name(json: &str) -> String {
         other => other,
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn messages(schema: &Value, table: &Value) -> Vec<String> {
+        violations("x", table, schema).into_iter().map(|violation| violation.message).collect()
+    }
+
+    #[test]
+    fn unknown_keys_are_told_with_those_that_there_are() {
+        let inner = json!({"type": "object", "properties": {"depth": {}, "width": {}}, "additionalProperties": false});
+        let schema = json!({
+            "$defs": {"inner": inner}, "properties": {"size": {"$ref": "#/$defs/inner"}, "count": {}},
+            "additionalProperties": false,
+        });
+        assert_eq!(
+            messages(&schema, &json!({"coumt": 1, "size": {"height": 1}})),
+            [
+                "unknown key \"coumt\" in [plugins.x.config]; there are: count, size; did you mean \"count\"?",
+                "unknown key \"height\" in [plugins.x.config.size]; there are: depth, width",
+            ]
+        );
+        let many: serde_json::Map<String, Value> =
+            (0..50).map(|at| (format!("k{at:02}"), json!({}))).collect();
+        let schema = json!({"properties": many, "additionalProperties": false});
+        let told = messages(&schema, &json!({"other": 1})).concat();
+        assert!(told.ends_with("k18, k19 and 30 more"), "{told}");
+    }
+
+    #[test]
+    fn constants_are_listed_in_whatever_form_they_are_written() {
+        let words = json!({"oneOf": [{"const": "fast", "description": "d"}, {"enum": ["slow", "off"]}]});
+        let expected = "plugins.x.config.mode must be \"fast\", \"slow\" or \"off\"";
+        for mode in [
+            json!({"enum": ["fast", "slow", "off"]}),
+            words.clone(),
+            json!({"anyOf": [{"$ref": "#/$defs/words"}, {"type": "null"}]}),
+            json!({"$ref": "#/$defs/words"}),
+        ] {
+            let schema = json!({"$defs": {"words": words}, "properties": {"mode": mode}});
+            assert_eq!(messages(&schema, &json!({"mode": 5})), [expected], "{schema}");
+            // The value itself may be secret; what is near to it is the schema's.
+            let told = messages(&schema, &json!({"mode": "fats"}));
+            assert_eq!(told, [format!("{expected}; did you mean \"fast\"?")], "{schema}");
+            assert_eq!(messages(&schema, &json!({"mode": "off"})), [""; 0]);
+        }
+        let schema = json!({"properties": {"mode": {"const": 3}}});
+        assert_eq!(messages(&schema, &json!({"mode": 4})), ["plugins.x.config.mode must be 3"]);
+    }
+
+    #[test]
+    fn what_is_no_list_of_constants_is_said_as_it_is() {
+        let own = json!({"oneOf": [{"$ref": "#/$defs/own"}, {"type": "object"}]});
+        for mode in [own.clone(), json!({"anyOf": [{"const": 1}, {"type": "array"}]})] {
+            let schema = json!({"$defs": {"own": own}, "properties": {"mode": mode}});
+            let told = messages(&schema, &json!({"mode": 7}));
+            assert!(told.len() <= 1 && told.iter().all(|one| one.contains("does not fit")), "{told:?}");
+        }
+    }
 }
