@@ -1,7 +1,7 @@
 //! What the agent knows, as the tables that both of its doors give out:
 //! `{"view": NAME, "columns": [{"name", "kind", "unit"}, …], "rows": [{…}, …]}`.
 
-use crate::supervisor::{Fleet, Rows, State, Unit};
+use crate::supervisor::{Fleet, Rows, Unit};
 use gantry_plugin_api::description::{ColumnInfo, ViewInfo};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -65,14 +65,13 @@ pub fn all_of_plugins(fleet: &Fleet) -> Value {
 
 fn plugin(unit: &Unit) -> Value {
     let status = unit.status();
-    let enabled = status.state != State::Disabled;
     json!({
         "name": unit.name(),
         "version": status.manifest().map(|manifest| &manifest.version),
         "api": status.manifest().map(|manifest| &manifest.api),
         "state": status.state.as_str(),
         "since": seconds(status.since),
-        "series": enabled.then_some(status.series),
+        "series": status.series,
         "heap": status.heap_bytes,
         "isolation": "none",
         "note": note(unit),
@@ -96,6 +95,12 @@ fn note(unit: &Unit) -> Option<String> {
     let status = unit.status();
     if let Some(wait) = status.retry_at.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         notes.push(format!("tried again in {}s", wait.as_secs() + 1));
+    }
+    notes.extend(status.file_note.map(str::to_owned));
+    match status.refused {
+        0 => {}
+        1 => notes.push("1 family refused: see the log".to_owned()),
+        refused => notes.push(format!("{refused} families refused: see the log")),
     }
     if status.left_behind > 0 {
         notes.push(format!("threads that hang: {}", status.left_behind));

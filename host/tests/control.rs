@@ -51,6 +51,17 @@ fn tables_are_given_to_people_and_to_programs() {
 }
 
 #[test]
+fn series_are_unknown_before_the_first_scrape_as_heap_is() {
+    let agent = both();
+    for known in [false, true] {
+        for row in agent.table(&["plugins"]) {
+            assert_eq!((row["series"].is_number(), row["heap"].is_number()), (known, known), "{row}");
+        }
+        agent.scrape();
+    }
+}
+
+#[test]
 fn changes_say_what_was_done() {
     let agent = both();
     for (command, answer) in [

@@ -108,6 +108,38 @@ fn a_bad_file_leaves_the_old_one_running_and_says_why() {
 }
 
 #[test]
+fn a_restart_runs_the_file_that_was_loaded_and_says_when_another_lies_there() {
+    let (agent, file) = both();
+    let note = |agent: &Agent| agent.row("hostile")["note"].clone();
+    let before = digest(&agent);
+    assert_eq!(agent.good(&["restart", "hostile"]), "hostile: running (0.1.0)\n");
+    install(&file, &other(b"another"));
+    // The fixture declares some that are refused.
+    let refused = "11 families refused: see the log";
+    assert_eq!(note(&agent), refused, "nobody has looked at its file");
+    let said = agent.good(&["restart", "hostile"]);
+    assert!(said.starts_with("hostile: running (0.1.0)\n"), "{said}");
+    assert!(said.contains("is not the file that it runs; `gantry reload` takes it over\n"), "{said}");
+    assert_eq!(
+        (digest(&agent), note(&agent)),
+        (before.clone(), format!("file differs; gantry reload, {refused}").into())
+    );
+    install(&file, b"no library");
+    let said = agent.good(&["restart", "hostile"]);
+    assert!(said.contains("the one on the disk: ") && said.contains("no ELF header"), "{said}");
+    assert_eq!(
+        (digest(&agent), note(&agent)),
+        (before.clone(), format!("file is not usable; gantry check, {refused}").into())
+    );
+    agent.bad(1, &["reload"]);
+    assert_eq!(note(&agent), format!("file is not usable; gantry check, {refused}"));
+    install(&file, &other(b"another"));
+    agent.good(&["reload"]);
+    assert_ne!(digest(&agent), before);
+    assert_eq!(note(&agent), refused);
+}
+
+#[test]
 fn a_file_that_starts_badly_is_said_and_a_good_one_mends_it() {
     let (agent, file) = both();
     agent.configure("", &format!("{NODE}{}", hostile(&file, "fault = \"error\"\nat = \"start\"")));

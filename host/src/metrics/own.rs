@@ -189,7 +189,7 @@ impl Own {
         }
         if freshness != Freshness::Nothing {
             sink.node(&PLUGIN_SAMPLES, &[name], status.samples);
-            sink.node(&PLUGIN_SERIES, &[name], status.series);
+            sink.node(&PLUGIN_SERIES, &[name], status.series.unwrap_or_default());
         }
         if let Some(heap) = status.heap_bytes {
             sink.node(&PLUGIN_HEAP, &[name], heap);

@@ -1,6 +1,6 @@
 //! The steps of a change.
 
-use super::examine::Examined;
+use super::examine::{self, Examined};
 use super::needs_start;
 use super::plan::{Step, differs};
 use super::report::Report;
@@ -116,6 +116,7 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
     let Examined { config, step, loaded, file_problem } = examined;
     let name = unit.name().to_owned();
+    unit.change(|status| status.file_note = file_problem.is_some().then_some(examine::UNUSABLE));
     if let Some(problem) = &file_problem {
         report.bad(format!("{name}: {problem}"));
         // What runs goes on as it is; what does not run is tried, and says why it cannot.

@@ -20,6 +20,27 @@ pub struct Examined {
     pub file_problem: Option<String>,
 }
 
+/// In tables, of a plugin whose file is not what it runs: until somebody looks
+/// again nothing more is known.
+pub const OTHER: &str = "file differs; gantry reload";
+pub const UNUSABLE: &str = "file is not usable; gantry check";
+
+/// How the file on the disk differs from the one that a plugin runs.
+pub async fn on_disk(unit: &Unit) -> Result<Option<(&'static str, String)>, Refused> {
+    let status = unit.status();
+    let Some(runs) = status.digest().map(str::to_owned) else { return Ok(None) };
+    let (config, dirs) = (unit.config(), unit.plugin_dirs());
+    blocking(move || match verify(&config, &dirs) {
+        Ok(found) if found.bytes.digest == runs => None,
+        Ok(found) => {
+            let lies = found.source.display();
+            Some((OTHER, format!("{lies} is not the file that it runs; `gantry reload` takes it over")))
+        }
+        Err(why) => Some((UNUSABLE, format!("it runs the file that was loaded; the one on the disk: {why}"))),
+    })
+    .await
+}
+
 /// Loading ends within it: the child that tries a library is killed after 10 s.
 const LOAD_WAIT: Duration = Duration::from_secs(12);
 

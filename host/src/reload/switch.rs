@@ -40,6 +40,13 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
     unit.apply(Event::Restart);
     let mut report = Report::default();
     apply::settled(&unit, Step::Replace, &mut report).await;
+    // Whoever put a new file there may expect it to run now.
+    let differs = examine::on_disk(&unit).await?;
+    unit.change(|status| status.file_note = differs.as_ref().map(|(note, _)| *note));
+    if let Some((_, why)) = differs {
+        tracing::warn!("plugin {name}: {why}");
+        report.good(format!("{name}: {why}"));
+    }
     Ok(report)
 }
 

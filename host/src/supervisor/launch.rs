@@ -126,6 +126,8 @@ impl Unit {
         let description = &loaded.probed.description;
         let registered =
             self.parts.registry().register(self.name(), &description.manifest.claims, &description.families);
+        let refused = registered.families.iter().filter(|family| family.refused.is_some()).count();
+        self.change(|status| status.refused = refused);
         let refusals: Vec<String> = registered.refusals.into_iter().map(|refusal| refusal.message).collect();
         let mut said = super::lock(&self.refusals);
         // At each new attempt of a plugin that fails they are no news.

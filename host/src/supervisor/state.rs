@@ -95,9 +95,14 @@ pub struct Status {
     /// to be looked for on the disk.
     pub loaded: Option<Arc<Loaded>>,
     pub heap_bytes: Option<u64>,
-    /// Samples and series of the last good collection.
+    /// Samples and series of the last good collection; none before the first.
     pub samples: usize,
-    pub series: usize,
+    pub series: Option<usize>,
+    /// Families that the host does not take.
+    pub refused: usize,
+    /// What was found of its file when somebody last looked, if that is not
+    /// what it runs.
+    pub file_note: Option<&'static str>,
     /// Whether the last collection that was asked for came in time.
     pub up: bool,
     /// Failures in a row, and when it is tried again by itself.
@@ -117,7 +122,9 @@ impl Status {
             loaded: None,
             heap_bytes: None,
             samples: 0,
-            series: 0,
+            series: None,
+            refused: 0,
+            file_note: None,
             up: false,
             failures: 0,
             retry_at: None,
@@ -139,8 +146,8 @@ impl Status {
 
     /// What was known of its file and its instance is no longer so.
     pub fn forget_instance(&mut self) {
-        self.loaded = None;
-        (self.heap_bytes, self.samples, self.series) = (None, 0, 0);
+        (self.loaded, self.file_note, self.refused) = (None, None, 0);
+        (self.heap_bytes, self.samples, self.series) = (None, 0, None);
     }
 
     pub fn manifest(&self) -> Option<&ManifestInfo> {

@@ -10,6 +10,7 @@ use super::worker::Command;
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -83,6 +84,11 @@ impl Unit {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where its file may lie.
+    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+        self.parts.plugin_dirs()
     }
 
     pub fn config(&self) -> Arc<PluginConfig> {
@@ -174,7 +180,8 @@ impl Unit {
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
     pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
-        lock(&self.status).loaded = loaded;
+        let mut status = lock(&self.status);
+        (status.loaded, status.file_note) = (loaded, None);
     }
 
     /// Lets something happen to it, and does what follows.

@@ -91,7 +91,7 @@ impl Worker {
         let heap = self.instance.as_ref().map(Instance::heap_bytes);
         unit.change(|status| {
             status.samples = taken.samples;
-            status.series = taken.series;
+            status.series = Some(taken.series);
             status.heap_bytes = heap;
         });
     }
