@@ -1,6 +1,6 @@
 //! The parts of an agent, put together.
 
-use crate::config::{Config, HostConfig, LogLevels};
+use crate::config::{self, Config, HostConfig, LogLevels};
 use crate::identity::Identity;
 use crate::loader::Placer;
 use crate::logging;
@@ -73,6 +73,12 @@ impl Agent {
         for unit in self.fleet.units().iter() {
             unit.set_log_level(levels.of(unit.name()));
         }
+    }
+
+    /// What is said to whoever asks for a plugin that is not there.
+    pub fn no_plugin(&self, name: &str) -> String {
+        let units = self.fleet.units();
+        config::no_plugin(name, units.iter().map(|unit| unit.name()))
     }
 
     /// One line for people: how many plugins run.

@@ -59,7 +59,7 @@ pub enum Command {
         /// Its name in the configuration; it need not be enabled.
         plugin: String,
         /// Collect a second time after so long, and print that.
-        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        #[arg(long = "for", value_name = "DURATION", value_parser = span)]
         span: Option<Duration>,
     },
     /// Show the plugins of the running agent.
@@ -74,7 +74,9 @@ pub enum Command {
     },
     /// Show a table that a plugin offers; without VIEW, which there are.
     Show {
+        /// The plugin's name, as `gantry plugins` shows it.
         plugin: String,
+        /// One of its tables.
         view: Option<String>,
         #[command(flatten)]
         table: TableArgs,
@@ -83,18 +85,23 @@ pub enum Command {
     Reload,
     /// Switch a plugin on, in the configuration and in the running agent.
     Enable {
+        /// Its name; a section is added where it has none.
         plugin: String,
         #[command(flatten)]
         how: How,
     },
     /// Switch a plugin off, in the configuration and in the running agent.
     Disable {
+        /// Its name, as `gantry plugins` shows it.
         plugin: String,
         #[command(flatten)]
         how: How,
     },
-    /// Stop a plugin and start it anew; also one that failed or was given up.
-    Restart { plugin: String },
+    /// Stop a plugin and start it anew from the file that was loaded; also one that failed or was given up.
+    Restart {
+        /// Its name, as `gantry plugins` shows it.
+        plugin: String,
+    },
     /// Log from LEVEL on: off, error, warn, info, debug or trace; of one plugin, or of all.
     #[command(override_usage = "gantry log-level [PLUGIN] LEVEL")]
     LogLevel {
@@ -111,6 +118,11 @@ pub struct How {
     pub until_restart: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    gantry_plugin_api::HumanDuration::parse(text).map(|duration| duration.0)
+fn span(text: &str) -> Result<Duration, String> {
+    let span = gantry_plugin_api::HumanDuration::parse(text)?.0;
+    if span.is_zero() {
+        Err("a time above zero is expected, such as 500ms or 10s".to_owned())
+    } else {
+        Ok(span)
+    }
 }

@@ -100,13 +100,15 @@ fn what_cannot_be_is_one_line_with_the_remedy_and_exit_code_1() {
             "libgantry_no_such.so is in none of",
             "install it there, or name it with path",
         ),
-        (
-            &["disable", "no-such"],
-            "plugins.toml: there is no section [plugins.no-such]",
-            "nothing to disable",
-        ),
+        (&["disable", "no-such"], "there is no plugin \"no-such\"", "there are: node"),
+        (&["disable", "nod"], "there is no plugin \"nod\"", "did you mean \"node\"?"),
+        (&["once", "nod"], "there is no plugin \"nod\"; there are: node, hostile", "did you mean \"node\"?"),
         (&["disable", "no-such", "--until-restart"], "there is no plugin \"no-such\"", "there are: node"),
-        (&["log-level", "nod", "debug"], "there is no plugin \"nod\"", "`gantry plugins` lists them"),
+        (
+            &["log-level", "nod", "debug"],
+            "there is no plugin \"nod\"",
+            "there are: node, hostile; did you mean \"node\"?",
+        ),
     ] {
         let error = agent.bad(1, command);
         assert_eq!(error.lines().count(), 1, "{command:?}: {error}");
@@ -131,6 +133,10 @@ fn wrong_usage_is_one_line_that_names_what_is_wrong_and_exit_code_2() {
         (&["log-level"], "LEVEL"),
         (&["log-level", "loud"], "off, error, warn, info, debug, trace"),
         (&["log-level", "node", "loud"], "off, error, warn, info, debug, trace"),
+        (&["log-level", "DEBUG"], "; did you mean \"debug\"?"),
+        (&["once", "node", "--for", "0"], "above zero"),
+        (&["once", "node", "--for", "soon"], "500ms"),
+        (&["plugins", "--watch=0.5"], "500ms"),
     ] {
         let error = agent.bad(2, command);
         assert_eq!(error.lines().count(), 1, "{command:?}: {error}");
@@ -216,7 +222,7 @@ fn an_agent_of_another_version_says_so() {
 fn a_command_of_another_version_gets_a_clear_answer() {
     let agent = Agent::start(NODE);
     let socket = agent.socket();
-    for version in ["v0", "v9", "v2", "V1", "", "metrics"] {
+    for version in ["v0", "v9", "v2"] {
         let answer = request(&socket, "GET", &format!("/{version}/plugins"));
         assert_eq!(answer.status, 404);
         assert_eq!(answer.header("gantry-version"), Some(env!("CARGO_PKG_VERSION")));
@@ -234,7 +240,60 @@ fn a_command_of_another_version_gets_a_clear_answer() {
         assert_eq!(answer.status, 404, "{method} {path}");
         assert!(answer.text().contains("use the gantry of this agent's version"), "{}", answer.text());
     }
+    for (method, path) in [("POST", "/metrics"), ("GET", "/"), ("GET", "/V1/plugins"), ("GET", "/vx")] {
+        let answer = request(&socket, method, path);
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert!(
+            answer.text().contains(&format!("there is no {path} on the control socket")),
+            "{}",
+            answer.text()
+        );
+    }
     assert_eq!(request(&socket, "GET", "/v1/plugins").status, 200);
+}
+
+#[test]
+fn a_wrong_log_level_is_a_bad_request() {
+    let agent = Agent::start(NODE);
+    for (query, what) in [
+        ("level=loud", "the levels are off"),
+        ("level=DEBUG", "did you mean \\\"debug\\\""),
+        ("plugin=node", "lacks ?level=LEVEL"),
+        ("", "takes ?level=LEVEL"),
+    ] {
+        let answer = request(&agent.socket(), "POST", &format!("/v1/log-level?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert!(answer.text().contains(what), "{query}: {}", answer.text());
+    }
+    assert_eq!(request(&agent.socket(), "POST", "/v1/log-level?plugin=nod&level=info").status, 404);
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let agent = Agent::start(NODE);
+    for arguments in [&["reload"][..], &["check"], &["plugins"], &["--help"], &["--version"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let mut command = gantry();
+        command.args(arguments).arg("--config").arg(agent.config()).arg("--socket").arg(agent.socket());
+        let output = command.stdout(full).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).starts_with("gantry: standard output: "), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_socket_s_path_that_is_too_long_is_one_line_at_both_ends() {
+    let long = std::path::PathBuf::from(format!("/tmp/{}.sock", "x".repeat(120)));
+    let expected = format!(
+        "the control socket's path has 130 bytes and may have 107; name a shorter one with --socket: {}",
+        long.display()
+    );
+    assert_eq!(plugins_at(&long), (Some(2), format!("gantry: {expected}\n")));
+    let mut command = gantry();
+    command.arg("--socket").arg(&long);
+    let mut agent = Agent::start_by(command, support::private_dir(), "", NODE);
+    let line = agent.wait_for_log("no control socket");
+    assert!(line.ends_with(&format!("no control socket: {expected}")), "{line}");
 }
 
 #[test]

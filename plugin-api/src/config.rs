@@ -88,7 +88,7 @@ const DURATION_UNITS: [(&str, u64); 7] = [
 impl HumanDuration {
     /// Reads the Prometheus form; the units come largest first, each once.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a duration such as 30s, 5m or 1h30m");
+        let wrong = || format!("{text:?} is not a duration such as 500ms, 30s or 1h30m");
         if text == "0" {
             return Ok(Self(Duration::ZERO));
         }

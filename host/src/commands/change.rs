@@ -3,7 +3,7 @@
 use super::look::word;
 use super::{Failure, Outcome, print, runtime, say};
 use crate::cli::{How, Places};
-use crate::config::{LEVELS, Level};
+use crate::config::Level;
 use crate::control::Client;
 use crate::logging::printable;
 use crate::reload::Report;
@@ -24,10 +24,7 @@ pub fn restart(places: &Places, plugin: &str) -> Outcome {
 
 pub fn log_level(places: &Places, words: &[String]) -> Outcome {
     let usage = |message| Failure { message, code: super::USAGE };
-    let level_of = |text: &str| {
-        let known = Level::parse(text).map(Level::as_str);
-        known.ok_or_else(|| usage(format!("{text:?} is no level; the levels are {LEVELS}")))
-    };
+    let level_of = |text: &str| Level::parse(text).map(Level::as_str).map_err(usage);
     let request = match words {
         [level] => format!("log-level?level={}", level_of(level)?),
         [plugin, level] => format!("log-level?plugin={}&level={}", word(plugin, "plugin")?, level_of(level)?),

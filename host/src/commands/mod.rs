@@ -21,6 +21,7 @@ use clap::error::ErrorKind;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NO: u8 = 1;
 const USAGE: u8 = 2;
@@ -54,6 +55,18 @@ impl From<Asked> for Failure {
 }
 
 pub fn main() -> ExitCode {
+    let code = run_and_say();
+    match unwritten().take() {
+        // Whoever asked did not get all of the answer.
+        Some(error) if code == ExitCode::SUCCESS => {
+            say(&format!("gantry: standard output: {error}"));
+            ExitCode::from(NO)
+        }
+        _ => code,
+    }
+}
+
+fn run_and_say() -> ExitCode {
     if let Some(code) = internal() {
         return code;
     }
@@ -148,9 +161,21 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// A line on standard output. A reader that went away (`| head -1`) has had
-/// enough; that is no failure.
+/// enough; that is no failure. Any other is told when the command ends: a
+/// change is carried out to its end all the same.
 fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            unwritten().get_or_insert(error);
+        }
+        _ => {}
+    }
+}
+
+/// Why a line could not be printed.
+fn unwritten() -> MutexGuard<'static, Option<std::io::Error>> {
+    static UNWRITTEN: Mutex<Option<std::io::Error>> = Mutex::new(None);
+    UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A line on standard error, where nothing can be done about a failure.

@@ -4,7 +4,7 @@ use super::state::StateDir;
 use super::{Failure, Outcome, configuration, runtime};
 use crate::agent::Agent;
 use crate::cli::Places;
-use crate::config::Config;
+use crate::config::{Config, no_plugin};
 use crate::logging;
 use crate::metrics::Selection;
 use crate::notify::Notifier;
@@ -23,8 +23,7 @@ pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
     let known: Vec<String> = config.plugins.iter().map(|one| one.name.clone()).collect();
     config.plugins.retain(|one| one.name == plugin);
     let Some(only) = config.plugins.first_mut() else {
-        let message = format!("there is no section [plugins.{plugin}]; there are: {}", known.join(", "));
-        return Err(Failure { message, code: super::USAGE });
+        return Err(Failure::no(no_plugin(plugin, known.iter().map(String::as_str))));
     };
     only.enabled = true;
     let state = StateDir::for_command(places.state_dir.as_deref())?;

@@ -73,15 +73,20 @@ pub enum Level {
 pub const LEVELS: &str = "off, error, warn, info, debug, trace";
 
 impl Level {
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
+    /// # Errors
+    /// What was wrong, with all levels.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
             "off" => Self::Off,
             "error" => Self::Error,
             "warn" => Self::Warn,
             "info" => Self::Info,
             "debug" => Self::Debug,
             "trace" => Self::Trace,
-            _ => return None,
+            other => {
+                let near = suggestion(&other.to_lowercase(), LEVELS.split(", "));
+                return Err(format!("{other:?} is no level; the levels are {LEVELS}{near}"));
+            }
         })
     }
 
@@ -243,7 +248,7 @@ fn levels(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<Log
     for part in text.split(',').map(str::trim) {
         let (plugin, level) =
             part.split_once('=').map_or((None, part), |(plugin, level)| (Some(plugin), level));
-        let Some(parsed) = Level::parse(level) else {
+        let Ok(parsed) = Level::parse(level) else {
             let hint = suggestion(level, NAMES.into_iter());
             problems.at(span, format!("host.log: {level:?} is no level ({}){hint}", NAMES.join(", ")));
             return None;

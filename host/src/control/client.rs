@@ -48,6 +48,9 @@ impl Client {
 
     /// A request without the protocol's prefix: `plugins`.
     pub async fn ask<T: DeserializeOwned>(&self, method: Method, what: &str) -> Result<T, Asked> {
+        if let Some(why) = super::too_long(&self.socket) {
+            return Err(Asked::NotThere(why));
+        }
         let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect()).await;
         let busy = |_| {
             Asked::No(vec![format!(

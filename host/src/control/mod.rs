@@ -17,11 +17,27 @@ mod client;
 mod routes;
 mod server;
 
+use std::path::Path;
+
 pub use client::{Asked, Client};
 pub use server::{bind, serve};
 
 /// The protocol that this version speaks, on both sides.
 pub const PROTOCOL: &str = "v1";
+
+/// Bytes of a Unix socket's path (unix(7): `sun_path` has 108, of which one ends it).
+const MOST_PATH: usize = 107;
+
+/// What is wrong with a socket's path that the kernel could not take.
+fn too_long(path: &Path) -> Option<String> {
+    let length = path.as_os_str().len();
+    (length > MOST_PATH).then(|| {
+        format!(
+            "the control socket's path has {length} bytes and may have {MOST_PATH}; name a shorter one with --socket: {}",
+            path.display()
+        )
+    })
+}
 
 /// Every answer carries this header, by which a client knows that an agent answers.
 pub const HEADER: &str = "gantry-version";

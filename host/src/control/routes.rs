@@ -70,13 +70,7 @@ fn outcome(outcome: Result<Report, Refused>) -> Answer {
 async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) -> Answer {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let [PROTOCOL, wanted @ ..] = &parts[..] else {
-        return error(
-            StatusCode::NOT_FOUND,
-            [format!(
-                "this agent is gantry {VERSION} and speaks control protocol {PROTOCOL}, not {}; use the gantry of its version",
-                parts.first().unwrap_or(&"")
-            )],
-        );
+        return error(StatusCode::NOT_FOUND, [other_protocol(path, parts.first().unwrap_or(&""))]);
     };
     match (method, wanted) {
         (&Method::GET, ["plugins"]) => good(&tables::plugins(&agent.fleet)),
@@ -104,7 +98,7 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
             let (name, on) = ((*name).to_owned(), *word == "enable");
             change(agent, |agent| async move { switch(&agent, &name, on, until_restart).await }).await
         }
-        (&Method::POST, ["log-level"]) => outcome(log_level(agent, query)),
+        (&Method::POST, ["log-level"]) => log_level(agent, query),
         _ => error(
             StatusCode::NOT_FOUND,
             [format!("gantry {VERSION} knows no {method} {path}; use the gantry of this agent's version")],
@@ -113,12 +107,7 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
 }
 
 fn no_plugin(agent: &Agent, name: &str) -> Answer {
-    let names: Vec<String> = agent.fleet.units().iter().map(|unit| unit.name().to_owned()).collect();
-    let hint = crate::config::suggestion(name, names.iter().map(String::as_str));
-    error(
-        StatusCode::NOT_FOUND,
-        [format!("there is no plugin {name:?}; there are: {}{hint}", names.join(", "))],
-    )
+    error(StatusCode::NOT_FOUND, [agent.no_plugin(name)])
 }
 
 async fn show(unit: &Arc<Unit>, view: &str) -> Answer {
@@ -127,36 +116,48 @@ async fn show(unit: &Arc<Unit>, view: &str) -> Answer {
         Err(crate::supervisor::ViewError::Unknown) => {
             let status = unit.status();
             let names: Vec<&str> = status.views().iter().map(|view| view.name.as_str()).collect();
-            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let hint = crate::config::suggestion(view, names.into_iter());
-            error(
-                StatusCode::NOT_FOUND,
-                [format!("{} has no view {view:?}; there are: {there}{hint}", unit.name())],
-            )
+            let there_are = crate::config::there_are(view, names.into_iter());
+            error(StatusCode::NOT_FOUND, [format!("{} has no view {view:?}; {there_are}", unit.name())])
         }
         Err(why) => error(crate::http::view_status(&why), [why.to_string()]),
     }
 }
 
-fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
+/// A path that does not begin with the protocol that is spoken here.
+fn other_protocol(path: &str, first: &str) -> String {
+    let number = first.strip_prefix('v').filter(|number| !number.is_empty());
+    if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+        return format!(
+            "this agent is gantry {VERSION} and speaks control protocol {PROTOCOL}, not {first}; use the gantry of its version"
+        );
+    }
+    format!(
+        "there is no {path} on the control socket; paths begin with /{PROTOCOL}/ here, and metrics are served over TCP, \
+         at host.listen"
+    )
+}
+
+fn log_level(agent: &Agent, query: &str) -> Answer {
     let (mut plugin, mut level) = (None, None);
+    let wrong = |why: String| error(StatusCode::BAD_REQUEST, [why]);
     for pair in query.split('&') {
         match pair.split_once('=') {
             Some(("plugin", name)) => plugin = Some(name),
-            Some(("level", name)) => level = Level::parse(name),
-            _ => {
-                return Err(vec![
-                    "log-level takes a level, and a plugin where one alone is meant".to_owned(),
-                ]);
-            }
+            Some(("level", name)) => match Level::parse(name) {
+                Ok(known) => level = Some(known),
+                Err(why) => return wrong(why),
+            },
+            _ => return wrong("log-level takes ?level=LEVEL, and &plugin=NAME for one alone".to_owned()),
         }
     }
-    let level = level.ok_or_else(|| vec![format!("the levels are {LEVELS}")])?;
+    let Some(level) = level else {
+        return wrong(format!("log-level lacks ?level=LEVEL; the levels are {LEVELS}"));
+    };
     let mut levels = agent.fleet.parts().log_levels();
     let mut report = Report::default();
     match plugin {
         Some(name) if agent.fleet.unit(name).is_none() => {
-            return Err(vec![format!("there is no plugin {name:?}; `gantry plugins` lists them")]);
+            return no_plugin(agent, name);
         }
         Some(name) => {
             levels.plugins.insert(name.to_owned(), level);
@@ -175,5 +176,5 @@ fn log_level(agent: &Agent, query: &str) -> Result<Report, Refused> {
     }
     tracing::info!("log-level: {}", report.lines[0].text);
     agent.set_log_levels(&levels);
-    Ok(report)
+    outcome(Ok(report))
 }

@@ -55,6 +55,9 @@ impl SocketFile {
 
 /// Makes the socket, in place of one that an agent left behind that was killed.
 pub fn bind(path: &Path) -> Result<Bound, String> {
+    if let Some(why) = super::too_long(path) {
+        return Err(why);
+    }
     let at = |error: io::Error| {
         let remedy = "name another place with --socket";
         format!("{}: {error}; {remedy}", path.display())
@@ -94,9 +97,6 @@ struct Unix {
 impl Door for Unix {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<UnixStream> {
-        self.listener.accept().await.map(|(stream, _)| stream)
-    }
     fn name(&self) -> &'static str {
         "control"
     }
@@ -105,6 +105,9 @@ impl Door for Unix {
         self.agent.fleet.parts().own.closed(self.name(), why);
     }
 
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
 
     fn routes(&self, stream: &UnixStream) -> BoxedFilter<(Answer,)> {
         let own = rustix::process::geteuid().as_raw();

@@ -69,10 +69,7 @@ async fn metrics(agent: Arc<Agent>, method: Method, query: String, headers: Head
         Err(message) => return plain(StatusCode::BAD_REQUEST, message),
     };
     if let Some(name) = agent.scraper.unknown(&selection) {
-        return plain(
-            StatusCode::BAD_REQUEST,
-            format!("there is no plugin {:?}\n", crate::logging::printable(name)),
-        );
+        return plain(StatusCode::BAD_REQUEST, format!("{}\n", agent.no_plugin(name)));
     }
     let values = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let format = Format::negotiate(values(ACCEPT));
@@ -154,7 +151,7 @@ fn lines(fleet: &Fleet) -> String {
 
 async fn view(agent: &Agent, plugin: &str, view: &str) -> Answer {
     let Some(unit) = agent.fleet.unit(plugin) else {
-        return plain(StatusCode::NOT_FOUND, "there is no such plugin; /plugins lists them\n".to_owned());
+        return plain(StatusCode::NOT_FOUND, format!("{}\n", agent.no_plugin(plugin)));
     };
     match unit.view(view).await {
         Ok(rows) => json(StatusCode::OK, &tables::of_view(rows)),

@@ -51,9 +51,7 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
 }
 
 fn unknown(agent: &Agent, name: &str) -> Refused {
-    let names: Vec<String> = agent.fleet.units().iter().map(|unit| unit.name().to_owned()).collect();
-    let hint = config::suggestion(name, names.iter().map(String::as_str));
-    vec![format!("there is no plugin {name:?}; there are: {}{hint}", names.join(", "))]
+    vec![agent.no_plugin(name)]
 }
 
 async fn for_now(agent: &Arc<Agent>, name: &str, on: bool) -> Result<Report, Refused> {
@@ -86,7 +84,10 @@ async fn in_the_file(agent: &Arc<Agent>, name: &str, on: bool) -> Result<Report,
     let text = blocking(move || config::read(&file)).await?.map_err(whole)?;
     let lines = |problems: Vec<config::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
     // What an operator did not ask for must not come with it unseen.
-    config::check(&agent.file, &text).map_err(lines)?;
+    let config = config::check(&agent.file, &text).map_err(lines)?;
+    if !on && agent.fleet.unit(name).is_none() && !config.plugins.iter().any(|section| section.name == name) {
+        return Err(unknown(agent, name));
+    }
     let edited = config::set_enabled(&text, name, on).map_err(whole)?;
     let new: Config = config::check(&agent.file, &edited).map_err(lines)?;
     let section = new.plugins.iter().find(|section| section.name == name).cloned();
