@@ -25,7 +25,7 @@ pub enum Failure {
     Panicked {
         /// The call of the plugin's life.
         call: &'static str,
-        /// The panic's message, after the call's name.
+        /// The panic's message, after the names of plugin and call.
         message: String,
     },
     /// The call did not come back in time. The instance and its thread are left behind.
@@ -83,6 +83,16 @@ impl Failure {
                 Failure::Panicked { call, message }
             }
             _ => Failure::Call { call, error },
+        }
+    }
+
+    /// A panic with the plugin's name in front: a test may have several.
+    pub(crate) fn named(self, plugin: &str) -> Self {
+        match self {
+            Failure::Panicked { call, message } => {
+                Failure::Panicked { call, message: format!("{plugin}: {message}") }
+            }
+            other => other,
         }
     }
 

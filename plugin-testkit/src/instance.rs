@@ -34,7 +34,8 @@ impl Instance {
             let listening = source.is_crate().then(|| log::listen(Arc::clone(&world)));
             (listening, source.create(world.crossing(), world.log_level()))
         };
-        let thread = Some(Thread::start(shared.deadline(), make)?);
+        let thread = Thread::start(shared.deadline(), make);
+        let thread = Some(thread.map_err(|failure| failure.named(&shared.description.manifest.name))?);
         Ok(Self { thread, shared: Arc::clone(shared), ledger, started: false, last_snapshot: None })
     }
 
@@ -193,7 +194,7 @@ impl Instance {
             return Err(Failure::Gone { call, why: "it crashed".to_owned() });
         };
         let answer = thread.call(call, self.shared.deadline(), body)?;
-        answer.map_err(|error| Failure::of(call, error))
+        answer.map_err(|error| Failure::of(call, error).named(&self.shared.description.manifest.name))
     }
 
     fn close(&mut self, why: &str) {

@@ -203,7 +203,8 @@ impl Kit {
         self.shared.examined(recorder, begin.elapsed(), &Mutex::new(Ledger::default()))
     }
 
-    /// Checks the manifest. Whose the families' names are is only noted.
+    /// Checks the manifest, and that the families lie under its claims. Those of
+    /// a plugin that claims nothing are only noted.
     pub fn check_manifest(&self) -> Report {
         let (found, notes) = manifest(&self.shared.description);
         Report::new(found, notes, &self.shared.allowed())

@@ -24,8 +24,10 @@ impl Source {
     /// A plugin of this process, and what it declares.
     pub(crate) fn of<P: Plugin>() -> (Self, Description) {
         let json = entry::describe::<P>(false);
-        let description = serde_json::from_str(&json)
-            .expect("P::families(), P::views() or its configuration's schema panicked; they only list");
+        let description = serde_json::from_str(&json).unwrap_or_else(|_| {
+            let plugin = std::any::type_name::<P>();
+            panic!("{plugin}: families(), views() or its configuration's schema panicked; they only list")
+        });
         gantry_plugin_api::metrics::number(P::families());
         (Source::Crate(make::<P>), description)
     }

@@ -218,7 +218,7 @@ fn a_panic_is_told_with_its_call() {
     for call in ["probe", "start", "collect", "activate"] {
         let failure = Kit::of::<Life>().start(json!({ "panic_in": call })).unwrap_err();
         let expected = format!(
-            "{call}: panicked: a fault in {call}; return an error instead: the agent makes a new instance \
+            "life: {call}: panicked: a fault in {call}; return an error instead: the agent makes a new instance \
              after a panic"
         );
         assert_eq!(failure.to_string(), expected);

@@ -43,7 +43,36 @@ pub(crate) fn manifest(description: &Description) -> (Vec<Problem>, Vec<Problem>
     for claim in info.claims.iter().filter(|claim| !claim.ends_with('_')) {
         wrong("claims", format!("{claim:?} does not end in _; claim {:?}", format!("{claim}_")));
     }
+    found.extend(outside(description));
     (found, notes(description))
+}
+
+/// Families that lie elsewhere than the plugin says that its names do.
+fn outside(description: &Description) -> Vec<Problem> {
+    let claims = &description.manifest.claims;
+    let Some(first) = claims.iter().find(|claim| claim.ends_with('_')) else { return Vec::new() };
+    let names = description.families.iter().map(|family| family.name.as_str());
+    // The host's names, and what is no name, are refused already, whatever is claimed.
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
+    };
+    let refused = |name: &str| !is_name(name) || name.starts_with(&format!("{HOST}_"));
+    let outside = names.filter(|name| !is_covered(claims, name) && !refused(name));
+    let problem = |name: &str| {
+        let message = format!(
+            "lies under none of the claims {}; name it {first}{name}, or claim its prefix too: another plugin may \
+             claim it, and the family is refused then",
+            claims.join(", ")
+        );
+        Problem::new(Manifest, name, message)
+    };
+    outside.map(problem).collect()
+}
+
+/// Whether it is the plugin's own, or shared by convention.
+fn is_covered(claims: &[String], name: &str) -> bool {
+    claims.iter().map(String::as_str).chain(SHARED).any(|prefix| name.starts_with(prefix))
 }
 
 fn versions(info: &ManifestInfo, wrong: &mut impl FnMut(&str, String)) {
@@ -82,16 +111,15 @@ fn check_need(need: &NeedInfo, wrong: &mut impl FnMut(&str, String)) {
     }
 }
 
-/// Whose names are whose: nothing here is wrong, all of it is worth a look.
+/// Nothing here is wrong, all of it is worth a look.
 fn notes(description: &Description) -> Vec<Problem> {
     let claims = &description.manifest.claims;
     let mut notes = Vec::new();
-    let covered = |name: &str| claims.iter().any(|claim| name.starts_with(claim.as_str()));
-    for family in &description.families {
+    for family in description.families.iter().filter(|_| claims.is_empty()) {
         let name = family.name.as_str();
-        if !covered(name) && !SHARED.iter().any(|shared| name.starts_with(shared)) {
+        if !is_covered(claims, name) {
             let message =
-                "lies under no claim of the manifest, so another plugin may claim or share its name";
+                "is under no claim, as the manifest has none: another plugin may claim or share its name";
             notes.push(Problem::new(Manifest, name, message));
         }
     }
