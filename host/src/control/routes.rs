@@ -112,7 +112,7 @@ fn no_plugin(agent: &Agent, name: &str) -> Answer {
 
 async fn show(unit: &Arc<Unit>, view: &str) -> Answer {
     match unit.view(view).await {
-        Ok(rows) => good(&tables::of_view(rows)),
+        Ok(rows) => crate::http::answer::rows(rows).await,
         Err(crate::supervisor::ViewError::Unknown) => {
             let status = unit.status();
             let names: Vec<&str> = status.views().iter().map(|view| view.name.as_str()).collect();

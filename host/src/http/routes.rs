@@ -1,6 +1,6 @@
 //! What is answered where.
 
-use super::answer::{Answer, html, json, plain, typed};
+use super::answer::{self, Answer, html, json, plain, typed};
 use super::landing;
 use crate::agent::Agent;
 use crate::metrics::Selection;
@@ -154,7 +154,7 @@ async fn view(agent: &Agent, plugin: &str, view: &str) -> Answer {
         return plain(StatusCode::NOT_FOUND, format!("{}\n", agent.no_plugin(plugin)));
     };
     match unit.view(view).await {
-        Ok(rows) => json(StatusCode::OK, &tables::of_view(rows)),
+        Ok(rows) => answer::rows(rows).await,
         Err(error) => {
             plain(view_status(&error), format!("{}\n", crate::logging::printable(&error.to_string())))
         }
