@@ -243,14 +243,13 @@ fn address((text, span): (&str, Range<usize>), problems: &mut Problems) -> Optio
 }
 
 fn levels(text: &str, span: Range<usize>, problems: &mut Problems) -> Option<LogLevels> {
-    const NAMES: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let mut levels = LogLevels { all: Level::Info, plugins: BTreeMap::new() };
     for part in text.split(',').map(str::trim) {
         let (plugin, level) =
             part.split_once('=').map_or((None, part), |(plugin, level)| (Some(plugin), level));
         let Ok(parsed) = Level::parse(level) else {
-            let hint = suggestion(level, NAMES.into_iter());
-            problems.at(span, format!("host.log: {level:?} is no level ({}){hint}", NAMES.join(", ")));
+            let hint = suggestion(level, LEVELS.split(", "));
+            problems.at(span, format!("host.log: {level:?} is no level ({LEVELS}){hint}"));
             return None;
         };
         match plugin {

@@ -3,7 +3,8 @@
 use super::routes;
 use crate::agent::Agent;
 use crate::http::Answer;
-use crate::http::connection::{self, Bounds, Closed, Door};
+use crate::http::connection::{self, Bounds, Door};
+use crate::metrics::own::Own;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -101,8 +102,8 @@ impl Door for Unix {
         "control"
     }
 
-    fn closed(&self, why: Closed) {
-        self.agent.fleet.parts().own.closed(self.name(), why);
+    fn own(&self) -> &Own {
+        &self.agent.fleet.parts().own
     }
 
     async fn accept(&self) -> io::Result<UnixStream> {

@@ -3,6 +3,7 @@
 
 use super::guest::{Counted, Guest};
 use super::places::{Place, Places};
+use crate::metrics::own::Own;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,8 +28,9 @@ pub trait Door: Send + Sync + 'static {
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
     /// What this peer may ask.
     fn routes(&self, stream: &Self::Stream) -> BoxedFilter<(super::Answer,)>;
-    /// A connection was closed that its client would have kept.
-    fn closed(&self, why: Closed);
+    /// Where it is counted that connections were closed which their clients
+    /// would have kept.
+    fn own(&self) -> &Own;
 }
 
 /// Why a connection was closed by us.
@@ -74,6 +76,7 @@ pub struct Bounds {
 
 /// Serves until `ending` says so; then lets answers that are under way end.
 pub async fn serve<D: Door>(door: Arc<D>, bounds: Bounds, mut ending: watch::Receiver<bool>) {
+    door.own().opened(door.name(), Closed::ALL.iter().map(|why| why.as_str()));
     let places = Places::new(bounds.connections);
     let full = Arc::new(Full::default());
     loop {
@@ -94,7 +97,7 @@ pub async fn serve<D: Door>(door: Arc<D>, bounds: Bounds, mut ending: watch::Rec
                         full.say(door.name(), bounds.connections);
                     }
                     if let Some(why) = closed {
-                        door.closed(why);
+                        door.own().closed(door.name(), why.as_str());
                     }
                 });
             }

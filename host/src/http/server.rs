@@ -1,10 +1,11 @@
 //! The TCP listeners.
 
 use super::Answer;
-use super::connection::{self, Bounds, Closed, Door};
+use super::connection::{self, Bounds, Door};
 use super::routes;
 use crate::agent::Agent;
 use crate::config::ViewsOverHttp;
+use crate::metrics::own::Own;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,8 +72,8 @@ impl Door for Tcp {
         "http"
     }
 
-    fn closed(&self, why: Closed) {
-        self.agent.fleet.parts().own.closed(self.name(), why);
+    fn own(&self) -> &Own {
+        &self.agent.fleet.parts().own
     }
 
     async fn accept(&self) -> io::Result<TcpStream> {

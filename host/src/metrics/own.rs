@@ -1,7 +1,6 @@
 //! The host's own metrics: the same families, sink and table as a plugin's.
 
 use super::labels::HostLabels;
-use crate::http::connection::Closed;
 use crate::supervisor::{ArenaSink, Freshness, State, Unit};
 use gantry_exposition::{Arena, Registry, Table};
 use gantry_plugin_api::description::Description;
@@ -129,9 +128,13 @@ impl Own {
         self.kept.counter(&SCRAPES, None, &[format]).inc();
     }
 
-    /// A connection of a door, `http` or `control`.
-    pub fn closed(&self, door: &str, why: Closed) {
-        self.kept.counter(&CLOSED, None, &[door, why.as_str()]).inc();
+    /// A door, `http` or `control`, is open; its connections are counted from 0,
+    /// so that the first that is closed is an increase.
+    pub fn opened<'a>(&self, door: &str, reasons: impl Iterator<Item = &'a str>) {
+        reasons.for_each(|why| drop(self.kept.counter(&CLOSED, None, &[door, why])));
+    }
+    pub fn closed(&self, door: &str, why: &str) {
+        self.kept.counter(&CLOSED, None, &[door, why]).inc();
     }
 
     /// Takes a collection of the host's own samples. `plugins` are all there
@@ -147,12 +150,6 @@ impl Own {
             sink.node(&AGENT_INFO, &[VERSION], 1);
             sink.node(&BUILD_INFO, &[VERSION, API_VERSION, std::env::consts::ARCH], 1);
             sink.node(&LOG_LOST, &[], crate::logging::lost());
-            for door in ["http", "control"] {
-                // Baselines, as those of the plugins below.
-                for why in Closed::ALL {
-                    self.kept.counter(&CLOSED, None, &[door, why.as_str()]);
-                }
-            }
             for (unit, freshness) in plugins {
                 self.emit_plugin(&mut sink, unit, *freshness);
             }
