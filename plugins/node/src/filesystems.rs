@@ -2,10 +2,11 @@
 
 use crate::config::Settings;
 use crate::metrics::*;
-use crate::mounts::{self, Mount};
+use crate::mounts;
 use crate::reader::{self, SourceError};
 use crate::sources::{Out, Run, Source, State, all_but};
-use crate::statfs::{Answer, Ask, Asker, Usage};
+use gantry_mounts::Mount;
+use gantry_mounts::statfs::{Answer, Ask, Asker, Usage};
 use gantry_plugin_api::{Cell, Rows};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +26,7 @@ pub struct Filesystems {
 }
 
 impl Filesystems {
-    /// `ask` asks one of them; see [`crate::statfs::beneath`].
+    /// `ask` asks one of them; see [`gantry_mounts::statfs::beneath`].
     pub fn new(ask: Arc<Ask>) -> Self {
         Self {
             asker: Asker::new(ask),

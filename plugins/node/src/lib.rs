@@ -4,7 +4,7 @@
 //! * [`metrics`]: what is shown; [`config`]: what can be set.
 //! * [`sources`]: what is read and how that went; [`reader`]: with which bounds.
 //! * [`cpu`], [`memory`], [`load`], [`pressure`], [`disks`], [`network`] (and
-//!   [`class_net`]), [`filesystems`] (with [`mounts`] and [`statfs`]),
+//!   [`class_net`]), [`filesystems`] (with [`mounts`]),
 //!   [`identity`]: one subject each, over roots that they are given.
 //! * [`namespaces`]: whether the node's namespaces are the agent's own.
 #![forbid(unsafe_code)]
@@ -25,9 +25,9 @@ pub mod pressure;
 pub mod probe;
 pub mod reader;
 pub mod sources;
-pub mod statfs;
 
 use config::{Config, Settings};
+use gantry_mounts::statfs;
 use gantry_plugin_api::host::Clock;
 use gantry_plugin_api::{
     Column, Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows, Sink,

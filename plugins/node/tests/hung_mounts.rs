@@ -2,10 +2,10 @@
 
 mod support;
 
+use gantry_mounts::statfs::{Ask, MAX_THREADS, Usage};
 use gantry_node::config::{Config, Settings};
 use gantry_node::filesystems::Filesystems;
 use gantry_node::sources::{Out, Roots, Run, Sources};
-use gantry_node::statfs::{Ask, MAX_THREADS, Usage};
 use gantry_plugin_api::HumanDuration;
 use gantry_plugin_testkit::{Collected, Kit, Tree};
 use std::collections::HashSet;
