@@ -5,6 +5,7 @@
 //! * [`dump`]: asking for a whole table, with bounds.
 //! * [`link`], [`address`]: the tables of rtnetlink that are read.
 //! * [`route`]: both of them over one socket.
+//! * [`process`]: the connector of process events.
 //! * [`namespace`]: doing something in another namespace of the kernel.
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod dump;
 mod error;
 pub mod link;
 pub mod namespace;
+pub mod process;
 pub mod route;
 pub mod socket;
 
@@ -20,5 +22,6 @@ pub use address::Address;
 pub use dump::{Bounds, Outcome};
 pub use error::Error;
 pub use link::{Link, LinkCounters};
+pub use process::{ProcessEvent, ProcessEvents, What};
 pub use route::RouteSocket;
 pub use socket::Socket;

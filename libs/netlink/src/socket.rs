@@ -6,6 +6,7 @@ use netlink_sys::SocketAddr;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,9 +26,18 @@ impl Socket {
     /// # Errors
     /// [`Error::Call`], with the system call that failed.
     pub fn open(protocol: isize, timeout: Duration) -> Result<Self, Error> {
+        Self::open_group(protocol, 0, timeout)
+    }
+
+    /// As [`Self::open`], with what the kernel says to all of these groups
+    /// (bits of `nl_groups`, `netlink(7)`).
+    ///
+    /// # Errors
+    /// As [`Self::open`]; EPERM for a group without the capability that it needs.
+    pub fn open_group(protocol: isize, groups: u32, timeout: Duration) -> Result<Self, Error> {
         let failed = |call| move |source| Error::Call { call, source };
         let mut inner = netlink_sys::Socket::new(protocol).map_err(failed("socket(AF_NETLINK)"))?;
-        inner.bind_auto().map_err(failed("bind(AF_NETLINK)"))?;
+        inner.bind(&SocketAddr::new(0, groups)).map_err(failed("bind(AF_NETLINK)"))?;
         inner.connect(&SocketAddr::new(0, 0)).map_err(failed("connect(AF_NETLINK)"))?;
         for which in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&inner, which, Some(timeout))
@@ -74,5 +84,11 @@ impl Socket {
                 Err(errno) => return Err(Error::Call { call: "recv(AF_NETLINK)", source: errno.into() }),
             }
         }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 }
