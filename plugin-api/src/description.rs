@@ -54,6 +54,32 @@ pub struct FamilyInfo {
     /// one that the kernel kept before: it is shown as 0 the first time.
     #[serde(default)]
     pub counted_here: bool,
+    /// What a gauge is where several containers are shown as one.
+    #[serde(default)]
+    pub merge: Merge,
+}
+
+/// How the gauges of containers that are shown as one make one value. Counters
+/// and histograms are always summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Merge {
+    /// The largest value: of what is always 1, of states, of what all share.
+    Largest,
+    /// Their sum. Also what a newer plugin's way reads as.
+    #[default]
+    #[serde(other)]
+    Sum,
+}
+
+impl Merge {
+    /// As it crosses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Merge::Largest => "largest",
+            Merge::Sum => "sum",
+        }
+    }
 }
 
 /// The type of a family.

@@ -65,12 +65,21 @@ pub struct Container {
     pub ports: Vec<PublishedPort>,
     /// Inode number of its network namespace; 0 when unknown.
     pub network_namespace: u64,
+    /// The names of the networks that its runtime attached it to.
+    pub networks: Vec<String>,
+    /// It shares the node's network namespace because its runtime was told so.
+    pub host_network: bool,
     /// The process it began with.
     pub init: Option<Process>,
     /// When it started, in seconds since the epoch; 0 when unknown.
     pub started_at: u64,
     /// Collectors that its environment asks to leave it alone.
     pub opted_out: Vec<String>,
+    /// How often it began anew since the host knows it: all of its processes
+    /// were gone, and another came.
+    pub restarts: u64,
+    /// It is gone; its last values are shown for a while.
+    pub gone: bool,
 }
 
 /// A container's place in one cgroup hierarchy.
@@ -97,8 +106,13 @@ pub struct Volume {
     pub mount_point: String,
     /// Where it lies on the host.
     pub source: String,
-    /// The runtime's or orchestrator's name for it (a PVC's, say).
+    /// The runtime's or orchestrator's name for it: of a Kubernetes volume
+    /// `pvc-UUID`, otherwise the runtime's own; empty for a plain directory.
     pub name: String,
+    /// `bind`, `volume`, `tmpfs`, … in the runtime's words.
+    pub kind: String,
+    /// The container cannot write to it.
+    pub read_only: bool,
 }
 
 /// A port that the runtime published.

@@ -159,7 +159,9 @@ impl Collected {
     /// Text 0.0.4 as the host would print it, families and series sorted, with
     /// the labels of containers and without those of the node, which are
     /// another machine's each time. Values stand as they were emitted; the host
-    /// shows those that are counted here as 0 at their first scrape.
+    /// shows those that are counted here as 0 at their first scrape. Last values
+    /// of containers that are gone are in it, as the host shows them; all else
+    /// here is about what the plugin emitted.
     pub fn text(&self) -> String {
         let mut bytes = Vec::new();
         encode(&[&self.table], Format::Text, &mut bytes);

@@ -97,9 +97,15 @@ impl Shared {
     ) -> Collected {
         let labelled = self.world.identity.labelled();
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let examined =
-            examine(&mut recorded, &self.registered.families, &labelled, self.max_series(), &ledger.previous);
-        ledger.previous = examined.now;
+        let examined = examine(
+            &mut recorded,
+            &self.registered.families,
+            &labelled,
+            self.max_series(),
+            &ledger.previous,
+            &ledger.lasting,
+        );
+        (ledger.previous, ledger.lasting) = (examined.now, examined.lasting);
         ledger.emitted.extend(examined.samples.iter().map(|sample| sample.family.clone()));
         let found = [self.declared.clone(), examined.found].concat();
         Collected {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Misbehaving, asked};
-use gantry_plugin_testkit::{Check, Kit, NewContainer};
+use gantry_plugin_testkit::{Check, Collected, Kit, NewContainer};
 use serde_json::json;
 
 /// What one collection of a plugin that was asked for this is told.
@@ -198,6 +198,46 @@ fn samples_of_a_container_that_is_gone_are_noted() {
     let collected = kit.emitted(|sink| sink.container(&common::OF_CONTAINER, web, &[], 1));
     let note = collected.report().notes()[0].to_string();
     assert!(note.contains("is of a container that is gone; forget it"), "{note}");
+}
+
+/// The lines of containers.
+fn of_containers(collected: &Collected) -> Vec<String> {
+    let text = collected.text();
+    text.lines().filter(|line| line.starts_with("bad_of_container{")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_last_values_of_a_container_that_is_gone_stay_in_the_text() {
+    let kit = Kit::of::<Misbehaving>();
+    let [web, db] = ["/docker/web", "/docker/db"].map(|id| kit.identity().declare(NewContainer::new(id)));
+    let mut running = kit.start(asked("each container")).unwrap();
+    let line = |id: &str| format!("bad_of_container{{container_id=\"{id}\",app_id=\"{id}\"}} 1");
+    let both = [line("/docker/db"), line("/docker/web")];
+    assert_eq!(of_containers(&running.collect().unwrap()), both);
+    kit.identity().vanish(db);
+    for _ in 0..2 {
+        let collected = running.collect().unwrap();
+        assert_eq!(collected.of_family("bad_of_container").count(), 1, "one is emitted");
+        assert_eq!(of_containers(&collected), both, "and both are shown");
+    }
+    kit.identity().forget(db);
+    assert_eq!(of_containers(&running.collect().unwrap()), both[1..]);
+    let refused = kit.emitted(|sink| sink.container(&common::OF_CONTAINER, db, &[], 1));
+    assert!(refused.found(Check::UnknownContainer));
+    kit.identity().vanish(web);
+    kit.identity().declare(NewContainer::new("/docker/web"));
+    assert_eq!(of_containers(&running.collect().unwrap()), both[1..], "the newcomer takes its place");
+}
+
+#[test]
+fn containers_that_share_an_id_are_summed() {
+    let kit = Kit::of::<Misbehaving>();
+    for _ in 0..2 {
+        kit.identity().declare(NewContainer::new("/docker/web"));
+    }
+    let collected = kit.start(asked("each container")).unwrap().collect().unwrap();
+    assert_eq!(collected.of_family("bad_of_container").count(), 2);
+    assert!(of_containers(&collected)[0].ends_with("app_id=\"/docker/web\"} 2"), "{collected:?}");
 }
 
 #[test]

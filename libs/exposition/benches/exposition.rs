@@ -1,11 +1,14 @@
 //! 100,000 series with five labels, by this crate and by prometheus-client.
 //!
 //! `encode` is the text of samples that are already held; `scrape` begins with
-//! what a plugin emits at a collection.
+//! what a plugin emits at a collection. `containers` are collections that are
+//! taken and written, of many containers with some series each.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gantry_exposition::{Arena, Constant, Format, Labels, Registry, Table, encode, render_labels};
-use gantry_plugin_api::description::{FamilyInfo, Kind};
+use gantry_exposition::{
+    Arena, Constant, Format, Group, Labels, Member, Registry, Table, encode, render_labels,
+};
+use gantry_plugin_api::description::{FamilyInfo, Kind, Merge};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
@@ -19,16 +22,22 @@ const SERIES_A_CONTAINER: usize = 1000;
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 const OWN: [&str; 3] = ["destination", "actual_destination", "status"];
 
-struct Node(Vec<String>);
+/// Labels of containers, and which group each is in.
+struct Node(Vec<String>, fn(u64) -> Option<u64>);
 
 impl Labels for Node {
     fn node(&self) -> Constant<'_> {
         Constant { text: "", epoch: 0 }
     }
 
-    fn container(&self, handle: u64) -> Option<Constant<'_>> {
+    fn container(&self, handle: u64) -> Option<Member<'_>> {
         let text = self.0.get(handle as usize - 1)?;
-        Some(Constant { text, epoch: 1 })
+        Some(Member { group: self.1(handle), ..Member::shown(Constant { text, epoch: 1 }) })
+    }
+
+    fn group(&self, group: u64) -> Option<Group<'_>> {
+        let text = self.0.get(group as usize - 1)?;
+        Some(Group { labels: Constant { text, epoch: 1 }, gone: false })
     }
 }
 
@@ -112,18 +121,90 @@ fn emit_flat(flat: &mut Flat, values: &[Vec<[String; 3]>], round: u64) {
 }
 
 fn table() -> (Table, Node) {
-    let info = FamilyInfo {
-        name: "bench_requests_total".to_owned(),
+    let families = Registry::new().register("bench", &[], &[family("bench_requests_total", &OWN)]).families;
+    (Table::new(families, CONTAINERS * SERIES_A_CONTAINER), node(CONTAINERS, |_| None))
+}
+
+fn family(name: &str, labels: &[&str]) -> FamilyInfo {
+    FamilyInfo {
+        name: name.to_owned(),
         help: "Requests.".to_owned(),
         kind: Kind::Counter,
         unit: String::new(),
-        labels: OWN.map(str::to_owned).into(),
+        labels: labels.iter().map(|&label| label.to_owned()).collect(),
         per_container: true,
         counted_here: false,
-    };
-    let families = Registry::new().register("bench", &[], &[info]).families;
+        merge: Merge::Sum,
+    }
+}
+
+fn node(containers: usize, group: fn(u64) -> Option<u64>) -> Node {
     let text = |number| render_labels([("machine_id", MACHINE_ID), ("container_id", &container_id(number))]);
-    (Table::new(families, CONTAINERS * SERIES_A_CONTAINER), Node((0..CONTAINERS).map(text).collect()))
+    Node((0..containers).map(text).collect(), group)
+}
+
+/// Families of the containers' figures: half of them without labels.
+fn figures() -> Vec<FamilyInfo> {
+    let name = |number| format!("container_resources_figure_{number}_total");
+    (0..FIGURES)
+        .map(|number| family(&name(number), if number % 2 == 0 { &[] } else { &["device"] }))
+        .collect()
+}
+
+const FIGURES: usize = 40;
+
+/// One sample of each figure for the containers from `first` on.
+fn emit_figures(arena: &mut Arena, first: usize, containers: usize) {
+    arena.clear();
+    for container in first..first + containers {
+        for figure in 0..FIGURES {
+            let labels = [&b"259:0"[..]];
+            let labels = labels.into_iter().take(figure % 2);
+            arena.sample(figure as u32, container as u64 + 1, labels, 12_345.0);
+        }
+    }
+}
+
+/// Whole scrapes of containers: taken and written.
+fn containers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("containers");
+    let pairs: fn(u64) -> Option<u64> = |handle| (handle <= 500).then_some(handle.div_ceil(2));
+    let alone: fn(u64) -> Option<u64> = |_| None;
+    for (name, of, shown) in [("1000 of 40 series", alone, 40_000), ("500 of them in pairs", pairs, 30_000)] {
+        let node = node(1000, of);
+        let families = Registry::new().register("bench", &[], &figures()).families;
+        let (mut table, mut arena) = (Table::new(families, 100_000), Arena::with_limit(100_000));
+        let mut out = Vec::new();
+        emit_figures(&mut arena, 0, 1000);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                let taken = table.take(&arena, &node, 1.0, false);
+                assert_eq!((taken.samples, taken.series), (40_000, shown));
+                encode(&[&table], Format::Text, &mut out).samples
+            });
+        });
+    }
+    // Each collection has 10,000 others, emitted once and folded into one.
+    let node = node(20_000, |_| Some(1));
+    let families = Registry::new().register("bench", &[], &[family("bench_requests_total", &[])]).families;
+    let mut table = Table::new(families, 100_000);
+    let arenas = [0, 10_000].map(|first| {
+        let mut arena = Arena::with_limit(10_000);
+        (first..first + 10_000).for_each(|at| arena.sample(0, at + 1, std::iter::empty(), 1.0));
+        arena
+    });
+    let (mut round, mut out) = (0, Vec::new());
+    group.bench_function("10000 short-lived, folded", |bencher| {
+        bencher.iter(|| {
+            round += 1;
+            out.clear();
+            let taken = table.take(&arenas[round % 2], &node, 1.0, false);
+            assert_eq!((taken.samples, taken.series, taken.kept), (10_000, 1, 10_001));
+            encode(&[&table], Format::Text, &mut out).samples
+        });
+    });
+    group.finish();
 }
 
 type Pairs = Vec<(String, String)>;
@@ -220,6 +301,6 @@ criterion_group! {
     name = benches;
     // Each round takes some milliseconds: 20 of them say enough.
     config = Criterion::default().sample_size(20).without_plots();
-    targets = exposition
+    targets = exposition, containers
 }
 criterion_main!(benches);

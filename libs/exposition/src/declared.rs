@@ -41,6 +41,11 @@ impl Declared {
             && info.per_container == other.per_container
     }
 
+    /// What a series without labels of its own has of a line, as [`crate::series::Series`] has it.
+    pub(crate) fn own_text(&self) -> &[u8] {
+        self.glue.first().map_or(&[], |glue| glue)
+    }
+
     /// Its unit, where OpenMetrics may show it: the name must end in it.
     pub(crate) fn unit(&self) -> Option<&str> {
         let before = names::openmetrics_name(&self.info).strip_suffix(self.info.unit.as_str())?;
@@ -69,6 +74,8 @@ pub(crate) fn difference(one: &FamilyInfo, two: &FamilyInfo) -> Option<(&'static
         Some(("scope", scope(one), scope(two)))
     } else if one.labels != two.labels {
         Some(("labels", labels(one), labels(two)))
+    } else if one.kind == Kind::Gauge && one.merge != two.merge {
+        Some(("merge", one.merge.as_str().to_owned(), two.merge.as_str().to_owned()))
     } else {
         None
     }
@@ -98,6 +105,7 @@ fn glue(info: &FamilyInfo) -> Vec<Box<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_plugin_api::description::Merge;
 
     fn declared(name: &str, kind: Kind, unit: &str, labels: &[&str]) -> Declared {
         let info = FamilyInfo {
@@ -108,6 +116,7 @@ mod tests {
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             per_container: false,
             counted_here: false,
+            merge: Merge::Sum,
         };
         Declared::new(info, "".into(), None)
     }

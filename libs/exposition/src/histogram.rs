@@ -44,17 +44,51 @@ pub(crate) fn weight(bounds: usize) -> usize {
 }
 
 impl Buckets {
-    /// Takes over what was checked; where `zero`, as if nothing was observed yet.
-    pub(crate) fn set(&mut self, checked: &RawHistogram<'_>, sum: f64, zero: bool) {
+    /// Takes over what was checked.
+    pub(crate) fn set(&mut self, checked: &RawHistogram<'_>, sum: f64) {
         if *self.bounds != *checked.bounds {
             self.bounds = checked.bounds.into();
             self.cumulative = checked.cumulative.into();
         }
         self.cumulative.copy_from_slice(checked.cumulative);
         (self.count, self.sum) = (checked.count, sum);
-        if zero {
-            self.cumulative.fill(0);
-            (self.count, self.sum) = (0, 0.0);
+    }
+
+    /// Whether it began anew with what comes now: something was counted less.
+    pub(crate) fn falls_to(&self, checked: &RawHistogram<'_>) -> bool {
+        let mut pairs = common(&self.bounds, checked.bounds);
+        checked.count < self.count
+            || pairs.any(|(mine, theirs)| checked.cumulative[theirs] < self.cumulative[mine])
+    }
+
+    /// Adds what another counted. Where the bounds differ, those stay that both
+    /// have: their counts are right, as are sum and count.
+    pub(crate) fn add(&mut self, other: &Buckets) {
+        if self.count == 0 && self.bounds != other.bounds {
+            self.bounds = other.bounds.clone();
+            self.cumulative = vec![0; other.bounds.len()].into();
+        }
+        if self.bounds == other.bounds {
+            for (mine, theirs) in self.cumulative.iter_mut().zip(&other.cumulative) {
+                *mine = mine.saturating_add(*theirs);
+            }
+        } else {
+            let pairs: Vec<(usize, usize)> = common(&self.bounds, &other.bounds).collect();
+            let counts = pairs
+                .iter()
+                .map(|&(mine, theirs)| self.cumulative[mine].saturating_add(other.cumulative[theirs]));
+            self.cumulative = counts.collect();
+            self.bounds = pairs.iter().map(|&(mine, _)| self.bounds[mine]).collect();
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.sum += other.sum;
+    }
+
+    /// The sum of a group, added up in another order than before, may be less
+    /// in its last digits: it stays.
+    pub(crate) fn hold_sum(&mut self, before: &Buckets) {
+        if !self.is_signed() && before.sum.is_finite() && self.count >= before.count {
+            self.sum = self.sum.max(before.sum);
         }
     }
 
@@ -62,27 +96,35 @@ impl Buckets {
         weight(self.bounds.len())
     }
 
-    /// Writes all lines but `_created`, and returns their number. `labels` are
-    /// without braces and may be empty.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, name: &str, labels: &[u8], format: Format) -> usize {
+    /// Writes all lines but `_created`, and returns their number; where `zero`,
+    /// as if nothing was observed yet. `labels` are without braces and may be empty.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        name: &str,
+        labels: &[u8],
+        format: Format,
+        zero: bool,
+    ) -> usize {
+        let seen = |count| if zero { 0 } else { count };
         for (bound, count) in self.bounds.iter().zip(&self.cumulative) {
             bucket(out, name, labels);
             number::bound(out, *bound, format);
             out.extend_from_slice(b"\"} ");
-            number::count(out, *count);
+            number::count(out, seen(*count));
             out.push(b'\n');
         }
         bucket(out, name, labels);
         out.extend_from_slice(b"+Inf\"} ");
-        number::count(out, self.count);
+        number::count(out, seen(self.count));
         out.push(b'\n');
         let mut lines = self.bounds.len() + 1;
         if format == Format::Text || !self.is_signed() {
             start(out, name, b"_sum", labels);
-            number::value(out, self.sum);
+            number::value(out, if zero { 0.0 } else { self.sum });
             out.push(b'\n');
             start(out, name, b"_count", labels);
-            number::count(out, self.count);
+            number::count(out, seen(self.count));
             out.push(b'\n');
             lines += 2;
         }
@@ -94,6 +136,22 @@ impl Buckets {
     fn is_signed(&self) -> bool {
         self.sum < 0.0 || self.bounds.first().is_some_and(|&bound| bound < 0.0)
     }
+}
+
+/// The places of the bounds that both have; both rise.
+fn common(one: &[f64], two: &[f64]) -> impl Iterator<Item = (usize, usize)> {
+    let (mut at, mut other) = (0, 0);
+    std::iter::from_fn(move || {
+        while let (Some(left), Some(right)) = (one.get(at), two.get(other)) {
+            let pair = (at, other);
+            at += usize::from(left <= right);
+            other += usize::from(right <= left);
+            if left == right {
+                return Some(pair);
+            }
+        }
+        None
+    })
 }
 
 /// Writes a line up to its value.
@@ -149,7 +207,7 @@ mod tests {
 
     fn text(buckets: &Buckets, labels: &str, format: Format) -> (String, usize) {
         let mut out = Vec::new();
-        let lines = buckets.write(&mut out, "h", labels.as_bytes(), format);
+        let lines = buckets.write(&mut out, "h", labels.as_bytes(), format, false);
         (String::from_utf8(out).unwrap(), lines)
     }
 
@@ -157,7 +215,7 @@ mod tests {
     fn lines() {
         let raw = RawHistogram { bounds: &[0.5, 1.0], cumulative: &[1, 2], count: 3 };
         let mut buckets = Buckets::default();
-        buckets.set(&raw, 4.25, false);
+        buckets.set(&raw, 4.25);
         let (plain, lines) = text(&buckets, "", Format::Text);
         assert_eq!(lines, buckets.weight());
         assert_eq!(
@@ -166,19 +224,49 @@ mod tests {
         );
         let (open, _) = text(&buckets, "a=\"b\"", Format::OpenMetrics);
         assert!(open.contains("h_bucket{a=\"b\",le=\"1.0\"} 2\n") && open.ends_with("h_count{a=\"b\"} 3\n"));
-        buckets.set(&raw, 4.25, true);
-        assert!(
-            text(&buckets, "", Format::Text).0.ends_with("h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n")
-        );
+        let mut zero = Vec::new();
+        buckets.write(&mut zero, "h", b"", Format::Text, true);
+        assert!(zero.ends_with(b"h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n"));
+    }
+
+    fn buckets(bounds: &[f64], cumulative: &[u64], count: u64) -> Buckets {
+        let mut buckets = Buckets::default();
+        buckets.set(&RawHistogram { bounds, cumulative, count }, 0.5 * count as f64);
+        buckets
+    }
+
+    #[test]
+    fn of_differing_bounds_those_stay_that_both_have() {
+        let mut sum = Buckets::default();
+        sum.add(&buckets(&[1.0, 2.0, 3.0], &[1, 2, 3], 4));
+        sum.add(&buckets(&[1.0, 2.0, 3.0], &[1, 1, 1], 1));
+        assert_eq!((&*sum.cumulative, sum.count, sum.sum), (&[2, 3, 4][..], 5, 2.5));
+        sum.add(&buckets(&[0.5, 1.0, 3.0, 7.0], &[5, 6, 7, 8], 9));
+        assert_eq!((&*sum.bounds, &*sum.cumulative, sum.count), (&[1.0, 3.0][..], &[8, 11][..], 14));
+        sum.add(&buckets(&[9.0], &[u64::MAX], u64::MAX));
+        assert_eq!((sum.bounds.len(), sum.count, sum.sum), (0, u64::MAX, 7.0 + 0.5 * u64::MAX as f64));
+        let mut empty = buckets(&[4.0], &[0], 0);
+        empty.add(&buckets(&[5.0], &[2], 2));
+        assert_eq!((&*empty.bounds, &*empty.cumulative), (&[5.0][..], &[2][..]), "nothing was counted at 4");
+    }
+
+    #[test]
+    fn what_begins_anew_is_seen_by_any_bucket() {
+        let before = buckets(&[1.0, 2.0], &[3, 4], 5);
+        let falls = |bounds: &[f64], cumulative: &[u64], count| {
+            before.falls_to(&RawHistogram { bounds, cumulative, count })
+        };
+        assert!(!falls(&[1.0, 2.0], &[3, 4], 5) && !falls(&[2.0, 3.0], &[4, 4], 5));
+        assert!(falls(&[1.0, 2.0], &[2, 4], 5) && falls(&[1.0, 2.0], &[3, 4], 4) && falls(&[2.0], &[3], 5));
     }
 
     #[test]
     fn openmetrics_has_no_sum_that_may_fall() {
         let mut buckets = Buckets::default();
-        buckets.set(&RawHistogram { bounds: &[-0.5, 1.0], cumulative: &[1, 2], count: 3 }, 4.25, false);
+        buckets.set(&RawHistogram { bounds: &[-0.5, 1.0], cumulative: &[1, 2], count: 3 }, 4.25);
         assert_eq!(text(&buckets, "", Format::OpenMetrics).1, 3);
         assert_eq!(text(&buckets, "", Format::Text).1, 5);
-        buckets.set(&RawHistogram { bounds: &[1.0], cumulative: &[2], count: 3 }, -4.25, false);
+        buckets.set(&RawHistogram { bounds: &[1.0], cumulative: &[2], count: 3 }, -4.25);
         assert_eq!(text(&buckets, "", Format::OpenMetrics).1, 2);
     }
 }

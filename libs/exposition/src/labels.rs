@@ -16,10 +16,18 @@ pub trait Labels {
     /// may have labels of these names.
     fn node(&self) -> Constant<'_>;
 
-    /// For the families of containers. `None`: there is none of this handle
-    /// (any more), and its samples are refused. Where two handles have the
-    /// same text they are one container, and the first sample of a series wins.
-    fn container(&self, handle: u64) -> Option<Constant<'_>>;
+    /// For the families of containers: who this is at this collection. `None`:
+    /// there is none of this handle (any more); its samples are refused and
+    /// its series dropped.
+    ///
+    /// No two containers that are shown, and no container and group, may have
+    /// the same text: of the one that came later nothing is taken, and its
+    /// samples are refused as [`crate::Reason::Duplicate`].
+    fn container(&self, handle: u64) -> Option<Member<'_>>;
+
+    /// A group that a [`Member`] names. `None`: it is no more; its series are
+    /// dropped, and samples of members that still name it are refused.
+    fn group(&self, group: u64) -> Option<Group<'_>>;
 }
 
 /// Labels that the host adds, ready to be written.
@@ -29,6 +37,47 @@ pub struct Constant<'a> {
     pub text: &'a str,
     /// Changes when the text of the same handle changes.
     pub epoch: u64,
+}
+
+/// A container, and how its series are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its own labels; not looked at where it is in a group.
+    pub labels: Constant<'a>,
+    /// It is counted and not shown yet: too young, or its name is awaited. Its
+    /// series are taken and kept as all others and not written, nor are they
+    /// in the sums of its group.
+    pub held: bool,
+    /// It is gone, and its last values stay: a series that is no longer emitted
+    /// is kept as it was, for as long as the host says so.
+    pub gone: bool,
+    /// With whom it is one: two cgroups of one id, the runs of a cron job, the
+    /// short-lived ones of a runtime. The numbers have nothing to do with
+    /// handles. A container may join a group at any time, and brings its last
+    /// values; it should not leave while the group is there: what the group has
+    /// counted of it stays there, and its own series have it too.
+    pub group: Option<u64>,
+}
+
+impl<'a> Member<'a> {
+    /// A container that is there, shown by itself.
+    pub fn shown(labels: Constant<'a>) -> Self {
+        Self { labels, held: false, gone: false, group: None }
+    }
+}
+
+/// Containers that are one in the text. Each series is the sum over those who
+/// have it, and what those had last who are gone; of a gauge it is the sum, or
+/// the largest ([`gantry_plugin_api::description::Merge`]), over those who have
+/// it now.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// The labels of its series.
+    pub labels: Constant<'a>,
+    /// All its members are gone, and its last values stay: a gauge that no
+    /// member has any more is kept as it was, else it goes. Counters and
+    /// histograms stay as long as the group is known.
+    pub gone: bool,
 }
 
 /// Writes labels as `a="b",c="d"`, with their values escaped. The names are

@@ -9,11 +9,11 @@
 #![forbid(unsafe_code)]
 
 mod arena;
-mod containers;
 mod declared;
 mod encode;
 mod escape;
 mod format;
+mod groups;
 mod histogram;
 mod labels;
 mod names;
@@ -21,7 +21,9 @@ mod number;
 mod reason;
 mod registry;
 mod series;
+mod settle;
 mod store;
+mod subjects;
 mod table;
 mod take;
 mod taken;
@@ -31,7 +33,7 @@ pub use declared::Declared;
 pub use encode::{Encoded, encode};
 pub use format::Format;
 pub use histogram::MAX_BOUNDS;
-pub use labels::{Constant, Labels, MAX_LABEL_BYTES, render_labels};
+pub use labels::{Constant, Group, Labels, MAX_LABEL_BYTES, Member, render_labels};
 pub use names::HOST;
 pub use reason::Reason;
 pub use registry::{Refusal, Registered, Registry};

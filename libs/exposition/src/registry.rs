@@ -17,7 +17,7 @@ const MAX_MESSAGE: usize = 1000;
 
 /// All families that may be shown, and the prefixes that owners claim. Who
 /// comes first has the name; owners may share a family of the same type, unit,
-/// scope and labels.
+/// scope and labels, and of gauges the same merge.
 #[derive(Debug, Default)]
 pub struct Registry {
     /// By name.
@@ -246,7 +246,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gantry_plugin_api::description::Kind;
+    use gantry_plugin_api::description::{Kind, Merge};
 
     fn family(name: &str, kind: Kind, labels: &[&str]) -> FamilyInfo {
         FamilyInfo {
@@ -257,6 +257,7 @@ mod tests {
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             per_container: false,
             counted_here: false,
+            merge: Merge::Sum,
         }
     }
 
@@ -322,6 +323,13 @@ mod tests {
         ] {
             assert_eq!(check(other), Some(Reason::Clash));
         }
+        let largest = FamilyInfo { merge: Merge::Largest, ..first.clone() };
+        assert_eq!(check(largest), None, "counters are summed whatever they say");
+        let (sum, largest) = (
+            family("m", Kind::Gauge, &[]),
+            FamilyInfo { merge: Merge::Largest, ..family("m", Kind::Gauge, &[]) },
+        );
+        assert_eq!(second(&[sum], &[], largest), Some(Reason::Clash));
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use crate::declared::Declared;
 use crate::format::Format;
+use crate::groups::Sum;
 use crate::histogram::{self, Buckets};
+use crate::subjects::NOWHERE;
 use crate::{names, number};
 
 /// A series as it is kept. Its text lies in the buffer of the store: the line
-/// up to the host's labels (`name{own="…"`), for a histogram its own labels alone.
-#[derive(Debug, Default)]
+/// up to the host's labels (`name{own="…"`), for a histogram its own labels
+/// alone. One of a family without labels has none: the family's glue is all.
+#[derive(Debug)]
 pub(crate) struct Series {
-    /// 0: the node's.
-    pub(crate) container: u64,
     /// Since when it counts, in seconds since the epoch; NaN: not known.
     pub(crate) created: f64,
     pub(crate) value: Value,
@@ -18,10 +19,12 @@ pub(crate) struct Series {
     pub(crate) len: u32,
     pub(crate) hash: u32,
     pub(crate) family: u32,
-    /// Where its constant labels are.
-    pub(crate) constant: u32,
+    /// The place of whom it is of.
+    pub(crate) subject: u32,
     /// The collection that emitted it last.
     pub(crate) generation: u32,
+    /// The place of the group's series that it is a part of, or [`NOWHERE`].
+    pub(crate) sum: u32,
     /// Whether nothing is escaped in the text.
     pub(crate) plain: bool,
     /// It is shown as 0 until that was written once.
@@ -32,11 +35,13 @@ pub(crate) struct Series {
 pub(crate) const NO_FAMILY: u32 = u32::MAX;
 
 /// The last value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Value {
     Number(f64),
     /// Boxed: most series are numbers, and there are many.
     Histogram(Box<Buckets>),
+    /// Of a group.
+    Sum(Box<Sum>),
 }
 
 impl Default for Value {
@@ -45,13 +50,47 @@ impl Default for Value {
     }
 }
 
-impl Series {
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            created: f64::NAN,
+            value: Value::default(),
+            start: 0,
+            len: 0,
+            hash: 0,
+            family: NO_FAMILY,
+            subject: NOWHERE,
+            generation: 0,
+            sum: NOWHERE,
+            plain: true,
+            newborn: false,
+        }
+    }
+}
+
+impl Value {
     /// How many series of Prometheus it is, `_created` not counted.
     pub(crate) fn weight(&self) -> usize {
-        match &self.value {
+        match self {
             Value::Number(_) => 1,
             Value::Histogram(buckets) => buckets.weight(),
+            Value::Sum(sum) => sum.shown().weight(),
         }
+    }
+
+    /// What is written: of a group the sum.
+    pub(crate) fn shown(&self) -> &Value {
+        match self {
+            Value::Sum(sum) => sum.shown(),
+            value => value,
+        }
+    }
+}
+
+impl Series {
+    /// See [`Value::weight`].
+    pub(crate) fn weight(&self) -> usize {
+        self.value.weight()
     }
 
     /// Writes its lines and returns their number.
@@ -64,11 +103,11 @@ impl Series {
     ) -> usize {
         let created = format == Format::OpenMetrics && !self.created.is_nan() && family.has_created();
         let name = &family.info.name;
-        match &self.value {
+        match self.value.shown() {
             Value::Number(value) => {
                 out.extend_from_slice(text.own);
                 text.close(out, family);
-                number::value(out, *value);
+                number::value(out, if self.newborn { 0.0 } else { *value });
                 out.push(b'\n');
                 if created {
                     out.extend_from_slice(names::openmetrics_name(&family.info).as_bytes());
@@ -82,7 +121,7 @@ impl Series {
             }
             Value::Histogram(buckets) => {
                 let labels = text.joined();
-                let lines = buckets.write(out, name, &labels, format);
+                let lines = buckets.write(out, name, &labels, format, self.newborn);
                 if created {
                     histogram::start(out, name, b"_created", &labels);
                     number::value(out, self.created);
@@ -90,6 +129,8 @@ impl Series {
                 }
                 lines + usize::from(created)
             }
+            // What is written of a sum is one of the others.
+            Value::Sum(_) => 0,
         }
     }
 }

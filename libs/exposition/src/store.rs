@@ -1,9 +1,9 @@
 //! Where the series of a table lie: their records, their text in one buffer,
 //! and how they are found.
 
-use crate::containers::Subject;
 use crate::labels;
-use crate::series::{NO_FAMILY, Series};
+use crate::series::{Series, Value};
+use crate::subjects::NOWHERE;
 use hashbrown::HashTable;
 
 /// Below this many bytes the text is not compacted.
@@ -21,13 +21,15 @@ pub(crate) struct Store {
     garbage: usize,
     /// Series of Prometheus, see [`Series::weight`].
     weight: usize,
+    /// Series of groups.
+    sums: usize,
 }
 
-/// What makes a series: no two have the same family, handle and labels.
+/// What makes a series: no two have the same family, subject and labels.
 #[derive(Clone, Copy)]
 pub(crate) struct Key<'a> {
     pub(crate) family: u32,
-    pub(crate) subject: Subject,
+    pub(crate) subject: u32,
     /// As they lie in the arena.
     pub(crate) labels: &'a [u8],
     pub(crate) glue: &'a [Box<[u8]>],
@@ -38,8 +40,9 @@ impl Store {
     pub(crate) fn is_at(&self, place: u32, key: &Key<'_>) -> bool {
         self.slots.get(place as usize).is_some_and(|series| {
             series.family == key.family
-                && series.container == key.subject.handle
-                && labels::is_written(self.text(series), series.plain, key.glue, key.labels)
+                && series.subject == key.subject
+                && (key.glue.len() == 1
+                    || labels::is_written(self.text(series), series.plain, key.glue, key.labels))
         })
     }
 
@@ -49,24 +52,48 @@ impl Store {
         self.index.find(spread(hash), is_key).copied()
     }
 
+    /// Where the series is that differs from the one at a place by its subject
+    /// alone; `hash` is its own.
+    pub(crate) fn find_like(&self, place: u32, subject: u32, hash: u32) -> Option<u32> {
+        let like = &self.slots[place as usize];
+        let is_it = |&other: &u32| {
+            let series = &self.slots[other as usize];
+            series.hash == hash
+                && series.family == like.family
+                && series.subject == subject
+                && self.text(series) == self.text(like)
+        };
+        self.index.find(spread(hash), is_it).copied()
+    }
+
     /// Adds a series that is not yet there; its label values have been
     /// checked. Value and times are as in `series`.
     pub(crate) fn insert(&mut self, key: &Key<'_>, hash: u32, series: Series) -> u32 {
         let start = self.text.len();
-        let glue: usize = key.glue.iter().map(|glue| glue.len()).sum();
-        reserve(&mut self.text, key.labels.len() + glue);
-        let plain = labels::write(&mut self.text, key.glue, key.labels);
+        let mut plain = true;
+        if key.glue.len() > 1 {
+            let glue: usize = key.glue.iter().map(|glue| glue.len()).sum();
+            reserve(&mut self.text, key.labels.len() + glue);
+            plain = labels::write(&mut self.text, key.glue, key.labels);
+        }
+        let (start, len) = (offset(start), offset(self.text.len() - start));
+        self.add(Series { subject: key.subject, start, len, hash, family: key.family, plain, ..series })
+    }
+
+    /// Adds the series that differs from the one at a place by its subject.
+    pub(crate) fn insert_like(&mut self, place: u32, subject: u32, hash: u32, series: Series) -> u32 {
+        let &Series { start, len, family, plain, .. } = self.get(place);
+        let from = start as usize..(start + len) as usize;
+        let start = offset(self.text.len());
+        reserve(&mut self.text, from.len());
+        self.text.extend_from_within(from);
+        self.add(Series { subject, start, len, hash, family, plain, ..series })
+    }
+
+    fn add(&mut self, series: Series) -> u32 {
         self.weight += series.weight();
-        let series = Series {
-            container: key.subject.handle,
-            constant: key.subject.constant,
-            start: offset(start),
-            len: offset(self.text.len() - start),
-            hash,
-            family: key.family,
-            plain,
-            ..series
-        };
+        self.sums += usize::from(matches!(series.value, Value::Sum(_)));
+        let hash = series.hash;
         let place = match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = series;
@@ -84,8 +111,8 @@ impl Store {
     }
 
     pub(crate) fn remove(&mut self, place: u32) {
-        let gone = Series { family: NO_FAMILY, ..Series::default() };
-        let series = std::mem::replace(&mut self.slots[place as usize], gone);
+        let series = std::mem::take(&mut self.slots[place as usize]);
+        self.sums -= usize::from(matches!(series.value, Value::Sum(_)));
         self.garbage += series.len as usize;
         self.weight -= series.weight();
         if let Ok(entry) = self.index.find_entry(spread(series.hash), |&other| other == place) {
@@ -95,27 +122,35 @@ impl Store {
     }
 
     /// Moves what is left together, in the order of `places`, which are all
-    /// there are, once more than half of the text is unused.
+    /// there are, once more than half of the text or of the records is unused.
     pub(crate) fn compact<'a>(&mut self, places: impl Iterator<Item = &'a mut u32>) {
-        if self.text.len() < SMALL || self.garbage <= self.text.len() / 2 {
+        let is_loose = |all: usize, unused: usize| all >= SMALL && unused > all / 2;
+        let records = self.slots.len() * size_of::<Series>();
+        let unused = self.free.len() * size_of::<Series>();
+        if !is_loose(self.text.len(), self.garbage) && !is_loose(records, unused) {
             return;
         }
         let live = self.slots.len() - self.free.len();
         let mut slots: Vec<Series> = Vec::with_capacity(live);
         let mut text = Vec::with_capacity(self.text.len() - self.garbage);
         let mut index = HashTable::with_capacity(live);
+        let mut moved = vec![NOWHERE; self.slots.len()];
         for place in places {
             let mut series: Series = std::mem::take(&mut self.slots[*place as usize]);
             let start = text.len();
             text.extend_from_slice(self.text(&series));
             series.start = offset(start);
-            *place = offset(slots.len());
+            let from = std::mem::replace(place, offset(slots.len()));
+            moved[from as usize] = *place;
             slots.push(series);
             let hash_of = |&other: &u32| -> u64 { spread(slots[other as usize].hash) };
             index.insert_unique(hash_of(place), *place, hash_of);
         }
-        let weight = self.weight;
-        *self = Store { slots, free: Vec::new(), index, text, garbage: 0, weight };
+        for series in slots.iter_mut().filter(|series| series.sum != NOWHERE) {
+            series.sum = moved[series.sum as usize];
+        }
+        let (weight, sums) = (self.weight, self.sums);
+        *self = Store { slots, free: Vec::new(), index, text, garbage: 0, weight, sums };
     }
 
     pub(crate) fn get(&self, place: u32) -> &Series {
@@ -130,6 +165,16 @@ impl Store {
     /// The text of one of its series.
     pub(crate) fn text(&self, series: &Series) -> &[u8] {
         &self.text[series.start as usize..][..series.len as usize]
+    }
+
+    /// All records; those of no family are free.
+    pub(crate) fn all_mut(&mut self) -> &mut [Series] {
+        &mut self.slots
+    }
+
+    /// Whether there are series of groups.
+    pub(crate) fn has_sums(&self) -> bool {
+        self.sums > 0
     }
 
     pub(crate) fn text_bytes(&self) -> usize {
@@ -153,6 +198,25 @@ impl Store {
             + self.index.allocation_size()
             + self.free.capacity() * size_of::<u32>()
     }
+}
+
+/// The hash of the series with these labels, of this subject. It is made so that
+/// [`rehash`] can go from one subject to another without the labels; places are
+/// the host's own, and need no secret.
+pub(crate) fn hash(labels: u64, subject: u32) -> u32 {
+    // The half that is kept is as good as the whole for some 100,000 series.
+    labels as u32 ^ scatter(subject)
+}
+
+/// The hash of the series of another subject.
+pub(crate) fn rehash(hash: u32, from: u32, to: u32) -> u32 {
+    hash ^ scatter(from) ^ scatter(to)
+}
+
+/// One to one, so that series without labels never collide. The factor is 2^32
+/// divided by the golden ratio.
+fn scatter(subject: u32) -> u32 {
+    subject.wrapping_mul(0x9e37_79b9)
 }
 
 /// The index wants bits at both ends; the records keep half of them. The

@@ -1,9 +1,9 @@
 //! The series of one owner across collections.
 
-use crate::containers::Constants;
 use crate::declared::Declared;
 use crate::series::{Series, Text};
 use crate::store::Store;
+use crate::subjects::Subjects;
 use ahash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,13 +17,17 @@ pub struct Table {
     /// By place of the family.
     pub(crate) rows: Vec<Rows>,
     pub(crate) store: Store,
-    pub(crate) constants: Constants,
+    pub(crate) subjects: Subjects,
     pub(crate) max_series: usize,
     /// Number of the last collection.
     pub(crate) generation: u32,
     /// Labels come from outside: without a secret key they could be chosen to collide.
     pub(crate) random: RandomState,
     is_shown: bool,
+    /// See [`Table::series`], as if all were shown.
+    shown_weight: usize,
+    /// Whether what is new and counted here shows 0 first; see [`Table::take`].
+    pub(crate) zero_first: bool,
     /// Whether somebody wrote the series since the last collection.
     written: AtomicBool,
     /// Whether somebody wrote what the collection before this one brought.
@@ -41,18 +45,19 @@ pub(crate) struct Rows {
 }
 
 impl Table {
-    /// An empty table. `max_series` bounds what it keeps: a histogram is a
-    /// series a bucket, one for +Inf, and two for its sum and count.
+    /// An empty table. `max_series` bounds what it keeps ([`Table::kept`]).
     pub fn new(families: Arc<[Declared]>, max_series: usize) -> Self {
         let mut table = Self {
             families: Arc::new([]),
             rows: Vec::new(),
             store: Store::default(),
-            constants: Constants::default(),
+            subjects: Subjects::default(),
             max_series,
             generation: 0,
             random: RandomState::new(),
             is_shown: true,
+            shown_weight: 0,
+            zero_first: false,
             written: AtomicBool::new(false),
             was_written: false,
         };
@@ -60,9 +65,17 @@ impl Table {
         table
     }
 
-    /// How many series are shown; histograms count as in [`Table::new`].
+    /// How many series are written. A histogram is a series a bucket, one for
+    /// +Inf, and two for its sum and count.
     pub fn series(&self) -> usize {
-        if self.is_shown { self.store.weight() } else { 0 }
+        if self.is_shown { self.shown_weight } else { 0 }
+    }
+
+    /// How many series are kept, and counted against `max_series`: those that
+    /// are written, those of containers that are held back, and those of a
+    /// group's members besides the group's own. Counted as in [`Table::series`].
+    pub fn kept(&self) -> usize {
+        self.store.weight()
     }
 
     /// Shows nothing until the next collection, for when the samples are too
@@ -98,6 +111,7 @@ impl Table {
             }
         }
         (self.families, self.rows) = (families, rows);
+        self.weigh_shown();
     }
 
     /// At the beginning of a collection.
@@ -114,24 +128,41 @@ impl Table {
     /// The shown series of the family at a place.
     pub(crate) fn shown(&self, family: usize) -> impl Iterator<Item = (&Series, Text<'_>)> {
         let places = if self.is_shown { &self.rows[family].places[..] } else { &[] };
-        places.iter().map(|&place| {
+        let declared = &self.families[family];
+        let all = declared.info.labels.is_empty().then(|| declared.own_text());
+        places.iter().filter_map(move |&place| {
             let series = self.store.get(place);
-            let constant = self.constants.text(series.constant).as_bytes();
-            (series, Text { own: self.store.text(series), constant })
+            if !self.subjects.is_shown(series.subject) {
+                return None;
+            }
+            let constant = self.subjects.text(series.subject).as_bytes();
+            Some((series, Text { own: all.unwrap_or_else(|| self.store.text(series)), constant }))
         })
     }
 
     /// Whether nothing of the family at a place is shown.
     pub(crate) fn is_empty(&self, family: usize) -> bool {
-        !self.is_shown || self.rows[family].places.is_empty()
+        let places = &self.rows[family].places;
+        let is_shown = |&place: &u32| self.subjects.is_shown(self.store.get(place).subject);
+        !self.is_shown || !places.iter().any(is_shown)
+    }
+
+    /// At the end of a collection.
+    pub(crate) fn weigh_shown(&mut self) {
+        self.shown_weight = self.store.weight();
+        if self.subjects.have_hidden() {
+            let all = self.rows.iter().flat_map(|rows| &rows.places).map(|&place| self.store.get(place));
+            let shown = all.filter(|series| self.subjects.is_shown(series.subject));
+            self.shown_weight = shown.map(Series::weight).sum();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arena, Constant, Labels, Registry};
-    use gantry_plugin_api::description::{FamilyInfo, Kind};
+    use crate::{Arena, Constant, Group, Labels, Member, Registry};
+    use gantry_plugin_api::description::{FamilyInfo, Kind, Merge};
 
     /// Containers with an id of 64 digits.
     struct Ids(Vec<String>);
@@ -140,9 +171,12 @@ mod tests {
         fn node(&self) -> Constant<'_> {
             Constant { text: "", epoch: 0 }
         }
-        fn container(&self, handle: u64) -> Option<Constant<'_>> {
+        fn container(&self, handle: u64) -> Option<Member<'_>> {
             let text = self.0.get(usize::try_from(handle).ok()?)?;
-            Some(Constant { text, epoch: 0 })
+            Some(Member::shown(Constant { text, epoch: 0 }))
+        }
+        fn group(&self, _: u64) -> Option<Group<'_>> {
+            None
         }
     }
 
@@ -159,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_takes_at_most_230_bytes() {
+    fn a_series_takes_at_most_190_bytes() {
         let info = FamilyInfo {
             name: "container_http_requests_total".to_owned(),
             help: String::new(),
@@ -168,6 +202,7 @@ mod tests {
             labels: ["destination", "actual_destination", "status"].map(str::to_owned).into(),
             per_container: true,
             counted_here: true,
+            merge: Merge::Sum,
         };
         let ids =
             Ids((0..51).map(|id| format!("machine_id=\"{id:032}\",container_id=\"{id:064}\"")).collect());
@@ -176,12 +211,42 @@ mod tests {
         let places = |table: &Table| table.rows[0].places.capacity() * size_of::<u32>();
         let a_series = (table.store.heap_bytes() + places(&table)) / 100_000;
         assert!(crate::encode(&[&table], crate::Format::Text, &mut Vec::new()).samples == 100_000);
-        assert!(a_series <= 230, "{a_series} bytes");
+
+        assert!(a_series <= 190, "{a_series} bytes");
         for epoch in 1..10 {
             table.take(&arena(epoch), &ids, 1.0, true);
         }
         let after = (table.store.heap_bytes() + places(&table)) / 100_000;
-        assert!(after <= 2 * 230, "{after} bytes with all series new each time");
+        assert!(after <= 2 * 190, "{after} bytes with all series new each time");
+        table.take(&Arena::with_limit(0), &ids, 1.0, true);
+        assert!(table.store.heap_bytes() < 4096, "nothing is kept of what is gone");
+    }
+    #[test]
+    fn a_series_without_labels_takes_at_most_72_bytes() {
+        let families: Vec<FamilyInfo> = (0..100)
+            .map(|at| FamilyInfo {
+                name: format!("container_resources_of_some_kind_{at}_total"),
+                help: String::new(),
+                kind: Kind::Counter,
+                unit: String::new(),
+                labels: Vec::new(),
+                per_container: true,
+                counted_here: false,
+                merge: Merge::Sum,
+            })
+            .collect();
+        let ids = Ids((0..1001).map(|id| format!("container_id=\"{id:064}\"")).collect());
+        let mut table = Table::new(Registry::new().register("demo", &[], &families).families, 1_000_000);
+        let mut arena = Arena::with_limit(100_000);
+        for sample in 0..100_000_u32 {
+            arena.sample(sample % 100, u64::from(sample / 100) + 1, std::iter::empty(), 1.0);
+        }
+        assert_eq!(table.take(&arena, &ids, 1.0, true).samples, 100_000);
+        let places: usize = table.rows.iter().map(|rows| rows.places.capacity() * size_of::<u32>()).sum();
+        let a_series = (table.store.heap_bytes() + places) / 100_000;
+
+        assert!(a_series <= 72, "{a_series} bytes");
+        assert_eq!(table.store.text_bytes(), 0);
         table.take(&Arena::with_limit(0), &ids, 1.0, true);
         assert!(table.store.heap_bytes() < 4096, "nothing is kept of what is gone");
     }

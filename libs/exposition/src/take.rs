@@ -1,13 +1,14 @@
 //! Takes a collection into a table.
 
 use crate::arena::{Arena, RawHistogram, Sample};
-use crate::containers::{Containers, NODE, Subject};
 use crate::declared::Declared;
+use crate::groups::{Room, counts, is_counted_here};
 use crate::histogram::{self, Buckets};
 use crate::labels::{Labels, MAX_LABEL_BYTES, values};
 use crate::reason::Reason;
 use crate::series::{Series, Value};
-use crate::store::Key;
+use crate::store::{self, Key};
+use crate::subjects::{NODE, NOWHERE, Named, Subjects};
 use crate::table::Table;
 use crate::taken::{Taken, Tally};
 use gantry_plugin_api::description::Kind;
@@ -21,7 +22,7 @@ const MAX_TEXT: usize = 256 << 20;
 /// series is known.
 struct Checked<'a> {
     family: &'a Declared,
-    subject: Subject,
+    subject: u32,
     sample: Sample<'a>,
     histogram: Option<RawHistogram<'a>>,
 }
@@ -35,7 +36,8 @@ struct New {
 
 impl Table {
     /// Takes a whole collection: checks each sample, matches it to its series,
-    /// and drops the series that are no longer emitted. `now` is in seconds
+    /// and drops the series that are no longer emitted, but for those of
+    /// containers and groups that [`Labels`] says stay. `now` is in seconds
     /// since the epoch. `zero_first`: whether a counter or histogram that is
     /// counted by the owner itself shows a series never seen before as 0
     /// until [`crate::encode`] wrote it once; not so right after a hand-over,
@@ -45,36 +47,42 @@ impl Table {
     /// both, and those dropped make room first.
     pub fn take(&mut self, arena: &Arena, labels: &dyn Labels, now: f64, zero_first: bool) -> Taken {
         self.generation = self.generation.wrapping_add(1);
+        self.zero_first = zero_first;
         self.show();
         let families = Arc::clone(&self.families);
-        let constants = std::mem::take(&mut self.constants);
-        let mut containers = Containers::new(labels, constants, self.generation);
+        let mut named = Named::new(labels, std::mem::take(&mut self.subjects), self.generation);
         let mut tally = Tally::default();
         tally.count(Reason::Overflow, arena.overflow());
         let mut samples = 0;
         let (mut new, mut guess) = (Vec::new(), 0);
         for place in 0..arena.samples() {
             let sample = arena.get(place);
-            let checked = check(&families, &mut containers, sample);
-            match checked.and_then(|checked| self.update(&checked, place, &mut guess)) {
+            let checked = check(&families, &mut named, sample);
+            match checked.and_then(|checked| self.update(&checked, place, &mut guess, &named.subjects)) {
                 Ok(None) => samples += 1,
                 Ok(Some(unknown)) => new.push(unknown),
                 Err(reason) => tally.refuse(reason, place, &sample, families.get(sample.family as usize)),
             }
         }
-        self.sweep();
+        for reason in self.settle(&mut named.subjects) {
+            samples -= 1;
+            tally.count(reason, 1);
+        }
         for New { sample, hash } in new {
             let place = sample as usize;
             let sample = arena.get(place);
-            let checked = check(&families, &mut containers, sample);
-            match checked.and_then(|checked| self.insert(&checked, hash, now, zero_first)) {
+            let checked = check(&families, &mut named, sample);
+            match checked.and_then(|checked| self.insert(&checked, hash, now, &mut named.subjects)) {
                 Ok(()) => samples += 1,
                 Err(reason) => tally.refuse(reason, place, &sample, families.get(sample.family as usize)),
             }
         }
-        self.constants = containers.finish();
+        self.add_up(&named.subjects);
+        self.subjects = named.subjects;
+        self.subjects.finish();
         self.store.compact(self.rows.iter_mut().flat_map(|rows| &mut rows.places));
-        tally.into_taken(samples, self.series())
+        self.weigh_shown();
+        tally.into_taken(samples, self.series(), self.kept())
     }
 
     /// Sets the value of a known series, or says that there is none. `guess`
@@ -85,6 +93,7 @@ impl Table {
         checked: &Checked<'_>,
         place: usize,
         guess: &mut u32,
+        subjects: &Subjects,
     ) -> Result<Option<New>, Reason> {
         let sample = &checked.sample;
         let key = checked.key();
@@ -92,8 +101,7 @@ impl Table {
             *guess
         } else {
             let seed = self.rows[sample.family as usize].seed;
-            // The half that is kept is as good as the whole for some 100,000 series.
-            let hash = self.random.hash_one((seed, key.subject.handle, sample.labels)) as u32;
+            let hash = store::hash(self.random.hash_one((seed, sample.labels)), key.subject);
             let Some(known) = self.store.find(&key, hash) else {
                 let sample = u32::try_from(place).expect("an arena is bounded far below 2^32 samples");
                 return Ok(Some(New { sample, hash }));
@@ -101,32 +109,74 @@ impl Table {
             known
         };
         *guess = known.wrapping_add(1);
-        if self.store.get(known).generation == self.generation {
+        let generation = self.generation;
+        let series = self.store.get_mut(known);
+        if series.generation == generation {
             return Err(Reason::Duplicate);
         }
-        let weight = self.store.get(known).weight();
-        if checked.weight() > weight {
-            self.check_room(checked.weight() - weight)?;
+        match &mut series.value {
+            // Nearly all are so.
+            Value::Number(value) if series.sum == NOWHERE && !series.newborn => *value = sample.value,
+            _ => {
+                // A group's series mostly came right behind its first member's.
+                *guess = guess.wrapping_add(u32::from(series.sum == *guess));
+                self.update_other(checked, known, subjects)?;
+            }
         }
         let series = self.store.get_mut(known);
-        series.generation = self.generation;
-        series.newborn &= !self.was_written;
-        let zero = series.newborn;
+        series.generation = generation;
         if let Some(at) = created(sample) {
             series.created = at;
         }
-        match (&mut series.value, &checked.histogram) {
-            (Value::Histogram(buckets), Some(histogram)) => buckets.set(histogram, sample.value, zero),
-            (value, _) => *value = Value::Number(if zero { 0.0 } else { sample.value }),
-        }
-        self.store.reweigh(weight, checked.weight());
         Ok(None)
     }
 
+    /// Sets a histogram, a part of a group's series, or what may yet be shown as 0.
+    fn update_other(&mut self, checked: &Checked<'_>, place: u32, subjects: &Subjects) -> Result<(), Reason> {
+        let series = self.store.get(place);
+        let (before, after) = (series.weight(), checked.weight());
+        if series.sum != NOWHERE {
+            self.update_member(checked, place)?;
+        } else if after > before {
+            self.check_room(after - before, 0)?;
+        }
+        self.age(place, subjects);
+        match (&mut self.store.get_mut(place).value, &checked.histogram) {
+            (Value::Histogram(buckets), Some(histogram)) => buckets.set(histogram, checked.sample.value),
+            (value, _) => *value = Value::Number(checked.sample.value),
+        }
+        self.store.reweigh(before, after);
+        Ok(())
+    }
+
+    /// Before a part of a group's series is set: the group keeps what it
+    /// counted before it began anew.
+    fn update_member(&mut self, checked: &Checked<'_>, place: u32) -> Result<(), Reason> {
+        let series = self.store.get(place);
+        let grows = checked.weight().saturating_sub(series.weight());
+        if grows > 0 {
+            self.check_room(2 * grows, 0)?;
+        }
+        let falls = match (&series.value, &checked.histogram) {
+            (Value::Histogram(buckets), Some(histogram)) => buckets.falls_to(histogram),
+            (Value::Number(before), None) => checked.sample.value < *before && counts(checked.family),
+            _ => false,
+        };
+        if falls {
+            self.give(place);
+        }
+        Ok(())
+    }
+
     /// Adds a series that was not known when the collection began.
-    fn insert(&mut self, checked: &Checked<'_>, hash: u32, now: f64, zero_first: bool) -> Result<(), Reason> {
+    fn insert(
+        &mut self,
+        checked: &Checked<'_>,
+        hash: u32,
+        now: f64,
+        subjects: &mut Subjects,
+    ) -> Result<(), Reason> {
         let sample = &checked.sample;
-        let info = &checked.family.info;
         for value in values(sample.labels) {
             if value.len() > MAX_LABEL_BYTES {
                 return Err(Reason::LabelTooLong);
@@ -137,49 +187,42 @@ impl Table {
         if self.store.find(&key, hash).is_some() {
             return Err(Reason::Duplicate);
         }
-        self.check_room(checked.weight())?;
-        if self.store.text_bytes() + 2 * sample.labels.len() > MAX_TEXT {
-            return Err(Reason::Overflow);
-        }
-        let counted_here = info.counted_here && matches!(info.kind, Kind::Counter | Kind::Histogram);
-        let zero = zero_first && counted_here;
+        self.check_room(checked.weight(), 2 * sample.labels.len())?;
+        let counted_here = is_counted_here(checked.family);
         let value = match &checked.histogram {
             Some(histogram) => {
                 let mut buckets = Box::<Buckets>::default();
-                buckets.set(histogram, sample.value, zero);
+                buckets.set(histogram, sample.value);
                 Value::Histogram(buckets)
             }
-            None => Value::Number(if zero { 0.0 } else { sample.value }),
+            None => Value::Number(sample.value),
         };
         let since = if counted_here { now } else { f64::NAN };
         let series = Series {
             created: created(sample).unwrap_or(since),
             value,
             generation: self.generation,
-            newborn: zero,
+            newborn: self.zero_first && counted_here,
             ..Series::default()
         };
         let place = self.store.insert(&key, hash, series);
+        let group = subjects.summed_in(key.subject);
+        if group != NOWHERE {
+            self.join(place, group, subjects, Room::Capped).inspect_err(|_| self.store.remove(place))?;
+        }
         self.rows[sample.family as usize].places.push(place);
         Ok(())
     }
 
-    fn check_room(&self, more: usize) -> Result<(), Reason> {
-        let room = self.max_series.saturating_sub(self.store.weight());
-        if more > room { Err(Reason::SeriesCap) } else { Ok(()) }
-    }
-
-    /// Drops the series that this collection did not emit.
-    fn sweep(&mut self) {
-        for rows in &mut self.rows {
-            rows.places.retain(|&place| {
-                let stays = self.store.get(place).generation == self.generation;
-                if !stays {
-                    self.store.remove(place);
-                }
-                stays
-            });
+    /// Whether so many more series, and so many bytes of text, may be kept.
+    pub(crate) fn check_room(&self, more: usize, text: usize) -> Result<(), Reason> {
+        if more > self.max_series.saturating_sub(self.store.weight()) {
+            return Err(Reason::SeriesCap);
         }
+        if self.store.text_bytes() + text > MAX_TEXT {
+            return Err(Reason::Overflow);
+        }
+        Ok(())
     }
 }
 
@@ -200,7 +243,7 @@ impl<'a> Checked<'a> {
 
 fn check<'a>(
     families: &'a [Declared],
-    containers: &mut Containers<'_>,
+    named: &mut Named<'_>,
     sample: Sample<'a>,
 ) -> Result<Checked<'a>, Reason> {
     let family = families.get(sample.family as usize).ok_or(Reason::UnknownFamily)?;
@@ -221,7 +264,7 @@ fn check<'a>(
     if family.info.kind == Kind::Counter && !(sample.value >= 0.0 && sample.value.is_finite()) {
         return Err(Reason::Value);
     }
-    let subject = containers.get(sample.container).ok_or(Reason::UnknownContainer)?;
+    let subject = named.get(sample.container)?;
     Ok(Checked { family, subject, sample, histogram })
 }
 

@@ -14,9 +14,11 @@ const MAX_EXAMPLE: usize = 200;
 pub struct Taken {
     /// Samples that were taken; a histogram is one.
     pub samples: usize,
-    /// Series that the table now has; a histogram is a series a bucket, one
-    /// for +Inf, and two for its sum and count.
+    /// Series that are now written; see [`crate::Table::series`].
     pub series: usize,
+    /// Series that the table now keeps, which its cap bounds; see
+    /// [`crate::Table::kept`].
+    pub kept: usize,
     /// How many samples were refused, by reason; each reason at most once,
     /// none with 0.
     pub refused: Vec<(Reason, u64)>,
@@ -58,8 +60,8 @@ impl Tally {
         }
     }
 
-    pub(crate) fn into_taken(self, samples: usize, series: usize) -> Taken {
-        Taken { samples, series, refused: self.refused, example: self.example.map(|(_, text)| text) }
+    pub(crate) fn into_taken(self, samples: usize, series: usize, kept: usize) -> Taken {
+        Taken { samples, series, kept, refused: self.refused, example: self.example.map(|(_, text)| text) }
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
         tally.refuse(Reason::UnknownFamily, 0, &arena.get(0), None);
         tally.refuse(Reason::Value, 1, &arena.get(1), None);
         tally.count(Reason::Overflow, 0);
-        let taken = tally.into_taken(0, 0);
+        let taken = tally.into_taken(0, 0, 0);
         assert_eq!(taken.refused, [(Reason::Value, 2), (Reason::UnknownFamily, 1)]);
         let example = taken.example.unwrap();
         assert!(

@@ -100,7 +100,7 @@ fn nothing_makes_an_invalid_line() {
             host.node = (render_labels([("machine_id", &random.text(5)[..])]), random.next());
             for handle in 1..5 {
                 let text = render_labels([("container_id", &random.text(1)[..])]);
-                host.containers.insert(handle, (text, random.next()));
+                host.name(handle, text, random.next());
             }
             for (owner, families, table) in &mut owners {
                 if random.below(4) == 0 {
@@ -140,7 +140,7 @@ fn a_table_is_what_a_plain_map_would_be() {
         for handle in 1..6 {
             if round == 0 || random.below(5) == 0 {
                 let text = render_labels([("container_id", &format!("{handle}{}", random.text(3))[..])]);
-                host.containers.insert(handle, (text, random.next()));
+                host.name(handle, text, random.next());
             }
         }
         let mut arena = Arena::with_limit(1000);
@@ -157,7 +157,7 @@ fn a_table_is_what_a_plain_map_would_be() {
             .iter()
             .map(|((handle, a, b), value)| {
                 let own = render_labels([("a", &a[..]), ("b", &b[..])]);
-                format!("m{{{own},{}}} {value}", host.containers[handle].0)
+                format!("m{{{own},{}}} {value}", host.containers[handle].text)
             })
             .collect();
         lines.sort();

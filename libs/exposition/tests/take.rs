@@ -2,22 +2,9 @@
 
 mod common;
 
-use common::{Host, declared, family, sample, table, text};
+use common::{Host, arena, declared, family, plain, sample, table, text};
 use gantry_exposition::{Arena, Format, MAX_LABEL_BYTES, Reason, Registry, Table};
 use gantry_plugin_api::description::{FamilyInfo, Kind};
-
-/// One collection of samples, each given as family, container, labels, value.
-fn arena(samples: &[(u32, u64, &[&str], f64)]) -> Arena {
-    let mut arena = Arena::with_limit(1000);
-    for &(family, container, labels, value) in samples {
-        sample(&mut arena, family, container, labels, value);
-    }
-    arena
-}
-
-fn plain(table: &Table) -> Vec<String> {
-    text(&[table], Format::Text).lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-}
 
 #[test]
 fn each_refusal_has_its_reason_and_costs_itself_alone() {
@@ -209,7 +196,7 @@ fn labels_of_the_host_change_with_their_epoch() {
     let before =
         [r#"m{a="é",container_id="x"} 1"#, r#"m{a="é",container_id="y"} 2"#, r#"n{machine_id="1"} 3"#];
     assert_eq!(plain(&table), before);
-    host.containers.insert(5, ("container_id=\"x\",az=\"z\"".to_owned(), 2));
+    host.name(5, "container_id=\"x\",az=\"z\"".to_owned(), 2);
     host.node = (String::new(), 2);
     table.take(&collection, &host, 1.0, false);
     assert_eq!(
@@ -219,14 +206,25 @@ fn labels_of_the_host_change_with_their_epoch() {
 }
 
 #[test]
-fn two_handles_of_the_same_labels_are_one_container() {
+fn of_two_handles_with_the_same_labels_the_first_is_shown() {
     let of_container = |name| FamilyInfo { per_container: true, ..family(name, Kind::Gauge, &[]) };
     let mut table = table(&[of_container("m"), of_container("n")]);
-    let host = Host::new("").with(5, "container_id=\"x\"").with(6, "container_id=\"x\"");
-    let taken =
-        table.take(&arena(&[(0, 5, &[], 1.0), (0, 6, &[], 2.0), (1, 6, &[], 3.0)]), &host, 1.0, false);
-    assert_eq!(taken.refused, [(Reason::Duplicate, 1)]);
-    assert_eq!(plain(&table), ["m{container_id=\"x\"} 1", "n{container_id=\"x\"} 3"]);
+    let mut host = Host::new("").with(5, "container_id=\"x\"").with(6, "container_id=\"x\"");
+    let all = arena(&[(0, 5, &[], 1.0), (0, 6, &[], 2.0), (1, 6, &[], 3.0)]);
+    for _ in 0..2 {
+        assert_eq!(table.take(&all, &host, 1.0, false).refused, [(Reason::Duplicate, 2)]);
+        assert_eq!(plain(&table), ["m{container_id=\"x\"} 1"]);
+    }
+    host.containers.remove(&5);
+    assert_eq!(table.take(&all, &host, 1.0, false).refused, [(Reason::UnknownContainer, 1)]);
+    let newcomer = ["m{container_id=\"x\"} 2", "n{container_id=\"x\"} 3"];
+    assert_eq!(plain(&table), newcomer, "it takes the place at once");
+    host.name(7, "container_id=\"y\"".to_owned(), 1);
+    let all = arena(&[(0, 7, &[], 7.0), (0, 6, &[], 2.0)]);
+    table.take(&all, &host, 1.0, false);
+    host.name(7, "container_id=\"x\"".to_owned(), 2);
+    assert_eq!(table.take(&all, &host, 1.0, false).refused, [(Reason::Duplicate, 1)], "renamed to another's");
+    assert_eq!(plain(&table), ["m{container_id=\"x\"} 2"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Declarations of metric families.
 
-use crate::description::{FamilyInfo, Kind};
+use crate::description::{FamilyInfo, Kind, Merge};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The most labels a family may declare.
@@ -16,6 +16,7 @@ pub struct Family {
     labels: &'static [&'static str],
     per_container: bool,
     counted_here: bool,
+    merge: Merge,
     pub(crate) bounds: &'static [f64],
     /// Its place in the plugin's list, or [`UNLISTED`].
     index: AtomicU32,
@@ -71,9 +72,15 @@ impl Family {
         Self::of(Kind::Counter, name, help)
     }
 
-    /// A value that goes up and down, or an `_info` metric that is always 1.
+    /// A value that goes up and down. For what is not to be summed over
+    /// containers that are shown as one see [`Family::info_gauge`] and [`Family::largest`].
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self::of(Kind::Gauge, name, help)
+    }
+
+    /// A gauge that is always 1 and says something by its labels; its name ends in `_info`.
+    pub const fn info_gauge(name: &'static str, help: &'static str) -> Self {
+        Self::of(Kind::Gauge, name, help).largest()
     }
 
     /// A histogram over buckets with these upper bounds, in rising order and
@@ -104,6 +111,15 @@ impl Family {
         self
     }
 
+    /// Where containers are shown as one (two cgroups of one id, the runs of a
+    /// cron job), a gauge is their largest value and not their sum: right for
+    /// what is always 1, for states, ages and limits that all of them share.
+    /// Counters and histograms are always summed.
+    pub const fn largest(mut self) -> Self {
+        self.merge = Merge::Largest;
+        self
+    }
+
     /// Its unit.
     pub const fn unit(mut self, unit: Unit) -> Self {
         self.unit = unit;
@@ -119,6 +135,7 @@ impl Family {
             labels: &[],
             per_container: false,
             counted_here: false,
+            merge: Merge::Sum,
             bounds: &[],
             index: AtomicU32::new(UNLISTED),
         }
@@ -153,6 +170,7 @@ impl Family {
             labels: self.labels.iter().map(|&name| name.to_owned()).collect(),
             per_container: self.per_container,
             counted_here: self.counted_here,
+            merge: self.merge,
         }
     }
 }
@@ -189,4 +207,16 @@ macro_rules! families {
         /// Every family of this list, in the order of declaration.
         pub static $list: &[&$crate::Family] = &[$(&$name),*];
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_gauges_are_not_summed() {
+        assert_eq!(Family::gauge("a", "").info().merge, Merge::Sum);
+        assert_eq!(Family::gauge("a", "").largest().info().merge, Merge::Largest);
+        assert_eq!(Family::info_gauge("a_info", "").per_container().info().merge, Merge::Largest);
+    }
 }

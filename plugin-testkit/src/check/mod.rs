@@ -3,6 +3,7 @@
 
 mod counters;
 mod families;
+mod lasting;
 mod manifest;
 mod names;
 mod samples;
@@ -10,6 +11,7 @@ mod views;
 
 pub(crate) use counters::Previous;
 pub(crate) use families::declared;
+pub(crate) use lasting::Lasting;
 pub(crate) use manifest::manifest;
 pub(crate) use samples::examine;
 pub(crate) use views::{views, words};

@@ -2,6 +2,7 @@
 //! host's own table, sample by sample; here each is put into words.
 
 use super::counters::{self, Previous};
+use super::lasting::Lasting;
 use super::{Check, Problem};
 use crate::collected::shown;
 use crate::host::Labelled;
@@ -24,6 +25,8 @@ pub(crate) struct Examined {
     pub(crate) notes: Vec<Problem>,
     /// For the next collection.
     pub(crate) now: Previous,
+    /// For the next collection.
+    pub(crate) lasting: Lasting,
 }
 
 /// Checks a collection against the declarations and the collection before.
@@ -33,29 +36,41 @@ pub(crate) fn examine(
     labelled: &Labelled,
     max_series: usize,
     previous: &Previous,
+    lasting: &Lasting,
 ) -> Examined {
     let name = |raw: &Raw| declared.get(raw.family as usize).map(|family| family.info.name.as_str());
     // Deterministic, whatever order a plugin's maps have.
-    recorded.samples.sort_by(|one, two| {
+    let order = |one: &Raw, two: &Raw| {
         let texts = || labelled.text(one.container).cmp(&labelled.text(two.container));
         name(one).cmp(&name(two)).then_with(texts).then_with(|| one.labels.cmp(&two.labels))
-    });
+    };
+    recorded.samples.sort_by(order);
     let mut arena = Arena::with_limit(recorded.samples.len());
-    recorded.samples.iter().for_each(|raw| raw.fill(&mut arena));
     let mut table = Table::new(Arc::clone(declared), max_series);
+    let stay = lasting.stay(&recorded.samples, labelled);
+    if !stay.is_empty() {
+        // A table has its series in the order in which they came first.
+        let mut before = [stay.clone(), recorded.samples.clone()].concat();
+        before.sort_by(order);
+        let mut both = Arena::with_limit(before.len());
+        before.iter().for_each(|raw| raw.fill(&mut both));
+        table.take(&both, labelled, 0.0, false);
+    }
+    recorded.samples.iter().for_each(|raw| raw.fill(&mut arena));
     let taken = table.take(&arena, labelled, 0.0, false);
     let refused: HashMap<Reason, u64> = taken.refused.iter().copied().collect();
 
     let mut found = Vec::new();
     let bad = if refused.is_empty() { HashMap::new() } else { refusals(recorded, declared, labelled) };
-    let mut seen = HashMap::<String, u64>::new();
+    let mut seen = HashMap::<(u64, String), u64>::new();
     let mut samples = Vec::new();
     for (place, raw) in recorded.samples.iter().enumerate() {
         let family = declared.get(raw.family as usize);
         match (bad.get(&place), family) {
             (None, Some(family)) => {
                 let sample = Sample::of(raw, &family.info, labelled);
-                let times = seen.entry(sample.series.clone()).or_default();
+                // Containers that share an id are summed.
+                let times = seen.entry((raw.container, sample.series.clone())).or_default();
                 *times += 1;
                 match *times {
                     1 => samples.push(sample),
@@ -93,7 +108,9 @@ pub(crate) fn examine(
         found.push(Problem::new(last, "…", format!("and {more} problems more; mend these first")));
     }
     let notes = gone(&samples, labelled);
-    Examined { samples, table, found, notes, now }
+    let good = recorded.samples.iter().enumerate().filter(|(place, _)| !bad.contains_key(place));
+    let lasting = Lasting::of(good.map(|(_, raw)| raw), stay);
+    Examined { samples, table, found, notes, now, lasting }
 }
 
 /// By place, why the host refuses a sample that is alone.

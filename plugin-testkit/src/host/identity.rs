@@ -3,13 +3,16 @@
 
 use super::clock::Clock;
 use super::container::NewContainer;
-use super::events::Memory;
 use super::labelled::Labelled;
+use gantry_events::Memory;
 use gantry_plugin_api::abi::types::{AbiEvent, AbiEvents};
 use gantry_plugin_api::identity::{Container, ContainerRef, EventKind, Process};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// How many events are remembered until a test says otherwise.
+const REMEMBERED: usize = 4096;
 
 /// The containers and processes that the host knows. What a test does to them
 /// is told to the plugin as events, but for what it [`declares`](Self::declare).
@@ -45,7 +48,7 @@ impl Identity {
             processes: HashMap::new(),
             open_files: HashMap::new(),
             listening: HashMap::new(),
-            events: Memory::new(),
+            events: Memory::new(REMEMBERED),
             // Not 1: a plugin that takes a handle for an index is found.
             next_handle: 101,
         };
@@ -73,8 +76,9 @@ impl Identity {
         self.push(state, EventKind::ContainerChanged, Some(container), None);
     }
 
-    /// A container goes, with its processes. Its last values may be shown for
-    /// a while, and it is looked up by its handle, cgroups and namespace still.
+    /// A container goes, with its processes. Its last values are shown for a
+    /// while ([`Collected::text`](crate::Collected::text) has them), and it is looked up by its handle,
+    /// cgroups and namespace still; until [`forget`](Self::forget).
     ///
     /// # Panics
     /// Where no such container was declared.
@@ -84,6 +88,14 @@ impl Identity {
         state.known(container).gone = true;
         state.processes.retain(|_, (_, whose)| *whose != container.handle());
         self.push(state, EventKind::ContainerGone, Some(container), None);
+    }
+
+    /// The while is over: the host knows no such container any more, shows
+    /// nothing of it, and refuses its samples.
+    pub fn forget(&self, container: ContainerRef) {
+        let mut state = self.lock();
+        state.containers.remove(&container.handle());
+        state.processes.retain(|_, (_, whose)| *whose != container.handle());
     }
 
     /// The host asks for the metadata of a container.

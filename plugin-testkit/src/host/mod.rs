@@ -2,7 +2,6 @@
 
 mod clock;
 mod container;
-mod events;
 mod facts;
 mod identity;
 mod labelled;

@@ -5,8 +5,8 @@
 pub mod odd;
 pub mod strict;
 
-use gantry_exposition::{Arena, Constant, Declared, Format, Labels, Registry, Table, encode};
-use gantry_plugin_api::description::{FamilyInfo, Kind};
+use gantry_exposition::{Arena, Constant, Declared, Format, Group, Labels, Member, Registry, Table, encode};
+use gantry_plugin_api::description::{FamilyInfo, Kind, Merge};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,17 +14,44 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Host {
     pub node: (String, u64),
-    pub containers: HashMap<u64, (String, u64)>,
+    pub containers: HashMap<u64, Container>,
+    /// Text, and whether all are gone.
+    pub groups: HashMap<u64, (String, bool)>,
+}
+
+/// A container as the host knows it: shown by itself until something else is set.
+#[derive(Default, Clone)]
+pub struct Container {
+    pub text: String,
+    pub epoch: u64,
+    pub held: bool,
+    pub gone: bool,
+    pub group: Option<u64>,
 }
 
 impl Host {
     pub fn new(node: &str) -> Self {
-        Self { node: (node.to_owned(), 1), containers: HashMap::new() }
+        Self { node: (node.to_owned(), 1), ..Self::default() }
     }
 
     pub fn with(mut self, handle: u64, text: &str) -> Self {
-        self.containers.insert(handle, (text.to_owned(), 1));
+        self.name(handle, text.to_owned(), 1);
         self
+    }
+
+    pub fn with_group(mut self, group: u64, text: &str) -> Self {
+        self.groups.insert(group, (text.to_owned(), false));
+        self
+    }
+
+    pub fn name(&mut self, handle: u64, text: String, epoch: u64) {
+        self.containers.insert(handle, Container { text, epoch, ..Container::default() });
+    }
+
+    /// # Panics
+    /// Where there is none of this handle.
+    pub fn of(&mut self, handle: u64) -> &mut Container {
+        self.containers.get_mut(&handle).expect("the test named it")
     }
 }
 
@@ -33,8 +60,15 @@ impl Labels for Host {
         Constant { text: &self.node.0, epoch: self.node.1 }
     }
 
-    fn container(&self, handle: u64) -> Option<Constant<'_>> {
-        self.containers.get(&handle).map(|(text, epoch)| Constant { text, epoch: *epoch })
+    fn container(&self, handle: u64) -> Option<Member<'_>> {
+        let Container { text, epoch, held, gone, group } = self.containers.get(&handle)?;
+        let labels = Constant { text, epoch: *epoch };
+        Some(Member { labels, held: *held, gone: *gone, group: *group })
+    }
+
+    fn group(&self, group: u64) -> Option<Group<'_>> {
+        let (text, gone) = self.groups.get(&group)?;
+        Some(Group { labels: Constant { text, epoch: 1 }, gone: *gone })
     }
 }
 
@@ -47,6 +81,7 @@ pub fn family(name: &str, kind: Kind, labels: &[&str]) -> FamilyInfo {
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         per_container: false,
         counted_here: false,
+        merge: Merge::Sum,
     }
 }
 
@@ -68,6 +103,20 @@ pub fn text(tables: &[&Table], format: Format) -> String {
     let mut out = Vec::new();
     encode(tables, format, &mut out);
     String::from_utf8(out).expect("what is written is UTF-8")
+}
+
+/// One collection of samples, each given as family, container, labels, value.
+pub fn arena(samples: &[(u32, u64, &[&str], f64)]) -> Arena {
+    let mut arena = Arena::with_limit(1000);
+    for &(family, container, labels, value) in samples {
+        sample(&mut arena, family, container, labels, value);
+    }
+    arena
+}
+
+/// All lines that are samples, as text 0.0.4.
+pub fn plain(table: &Table) -> Vec<String> {
+    text(&[table], Format::Text).lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Numbers that look random and are the same at each run.

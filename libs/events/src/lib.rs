@@ -1,15 +1,15 @@
-//! The host's bounded memory of events, and waiting for the next.
+//! A bounded memory of events that many readers follow by cursor, each at its
+//! own pace: the agent's identity service has one, and the test kit's fake host.
+
+#![forbid(unsafe_code)]
 
 use gantry_plugin_api::abi::types::{AbiEvent, AbiEvents};
 use std::collections::VecDeque;
 
-/// How many events are remembered until a test says otherwise.
-const REMEMBERED: usize = 4096;
-
 /// Events by their place. Places begin at 1, so that 0 is "where the memory
 /// begins" and no reader that asks from there has lost anything.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub struct Memory {
     events: VecDeque<AbiEvent>,
     /// The place of the next event.
     next: u64,
@@ -17,16 +17,19 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new() -> Self {
-        Self { events: VecDeque::new(), next: 1, bound: REMEMBERED }
+    /// One that remembers so many.
+    pub fn new(bound: usize) -> Self {
+        Self { events: VecDeque::new(), next: 1, bound }
     }
 
-    pub(super) fn bound(&mut self, bound: usize) {
+    /// Remembers so many from now on.
+    pub fn bound(&mut self, bound: usize) {
         self.bound = bound;
         self.forget();
     }
 
-    pub(super) fn push(&mut self, event: AbiEvent) {
+    /// Adds one; the oldest goes where there are too many.
+    pub fn push(&mut self, event: AbiEvent) {
         self.events.push_back(event);
         self.next += 1;
         self.forget();
@@ -43,7 +46,9 @@ impl Memory {
         self.next - self.events.len() as u64
     }
 
-    pub(super) fn read(&self, cursor: u64, max: u32) -> AbiEvents {
+    /// At most `max` events from a cursor on, where the next begin, and how many
+    /// between were forgotten already.
+    pub fn read(&self, cursor: u64, max: u32) -> AbiEvents {
         let first = self.first();
         let from = cursor.clamp(first, self.next);
         // Both are at most the number of events, which fits.
@@ -55,8 +60,13 @@ impl Memory {
         AbiEvents { events: events.into(), next, lost }
     }
 
+    /// How many there were in all.
+    pub fn total(&self) -> u64 {
+        self.next - 1
+    }
+
     /// Whether there is one after a cursor.
-    pub(super) fn has_after(&self, cursor: u64) -> bool {
+    pub fn has_after(&self, cursor: u64) -> bool {
         self.first().max(cursor) < self.next
     }
 }
@@ -71,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_is_told_what_it_lost() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(4096);
         memory.bound(3);
         let begin = memory.read(0, 10);
         assert_eq!((begin.events.len(), begin.lost, memory.has_after(begin.next)), (0, 0, false));

@@ -1,0 +1,182 @@
+//! The series of groups: sums over their members' series, which stay and are
+//! not written themselves.
+
+use crate::declared::Declared;
+use crate::reason::Reason;
+use crate::series::{Series, Value};
+use crate::store::rehash;
+use crate::subjects::{NOWHERE, Subjects};
+use crate::table::Table;
+use gantry_plugin_api::description::{Kind, Merge};
+
+/// What a group has of a series. What is shown of a counter or histogram is
+/// the base and all that its members counted last; it never goes back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sum {
+    shown: Value,
+    /// Of members that have left the series or began it anew.
+    base: Value,
+    /// What has been added up of those who have it.
+    members: Value,
+    /// How many these are.
+    present: u32,
+}
+
+impl Sum {
+    /// What is written; never a sum itself.
+    pub(crate) fn shown(&self) -> &Value {
+        &self.shown
+    }
+
+    fn add(&mut self, value: &Value, merge: Merge) {
+        match (self.present, &mut self.members, value) {
+            (0, members, value) => members.clone_from(value),
+            (_, Value::Number(sum), Value::Number(number)) if merge == Merge::Largest => {
+                *sum = sum.max(*number);
+            }
+            (_, sum, value) => sum.add(value),
+        }
+        self.present += 1;
+    }
+
+    /// Shows what has been added up, for a counter or histogram on top of the
+    /// base. Whether there is anything to show.
+    fn close(&mut self, counts: bool, group_is_gone: bool) -> bool {
+        let present = std::mem::take(&mut self.present);
+        let members = std::mem::take(&mut self.members);
+        if !counts {
+            if present > 0 {
+                self.shown = members;
+            }
+            return present > 0 || group_is_gone;
+        }
+        let mut shown = self.base.clone();
+        shown.add(&members);
+        match (&mut shown, &self.shown) {
+            // Added up in another order it may be less in its last digits.
+            (Value::Number(now), Value::Number(before)) => *now = now.max(*before),
+            (Value::Histogram(now), Value::Histogram(before)) => now.hold_sum(before),
+            // Nobody has it, and nobody had: no number may take its place.
+            (now, before) => *now = before.clone(),
+        }
+        self.shown = shown;
+        true
+    }
+}
+
+impl Value {
+    /// A group's histogram with nothing in it is a number 0 until the first
+    /// member comes.
+    fn add(&mut self, other: &Value) {
+        match (self, other) {
+            (Value::Number(sum), Value::Number(number)) => *sum += number,
+            (Value::Histogram(sum), Value::Histogram(buckets)) => sum.add(buckets),
+            (sum @ Value::Number(_), Value::Histogram(_)) => sum.clone_from(other),
+            (Value::Histogram(_) | Value::Sum(_), _) | (_, Value::Sum(_)) => {}
+        }
+    }
+}
+
+/// Whether the values of a family are counts: summed, and kept.
+pub(crate) fn counts(family: &Declared) -> bool {
+    matches!(family.info.kind, Kind::Counter | Kind::Histogram)
+}
+
+/// Whether these counts begin with their owner: the first is an increase.
+pub(crate) fn is_counted_here(family: &Declared) -> bool {
+    family.info.counted_here && counts(family)
+}
+
+/// Whether a group's series comes on top of its member's, or in place of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Capped,
+    OfTheMember,
+}
+
+impl Table {
+    /// Adds to the base of the group what the series at a place counted last:
+    /// it leaves, or begins anew.
+    pub(crate) fn give(&mut self, place: u32) {
+        let Series { family, sum, created, value, .. } = self.store.get_mut(place);
+        let (family, sum, created) = (*family as usize, *sum, *created);
+        if !self.families.get(family).is_some_and(counts) {
+            return;
+        }
+        let value = std::mem::take(value);
+        let of_group = self.store.get_mut(sum);
+        of_group.created = of_group.created.min(created);
+        if let Value::Sum(sum) = &mut of_group.value {
+            sum.base.add(&value);
+        }
+        self.store.get_mut(place).value = value;
+    }
+
+    /// Makes the series at a place a part of its group's, which is made where
+    /// there is none: it shows 0 first where it is counted here, and goes on
+    /// where the member's own line was. Refused where there is no `room` for that.
+    pub(crate) fn join(
+        &mut self,
+        place: u32,
+        group: u32,
+        subjects: &mut Subjects,
+        room: Room,
+    ) -> Result<(), Reason> {
+        let series = self.store.get(place);
+        let (family, hash) = (series.family as usize, rehash(series.hash, series.subject, group));
+        let goes_on = !series.newborn && subjects.goes_on(series.subject, group);
+        let sum = match self.store.find_like(place, group, hash) {
+            Some(sum) => sum,
+            None => {
+                if room == Room::Capped {
+                    self.check_room(series.weight(), self.store.text(series).len())?;
+                }
+                let zero = self.zero_first && self.families.get(family).is_some_and(is_counted_here);
+                let sum = Sum { shown: series.value.clone(), ..Sum::default() };
+                let value = Value::Sum(Box::new(sum));
+                let new = Series { value, newborn: zero, ..Series::default() };
+                let sum = self.store.insert_like(place, group, hash, new);
+                self.rows[family].places.push(sum);
+                subjects.keep(group);
+                sum
+            }
+        };
+        self.store.get_mut(sum).newborn &= !goes_on;
+        self.store.get_mut(place).sum = sum;
+        Ok(())
+    }
+
+    /// Adds up all groups' series, at the end of a collection.
+    pub(crate) fn add_up(&mut self, subjects: &Subjects) {
+        if !self.store.has_sums() {
+            return;
+        }
+        let places = self.store.all_mut().len() as u32;
+        for place in 0..places {
+            let Series { sum, family, created, value, .. } = self.store.get_mut(place);
+            let (sum, merge, created) = (*sum, self.families.get(*family as usize), *created);
+            let (false, Some(family)) = (sum == NOWHERE, merge) else { continue };
+            let value = std::mem::take(value);
+            let of_group = self.store.get_mut(sum);
+            of_group.created = of_group.created.min(created);
+            if let Value::Sum(sum) = &mut of_group.value {
+                sum.add(&value, family.info.merge);
+            }
+            self.store.get_mut(place).value = value;
+        }
+        let mut empty = Vec::new();
+        for place in 0..places {
+            let series = self.store.get_mut(place);
+            let Some(family) = self.families.get(series.family as usize) else { continue };
+            let before = series.weight();
+            let Value::Sum(sum) = &mut series.value else { continue };
+            if sum.close(counts(family), subjects.is_gone(series.subject)) {
+                let after = series.weight();
+                self.store.reweigh(before, after);
+            } else {
+                empty.push(place);
+            }
+        }
+        self.drop_all(&empty);
+    }
+}
