@@ -1,0 +1,207 @@
+//! Docker's requests, each under the deadline, bounded and counted.
+
+use super::transport::{self, TooLarge};
+use crate::provider::Ended;
+use crate::provider::link::Link;
+use crate::provider::outcome::Outcome;
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The request for the version.
+pub const VERSION: &str = "version";
+/// The request for all containers, page by page.
+pub const LIST: &str = "list";
+/// The request for one container.
+pub const INSPECT: &str = "inspect";
+/// The request for events.
+pub const EVENTS: &str = "events";
+
+/// Its answer has some 1 KiB.
+const VERSION_LIMIT: u64 = 256 << 10;
+/// A description has some 8 KiB. Arguments and environment of a program are
+/// together at most 2 MiB where its stack has the usual 8 (execve(2)).
+const INSPECT_LIMIT: u64 = 4 << 20;
+/// A page of [`super::list`] has some 1 MiB.
+const LIST_LIMIT: u64 = 16 << 20;
+
+/// A Docker whose version is known.
+#[derive(Clone)]
+pub struct Client {
+    docker: Docker,
+    socket: PathBuf,
+    deadline: Duration,
+    link: Arc<Link>,
+}
+
+impl Client {
+    /// Connects, and agrees on a version.
+    ///
+    /// # Errors
+    /// Where there is no answer, or one that makes no sense.
+    pub async fn connect(socket: PathBuf, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
+        let at = socket.clone();
+        let send = move |request: BollardRequest| {
+            let socket = at.clone();
+            let limit = limit_of(request.uri().path());
+            async move { transport::send(&socket, request, limit).await.map_err(Error::from) }
+        };
+        // Its own timeout is for the head of an answer alone; ours is shorter.
+        let patience = deadline.as_secs() + 1;
+        let ended =
+            |error: &Error| Ended { request: VERSION, outcome: outcome(error), detail: system_words(error) };
+        let docker =
+            Docker::connect_with_custom_transport(send, Some("http://docker"), patience, API_DEFAULT_VERSION)
+                .map_err(|error| ended(&error))?;
+        let client = Self { docker: docker.clone(), socket, deadline, link };
+        let docker = client
+            .ask(VERSION, docker.negotiate_version())
+            .await
+            .map_err(|failed| failed.into_ended(VERSION))?;
+        Ok(Self { docker, ..client })
+    }
+
+    /// Whether Docker answers at all.
+    pub async fn lives(&self) -> Result<(), Failed> {
+        self.ask(VERSION, self.docker.version()).await.map(drop)
+    }
+
+    /// One container.
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Failed> {
+        self.ask(INSPECT, self.docker.inspect_container(id, None)).await
+    }
+
+    /// So many containers that are older than another, the newest first, or
+    /// the one that has an id.
+    pub async fn list(&self, most: i32, only: Only<'_>) -> Result<Vec<ContainerSummary>, Failed> {
+        let filter = match only {
+            Only::All => None,
+            Only::Before(id) => Some(("before", id)),
+            Only::Id(id) => Some(("id", id)),
+        };
+        let mut options = ListContainersOptionsBuilder::new().all(true).limit(most);
+        if let Some((name, id)) = filter {
+            options = options.filters(&HashMap::from([(name, vec![id])]));
+        }
+        self.ask(LIST, self.docker.list_containers(Some(options.build()))).await
+    }
+
+    /// What all requests go through.
+    async fn ask<T>(
+        &self,
+        request: &str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failed> {
+        let answer = match tokio::time::timeout(self.deadline, answer).await {
+            Ok(answer) => answer.map_err(|error| Failed::of(&error)),
+            Err(_) => Err(Failed { outcome: Outcome::Timeout, detail: String::new() }),
+        };
+        self.link.count(request, answer.as_ref().map_or_else(|failed| failed.outcome, |_| Outcome::Ok));
+        answer
+    }
+
+    /// The version that was agreed on, as paths begin with it.
+    pub fn version(&self) -> String {
+        let version = self.docker.client_version();
+        format!("/v{}.{}", version.major_version, version.minor_version)
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// How long one request may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// What it shares.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+/// Which containers a list is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Only<'a> {
+    /// The newest.
+    All,
+    /// Those before this one.
+    Before(&'a str),
+    /// This one.
+    Id(&'a str),
+}
+
+/// A request that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The system's words.
+    pub detail: String,
+}
+
+impl Failed {
+    fn of(error: &Error) -> Self {
+        Self { outcome: outcome(error), detail: system_words(error) }
+    }
+
+    /// The end of a session.
+    pub fn into_ended(self, request: &'static str) -> Ended {
+        Ended { request, outcome: self.outcome, detail: self.detail }
+    }
+}
+
+fn limit_of(path: &str) -> u64 {
+    match path {
+        _ if path.ends_with("/version") => VERSION_LIMIT,
+        _ if path.ends_with("/containers/json") => LIST_LIMIT,
+        _ => INSPECT_LIMIT,
+    }
+}
+
+fn outcome(error: &Error) -> Outcome {
+    match error {
+        Error::DockerResponseServerError { status_code: 404, .. } => Outcome::NotFound,
+        Error::DockerResponseServerError { .. } => Outcome::Refused,
+        Error::RequestTimeoutError => Outcome::Timeout,
+        Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
+            Outcome::Malformed
+        }
+        Error::APIVersionParseError { .. } | Error::URLParseError { .. } => Outcome::Malformed,
+        Error::HyperResponseError { err } => http_outcome(err),
+        _ => Outcome::Failed,
+    }
+}
+
+/// What an error of the connection means.
+pub fn http_outcome(error: &hyper::Error) -> Outcome {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let io = inner.downcast_ref::<std::io::Error>();
+        if io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<TooLarge>()) {
+            return Outcome::TooLarge;
+        }
+        source = inner.source();
+    }
+    if error.is_parse() { Outcome::Malformed } else { Outcome::Failed }
+}
+
+/// What the system says of a connection. Of an answer nothing: what stands in
+/// it may be a container's, and secret.
+fn system_words(error: &Error) -> String {
+    match error {
+        Error::IOError { err } => err.to_string(),
+        Error::HyperResponseError { err } => err.to_string(),
+        Error::DockerResponseServerError { status_code, .. } => format!("status {status_code}"),
+        _ => String::new(),
+    }
+}

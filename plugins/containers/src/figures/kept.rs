@@ -1,0 +1,143 @@
+//! The figures of one container: of one cgroup mostly, of several where they
+//! are one container.
+
+use super::total::Total;
+use gantry_cgroupfs::usage::{Stall, Usage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Counters, summed over all cgroups that the container has or had.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    pub cpu_usage: Option<Total>,
+    pub cpu_throttled: Option<Total>,
+    pub cpu_periods: Option<Total>,
+    pub cpu_throttled_periods: Option<Total>,
+    pub major_faults: Option<Total>,
+    /// `some` and `full` of cpu, memory and io.
+    pub pressure: [[Option<Total>; 2]; 3],
+    #[serde(with = "as_pairs")]
+    pub devices: BTreeMap<(u32, u32), Traffic>,
+}
+
+/// Traffic of one block device.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    pub reads: Total,
+    pub writes: Total,
+    pub read_bytes: Total,
+    pub written_bytes: Total,
+}
+
+/// A container's devices are few; one with more is not worth its series.
+const MAX_DEVICES: usize = 64;
+
+/// Parts of a second. A quotient is the number nearest to what the file says; a
+/// product with 1e-9, which no `f64` is, is not.
+const NANOS: f64 = 1e9;
+const MICROS: f64 = 1e6;
+
+impl Counters {
+    /// What the cgroup's files say now.
+    pub fn take(&mut self, usage: &Usage) {
+        let set = |total: &mut Option<Total>, value: Option<u64>, unit: f64| {
+            if let Some(value) = value {
+                total.get_or_insert_default().set(value as f64 / unit);
+            }
+        };
+        set(&mut self.cpu_usage, usage.cpu.usage, NANOS);
+        set(&mut self.cpu_throttled, usage.cpu.throttled, NANOS);
+        set(&mut self.cpu_periods, usage.cpu.periods, 1.0);
+        set(&mut self.cpu_throttled_periods, usage.cpu.throttled_periods, 1.0);
+        set(&mut self.major_faults, usage.memory.major_faults, 1.0);
+        let pressure = &usage.pressure;
+        for (kept, Stall { some, full }) in
+            self.pressure.iter_mut().zip([pressure.cpu, pressure.memory, pressure.io])
+        {
+            set(&mut kept[0], some, MICROS);
+            set(&mut kept[1], full, MICROS);
+        }
+        for device in &usage.io.devices {
+            if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(&device.number) {
+                continue;
+            }
+            let traffic = self.devices.entry(device.number).or_default();
+            traffic.reads.set(device.reads as f64);
+            traffic.writes.set(device.writes as f64);
+            traffic.read_bytes.set(device.read_bytes as f64);
+            traffic.written_bytes.set(device.written_bytes as f64);
+        }
+    }
+
+    /// The cgroup is gone; another of the same path begins at zero.
+    pub fn begin_anew(&mut self) {
+        for total in self.totals() {
+            total.begin_anew();
+        }
+    }
+
+    /// Whether it has more than the cgroup that is there says.
+    pub fn has_past(&mut self) -> bool {
+        self.totals().any(|total| total.has_past())
+    }
+
+    fn totals(&mut self) -> impl Iterator<Item = &mut Total> {
+        let one = [
+            &mut self.cpu_usage,
+            &mut self.cpu_throttled,
+            &mut self.cpu_periods,
+            &mut self.cpu_throttled_periods,
+            &mut self.major_faults,
+        ];
+        let pressure = self.pressure.iter_mut().flatten();
+        let devices = self.devices.values_mut().flat_map(|traffic| {
+            [&mut traffic.reads, &mut traffic.writes, &mut traffic.read_bytes, &mut traffic.written_bytes]
+        });
+        one.into_iter().chain(pressure).flatten().chain(devices)
+    }
+}
+
+/// JSON has no keys but texts.
+mod as_pairs {
+    use super::Traffic;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    type Devices = BTreeMap<(u32, u32), Traffic>;
+
+    pub fn serialize<S: Serializer>(devices: &Devices, to: S) -> Result<S::Ok, S::Error> {
+        devices.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Devices, D::Error> {
+        Ok(Vec::deserialize(from)?.into_iter().collect())
+    }
+}
+
+/// Adds what several cgroups of one container have.
+pub fn sum<T: std::ops::Add<Output = T>>(values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    values.flatten().reduce(|one, two| one + two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_is_made_anew_goes_on() {
+        let mut counters = Counters::default();
+        let mut usage = Usage::default();
+        usage.cpu.usage = Some(2_000_000_000);
+        usage.pressure.io.full = Some(500_000);
+        counters.take(&usage);
+        counters.begin_anew();
+        usage.cpu.usage = Some(3_000_000_000);
+        counters.take(&usage);
+        let seconds = counters.cpu_usage.expect("known").get();
+        assert!((seconds - 5.0).abs() < 1e-9, "{seconds}");
+        assert_eq!(counters.cpu_throttled, None, "the kernel has no such file");
+        let waited = counters.pressure[2][1].expect("known").get();
+        assert!((waited - 1.0).abs() < 1e-9, "{waited}");
+    }
+}

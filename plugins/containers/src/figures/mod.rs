@@ -1,0 +1,234 @@
+//! What containers use, from the files of their cgroups.
+//!
+//! # Layout
+//! * [`kept`]: the counters of one container; [`total`]: one that never goes back.
+//! * [`emit`]: the samples.
+
+mod emit;
+pub mod kept;
+pub mod total;
+
+use gantry_cgroupfs::{Entry, Group, Layout, Parts, Reader, Usage};
+use gantry_plugin_api::identity::Cgroup;
+use gantry_plugin_api::{Container, ContainerRef, Sink};
+use kept::Counters;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The most cgroups of one container: an orchestrator that restarts it makes
+/// another each time.
+const MAX_GROUPS: usize = 16;
+
+/// How long what is gone is kept, in collections: an event that says that it
+/// is there again may be on its way.
+const GONE: u32 = 3;
+
+/// All containers' figures.
+#[derive(Debug)]
+pub struct Figures {
+    layout: Layout,
+    reader: Reader,
+    containers: HashMap<ContainerRef, Watched>,
+    usage: Usage,
+    troubles: Troubles,
+}
+
+/// What went wrong, since the last collection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Troubles {
+    pub malformed: u64,
+    pub unreadable: u64,
+    pub too_large: u64,
+    /// Cgroups that were gone before anything of them was read.
+    pub unread: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    groups: Vec<Watch>,
+    /// What the cgroups are made of.
+    cgroups: Vec<Cgroup>,
+    /// Collections since it was gone.
+    gone: u32,
+}
+
+/// One cgroup of a container.
+#[derive(Debug)]
+struct Watch {
+    path: String,
+    group: Group,
+    counters: Counters,
+    /// What it has now; nothing where it is gone.
+    now: Option<Usage>,
+    /// Nothing of it was read yet.
+    is_unread: bool,
+}
+
+impl Figures {
+    /// `descriptors` are kept open at most.
+    pub fn new(layout: Layout, descriptors: usize) -> Self {
+        let reader = Reader::new(&layout, descriptors);
+        Self {
+            layout,
+            reader,
+            containers: HashMap::new(),
+            usage: Usage::default(),
+            troubles: Troubles::default(),
+        }
+    }
+
+    /// These containers are there; figures of others are kept for a while.
+    pub fn containers_are<'a>(&mut self, all: impl Iterator<Item = (ContainerRef, &'a Container)>) {
+        for watched in self.containers.values_mut() {
+            watched.gone += 1;
+        }
+        for (container, known) in all {
+            self.container_is(container, &known.cgroups);
+        }
+        let reader = &mut self.reader;
+        self.containers.retain(|_, watched| {
+            let stays = watched.gone <= GONE;
+            if !stays {
+                watched.groups.iter_mut().for_each(|watch| reader.forget(&mut watch.group));
+            }
+            stays
+        });
+    }
+
+    /// A container is there, with these cgroups.
+    pub fn container_is(&mut self, container: ContainerRef, cgroups: &[Cgroup]) {
+        let watched = self.containers.entry(container).or_insert_with(|| Watched {
+            groups: Vec::new(),
+            cgroups: Vec::new(),
+            gone: 0,
+        });
+        watched.gone = 0;
+        if watched.cgroups == cgroups {
+            return;
+        }
+        watched.cgroups = cgroups.to_vec();
+        let mut paths: Vec<&str> = cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        for path in paths.into_iter().take(MAX_GROUPS) {
+            let controllers: Vec<(u32, String)> = cgroups
+                .iter()
+                .filter(|cgroup| cgroup.path == path)
+                .map(|cgroup| (cgroup.hierarchy, cgroup.controllers.join(",")))
+                .collect();
+            let entries = controllers.iter().map(|(hierarchy, controllers)| Entry {
+                hierarchy: *hierarchy,
+                controllers,
+                path: Path::new(path),
+                deleted: false,
+            });
+            let group = Group::at_roots(&self.layout, entries);
+            match watched.groups.iter_mut().find(|watch| watch.path == path) {
+                // More hierarchies are known, or its directories were made anew.
+                Some(watch) => {
+                    self.reader.forget(&mut watch.group);
+                    watch.group = group;
+                }
+                None => watched.groups.push(Watch {
+                    path: path.to_owned(),
+                    group,
+                    counters: Counters::default(),
+                    now: None,
+                    is_unread: true,
+                }),
+            }
+        }
+    }
+
+    /// What must outlive this instance: counters of cgroups that are gone. By
+    /// the container's handle and the cgroup's path.
+    pub fn past(&mut self) -> Vec<(u64, String, Counters)> {
+        let mut past = Vec::new();
+        for (container, watched) in &mut self.containers {
+            for watch in &mut watched.groups {
+                if watch.counters.has_past() {
+                    past.push((container.handle(), watch.path.clone(), watch.counters.clone()));
+                }
+            }
+        }
+        past
+    }
+
+    /// What the instance before knew; before any container is told.
+    pub fn set_past(&mut self, past: Vec<(u64, String, Counters)>) {
+        for (handle, path, counters) in past {
+            let Some(container) = ContainerRef::from_handle(handle) else { continue };
+            let group = Group::of(&self.layout, std::iter::empty());
+            let watched = self.containers.entry(container).or_insert_with(|| Watched {
+                groups: Vec::new(),
+                cgroups: Vec::new(),
+                gone: 0,
+            });
+            watched.groups.push(Watch { path, group, counters, now: None, is_unread: false });
+        }
+    }
+
+    /// Reads one container now: its last process is gone, and its cgroup will be.
+    pub fn read(&mut self, container: ContainerRef) {
+        let Some(watched) = self.containers.get_mut(&container) else { return };
+        for watch in &mut watched.groups {
+            watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
+        }
+    }
+
+    /// Reads all that are there, and emits their samples.
+    pub fn collect(&mut self, sink: &mut Sink<'_>, traffic: &mut dyn Traffic) {
+        self.reader.begin();
+        for (container, watched) in &mut self.containers {
+            if watched.gone == 0 {
+                for watch in &mut watched.groups {
+                    watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
+                }
+            }
+            watched.emit(*container, sink);
+            traffic.of(*container, &watched.devices(), sink);
+        }
+        let troubles = std::mem::take(&mut self.troubles);
+        for (reason, count) in [
+            ("cgroup_malformed", troubles.malformed),
+            ("cgroup_unreadable", troubles.unreadable),
+            ("cgroup_too_large", troubles.too_large),
+            ("cgroup_gone_unread", troubles.unread),
+        ] {
+            if count > 0 {
+                sink.skipped(reason, count);
+            }
+        }
+    }
+}
+
+/// Who shows a container's traffic of block devices: it is of mounts.
+pub trait Traffic {
+    fn of(
+        &mut self,
+        container: ContainerRef,
+        devices: &std::collections::BTreeMap<(u32, u32), [f64; 4]>,
+        sink: &mut Sink<'_>,
+    );
+}
+
+impl Watch {
+    fn read(&mut self, reader: &mut Reader, usage: &mut Usage, troubles: &mut Troubles) {
+        reader.read(&mut self.group, Parts { cpu_modes: false, pids: false, ..Parts::ALL }, usage);
+        troubles.malformed += u64::from(usage.notes.malformed);
+        troubles.unreadable += u64::from(usage.notes.unreadable);
+        troubles.too_large += u64::from(usage.notes.too_large);
+        if usage.notes.gone {
+            // What was read before it went may be half; what was known stays.
+            if std::mem::replace(&mut self.is_unread, false) {
+                troubles.unread += 1;
+            }
+            self.counters.begin_anew();
+            self.now = None;
+            return;
+        }
+        self.is_unread = false;
+        self.counters.take(usage);
+        std::mem::swap(self.now.get_or_insert_default(), usage);
+    }
+}

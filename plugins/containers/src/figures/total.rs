@@ -1,0 +1,54 @@
+//! Counters of cgroups that come and go, as one that never goes back.
+
+use serde::{Deserialize, Serialize};
+
+/// A counter that began anew each time its cgroup did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Total {
+    /// Of cgroups that are gone.
+    base: f64,
+    last: f64,
+}
+
+impl Total {
+    /// The counter of the cgroup that is there. One that is smaller than before
+    /// is another's.
+    pub fn set(&mut self, value: f64) {
+        if value < self.last {
+            self.begin_anew();
+        }
+        self.last = value;
+    }
+
+    /// The cgroup is gone.
+    pub fn begin_anew(&mut self) {
+        self.base += self.last;
+        self.last = 0.0;
+    }
+
+    /// Whether it is more than the cgroup that is there says.
+    pub fn has_past(&self) -> bool {
+        self.base > 0.0
+    }
+
+    pub fn get(&self) -> f64 {
+        self.base + self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_never_goes_back() {
+        let mut total = Total::default();
+        for (value, shown) in [(5.0, 5.0), (7.0, 7.0), (2.0, 9.0), (2.0, 9.0), (8.0, 15.0)] {
+            total.set(value);
+            assert!((total.get() - shown).abs() < 1e-9);
+        }
+        total.begin_anew();
+        total.set(9.0);
+        assert!((total.get() - 24.0).abs() < 1e-9, "a new cgroup may have more than the one before");
+    }
+}

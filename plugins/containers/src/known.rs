@@ -1,0 +1,167 @@
+//! The containers that the host knows, kept up to date by its events.
+
+use gantry_plugin_api::identity::{Cursor, EventKind, Process};
+use gantry_plugin_api::{Container, ContainerRef, Host};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Events that are asked for at once: 40 KiB.
+const BATCH: u32 = 1024;
+
+/// Events that are taken at once; in a longer storm the rest waits for the next
+/// time, so that no caller is held.
+const MAX_BATCHES: usize = 64;
+
+/// All containers, by handle. A description is copied out of the host once for
+/// all events of a batch that are about it, and shared from then on.
+#[derive(Debug, Default)]
+pub struct Known {
+    cursor: Cursor,
+    containers: HashMap<ContainerRef, Arc<Container>>,
+    begun: bool,
+}
+
+/// What became of them since the last time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Containers that are new, different or gone.
+    pub changed: BTreeSet<ContainerRef>,
+    /// Those that are gone, as they were.
+    pub gone: BTreeMap<ContainerRef, Arc<Container>>,
+    /// Those of which a process exited.
+    pub exited: BTreeSet<ContainerRef>,
+    /// Processes that run another program now.
+    pub executed: Vec<Process>,
+    /// Those whose metadata the host wants.
+    pub wanted: BTreeSet<ContainerRef>,
+    /// Events were lost: others may be wanted too.
+    pub lost: bool,
+}
+
+impl Known {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (ContainerRef, &Arc<Container>)> {
+        self.containers.iter().map(|(container, known)| (*container, known))
+    }
+
+    /// One of them.
+    pub fn get(&self, container: ContainerRef) -> Option<&Arc<Container>> {
+        self.containers.get(&container)
+    }
+
+    /// Up to which event it knows them, for [`Host::wait_events`].
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Takes over what the host has to tell: the first time and after a loss
+    /// all of it.
+    pub fn catch_up(&mut self, host: &Host) -> News {
+        let mut news = News::default();
+        for _ in 0..MAX_BATCHES {
+            let batch = host.events(self.cursor, BATCH);
+            self.cursor = batch.next;
+            news.lost |= batch.lost > 0;
+            let is_last = batch.events.len() < BATCH as usize;
+            for event in batch.events {
+                let Some(container) = event.container else { continue };
+                if let (EventKind::ProcessExecuted, Some(process)) = (event.kind, event.process) {
+                    news.executed.push(process);
+                    continue;
+                }
+                match event.kind {
+                    EventKind::ContainerAppeared | EventKind::ContainerChanged | EventKind::ContainerGone => {
+                        news.changed.insert(container)
+                    }
+                    EventKind::MetadataWanted => news.wanted.insert(container),
+                    EventKind::ProcessExited => news.exited.insert(container),
+                    _ => continue,
+                };
+            }
+            if is_last {
+                break;
+            }
+        }
+        if news.lost || !self.begun {
+            self.begun = true;
+            news.changed.extend(host.containers());
+            // Also those that went while nobody listened.
+            news.changed.extend(self.containers.keys());
+        }
+        for container in &news.changed {
+            match host.container(*container).map(Arc::new) {
+                Some(known) if known.gone => {
+                    self.containers.remove(container);
+                    news.gone.insert(*container, known);
+                }
+                Some(known) => drop(self.containers.insert(*container, known)),
+                None => drop(self.containers.remove(container)),
+            }
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Containers;
+    use gantry_plugin_testkit::{Kit, NewContainer};
+
+    fn ids(known: &Known) -> Vec<&str> {
+        let mut ids: Vec<&str> = known.all().map(|(_, container)| container.id.as_str()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn follows_what_happens() {
+        let kit = Kit::of::<Containers>();
+        let (host, identity) = (kit.host(), kit.identity());
+        let old = identity.declare(NewContainer::new("/docker/old"));
+        let mut known = Known::default();
+        assert!(!known.catch_up(&host).lost);
+        assert_eq!(ids(&known), ["/docker/old"]);
+        let new = identity.appear(NewContainer::new("/docker/new"));
+        identity.change(old, |old| old.image = "nginx".to_owned());
+        identity.want_metadata(new);
+        let news = known.catch_up(&host);
+        assert_eq!(news.changed, BTreeSet::from([old, new]));
+        assert_eq!(news.wanted, BTreeSet::from([new]));
+        assert_eq!(ids(&known), ["/docker/new", "/docker/old"]);
+        assert_eq!(known.get(old).map(|old| old.image.as_str()), Some("nginx"));
+        identity.change(new, |new| new.gone = true);
+        known.catch_up(&host);
+        assert_eq!(ids(&known), ["/docker/old"]);
+        assert_eq!(known.catch_up(&host), News::default());
+    }
+
+    #[test]
+    fn after_a_loss_all_is_asked_anew() {
+        let kit = Kit::of::<Containers>();
+        let (host, identity) = (kit.host(), kit.identity());
+        let old = identity.appear(NewContainer::new("/docker/old"));
+        let mut known = Known::default();
+        known.catch_up(&host);
+        identity.remember(1);
+        identity.change(old, |old| old.gone = true);
+        identity.appear(NewContainer::new("/docker/one"));
+        identity.appear(NewContainer::new("/docker/two"));
+        assert!(known.catch_up(&host).lost);
+        assert_eq!(ids(&known), ["/docker/one", "/docker/two"]);
+    }
+
+    #[test]
+    fn a_long_storm_holds_nobody() {
+        let kit = Kit::of::<Containers>();
+        let (host, identity) = (kit.host(), kit.identity());
+        let container = identity.appear(NewContainer::new("/docker/a"));
+        let mut known = Known::default();
+        known.catch_up(&host);
+        let before = known.cursor();
+        (0..3000).for_each(|_| identity.want_metadata(container));
+        assert_eq!(known.catch_up(&host).wanted.len(), 1);
+        assert_ne!(known.cursor(), before);
+        assert_eq!(known.catch_up(&host), News::default());
+    }
+}

@@ -1,0 +1,184 @@
+//! Containers: what their runtimes tell of them, for the host and all plugins,
+//! and their metrics.
+//!
+//! # Layout
+//! * `metrics`: what is shown; `config`: what can be set.
+//! * `known`: the containers that there are; `follow`: the thread that keeps
+//!   them up to date.
+//! * `provider`: what is common to all runtimes. `docker`: one of them.
+//! * `collector`: all metrics of containers. `figures`: of their cgroups;
+//!   `volumes`: of what is mounted in them; `application`: what runs in them;
+//!   `restarts`, `info`: how often they began anew, and what each is.
+#![forbid(unsafe_code)]
+
+mod application;
+mod collector;
+pub mod config;
+pub mod docker;
+mod figures;
+mod follow;
+mod info;
+pub mod known;
+pub mod metrics;
+pub mod provider;
+mod restarts;
+mod volumes;
+
+use collector::Collector;
+use config::Config;
+use docker::Docker;
+use follow::{Follower, State};
+use gantry_plugin_api::{
+    Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Sink, tracing,
+};
+use provider::bounds::Losses;
+use provider::link::{self, Link};
+use provider::worker::Worker;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Containers {
+    config: Config,
+    follower: Follower,
+    workers: Vec<Worker>,
+    losses: Arc<Losses>,
+    active: bool,
+}
+
+/// Of what is handed over.
+const VERSION: u32 = 1;
+
+/// A path of the node, as the agent sees it.
+fn beneath(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+impl Plugin for Containers {
+    const MANIFEST: Manifest = Manifest::new(
+        "containers",
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_DESCRIPTION"),
+    )
+    .claims(&["container_runtime_", "container_resources_"])
+    .provides_identity(&[docker::RUNTIME])
+    .needs(&[
+        Need::path("/proc", "processes, mounts and open files are read there"),
+        Need::path("/sys/fs/cgroup", "what containers use is read there"),
+        Need::path(
+            "/run/docker.sock",
+            "Docker says there what its containers are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::capability(
+            "CAP_SYS_PTRACE",
+            "to read other users' /proc/PID/exe, /proc/PID/root and /proc/PID/fd; without it \
+                     application types and volumes are missing",
+        )
+        .optional(),
+    ]);
+    type Config = Config;
+
+    fn families() -> &'static [&'static Family] {
+        metrics::ALL
+    }
+
+    fn probe(config: &Config, host: &Host) -> Probe {
+        let mut probe = Probe::supported();
+        for socket in config.docker.socket.all().iter().filter(|_| config.docker.enabled) {
+            let there = beneath(&host.root(), socket).exists();
+            let found = if there { "is there" } else { "is not there; it is waited for" };
+            probe = probe.note(format!("docker: {socket} {found}"));
+        }
+        probe
+    }
+
+    fn start(config: Config, host: Host) -> Result<Self, Error> {
+        let losses = Arc::new(Losses::default());
+        let mut workers = Vec::new();
+        for socket in config.docker.socket.all().iter().filter(|_| config.docker.enabled) {
+            let link = Link::new(
+                host.clone(),
+                docker::RUNTIME,
+                socket.into(),
+                &docker::REQUESTS,
+                Arc::clone(&losses),
+            );
+            let docker = Docker { socket: beneath(&host.root(), socket), deadline: config.docker.deadline.0 };
+            workers.push(Worker::start(docker, Arc::new(link))?);
+        }
+        let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
+        let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };
+        let follower = Follower::start(&host, links, collector)?;
+        Ok(Self { follower, config, workers, losses, active: false })
+    }
+
+    fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
+        let past = handover.filter(|handover| handover.version == VERSION);
+        let past = past.and_then(|handover| serde_json::from_slice(&handover.bytes).ok());
+        let mut state = self.follower.state();
+        if let (Some(past), Some(collector)) = (past, &mut state.collector) {
+            collector.set_past(past);
+        }
+        drop(state);
+        self.active = true;
+        Ok(())
+    }
+
+    fn collect(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        {
+            let State { known, collector } = &mut *self.follower.now();
+            if let Some(collector) = collector {
+                collector.collect(known, sink);
+            }
+        }
+        for link in self.workers.iter().map(Worker::link) {
+            let socket = link.socket().to_string_lossy();
+            sink.node(&metrics::RUNTIME_UP, &[link.runtime(), &socket], link.state() == link::State::Up);
+        }
+        // What the trial collection tells is thrown away.
+        if self.active {
+            self.losses.report(sink);
+        }
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, config: Config) -> Result<Reconfigured, Error> {
+        if config != self.config {
+            return Ok(Reconfigured::NeedsRestart);
+        }
+        Ok(Reconfigured::Applied)
+    }
+
+    fn health(&self) -> Health {
+        let troubles: Vec<String> =
+            self.workers.iter().filter_map(|worker| worker.link().trouble()).collect();
+        if troubles.is_empty() { Health::Good } else { Health::Degraded(troubles) }
+    }
+
+    fn stop(&mut self, deadline: Duration) -> Result<Option<Handover>, Error> {
+        // Half of it: the host must get its answer within the whole.
+        let until = Instant::now() + deadline / 2;
+        let left = || until.saturating_duration_since(Instant::now());
+        self.follower.end();
+        self.workers.iter().for_each(Worker::end);
+        let stuck = self.workers.iter().filter(|worker| !worker.join(left())).count()
+            + usize::from(!self.follower.join(left()))
+            + self.follower.state().collector.as_mut().map_or(0, |collector| collector.stop(left()));
+        if stuck > 0 {
+            tracing::warn!("{stuck} threads did not end in time and are left behind");
+        }
+        self.snapshot()
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
+        let mut state = self.follower.state();
+        let Some(collector) = &mut state.collector else { return Ok(None) };
+        let bytes = serde_json::to_vec(&collector.past()).map_err(Error::new)?;
+        Ok(Some(Handover { version: VERSION, bytes }))
+    }
+}
+
+gantry_plugin_api::export_plugin!(Containers);

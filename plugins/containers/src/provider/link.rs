@@ -1,0 +1,179 @@
+//! What a runtime's own part is given: the host, what it wants, and where to
+//! note how it goes. Shared by its thread and the plugin's.
+
+use super::Ended;
+use super::bounds::{Loss, Losses};
+use super::outcome::{Outcome, Requests};
+use super::told::Told;
+use super::wanted::Wanted;
+use gantry_plugin_api::{Container, Host, tracing};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How it goes with one runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// Its socket is not there: it does not run, or not yet.
+    #[default]
+    Absent,
+    /// It answers.
+    Up,
+    /// Its socket is there and it does not answer as it should: why.
+    Failing(String),
+    /// The thread that asks it is no more, after a panic.
+    Dead,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Link {
+    host: Host,
+    runtime: &'static str,
+    socket: PathBuf,
+    proc: PathBuf,
+    /// What the host asked for.
+    pub wanted: Wanted,
+    losses: Arc<Losses>,
+    requests: BTreeMap<&'static str, Requests>,
+    told: Mutex<Told>,
+    state: Mutex<State>,
+}
+
+impl Link {
+    /// For a runtime at a socket, with the kinds of requests that are counted.
+    pub fn new(
+        host: Host,
+        runtime: &'static str,
+        socket: PathBuf,
+        requests: &[&'static str],
+        losses: Arc<Losses>,
+    ) -> Self {
+        let counters = |request: &&'static str| (*request, Requests::new(host.metrics(), runtime, request));
+        Self {
+            requests: requests.iter().map(counters).collect(),
+            proc: host.proc(),
+            host,
+            runtime,
+            socket,
+            wanted: Wanted::default(),
+            losses,
+            told: Mutex::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &'static str {
+        self.runtime
+    }
+
+    /// Its socket, as an operator would look for it.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The host's `/proc`.
+    pub fn proc(&self) -> &Path {
+        &self.proc
+    }
+
+    /// Where losses are counted.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Counts a request.
+    pub fn count(&self, request: &str, outcome: Outcome) {
+        if let Some(requests) = self.requests.get(request) {
+            requests.count(outcome);
+        }
+    }
+
+    /// Tells the host of a container, now or with others.
+    pub fn tell(&self, container: Container) {
+        let due = lock(&self.told).put(container);
+        if due {
+            self.flush();
+        }
+    }
+
+    /// Tells the host, with others, that the runtime no longer has a container.
+    pub fn tell_removed(&self, id: &str) {
+        lock(&self.told).remove(id);
+    }
+
+    /// The containers of which the host was told, and not that they are removed.
+    pub fn told(&self) -> HashSet<Box<str>> {
+        lock(&self.told).ids()
+    }
+
+    /// Tells the host what it was not told yet.
+    pub fn flush(&self) {
+        let told = lock(&self.told).flush(&self.host, self.runtime);
+        if let Err(error) = told {
+            self.losses.add(Loss::Container, 1);
+            tracing::warn!("the host did not take what {} tells: {error}", self.runtime);
+        }
+    }
+
+    /// The ids of the containers that the host knows by their cgroups alone.
+    /// Asked for where events were lost.
+    pub fn nameless(&self) -> Vec<String> {
+        let known = self.host.containers().into_iter().filter_map(|container| self.host.container(container));
+        let nameless = known.filter(|known| known.runtime == self.runtime && known.names.is_empty());
+        nameless.map(|known| known.runtime_id).collect()
+    }
+
+    /// How it goes.
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// The runtime answers.
+    pub fn up(&self) {
+        if std::mem::replace(&mut *lock(&self.state), State::Up) != State::Up {
+            tracing::info!("{} answers at {}", self.runtime, self.socket.display());
+        }
+    }
+
+    /// Its socket is not there.
+    pub fn absent(&self) {
+        if std::mem::replace(&mut *lock(&self.state), State::Absent) != State::Absent {
+            tracing::info!("{} is gone from {}", self.runtime, self.socket.display());
+        }
+    }
+
+    /// It does not answer as it should. Logged once, until it goes otherwise.
+    pub fn failing(&self, ended: &Ended) {
+        let state = State::Failing(ended.to_string());
+        if std::mem::replace(&mut *lock(&self.state), state.clone()) != state {
+            tracing::warn!("{} at {}: {ended}", self.runtime, self.socket.display());
+        }
+    }
+
+    /// Its thread is no more.
+    pub fn dead(&self) {
+        *lock(&self.state) = State::Dead;
+    }
+
+    /// What an operator should know, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        let (runtime, socket) = (self.runtime, self.socket.display());
+        match self.state() {
+            State::Absent | State::Up => None,
+            State::Failing(why) => {
+                Some(format!("{runtime} at {socket}: {why}; new containers have no names until it answers"))
+            }
+            State::Dead => Some(format!(
+                "{runtime} at {socket}: the thread that asks it has ended; new containers have no names \
+                 until this plugin is restarted"
+            )),
+        }
+    }
+}
+
+/// Each change under these locks is whole, also where a panic ends it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,56 @@
+//! What is common to all runtimes: a thread for each socket that connects,
+//! reconnects, and tells the host what it learns.
+//!
+//! # Layout
+//! * [`Provider`]: what a runtime's own part does. [`link`]: what it is given.
+//! * [`worker`]: its thread. [`backoff`]: how long it waits between sessions.
+//! * [`wanted`]: what the host asked for. [`told`]: what it was told.
+//! * [`outcome`]: what became of a request, counted. [`bounds`]: what is kept of
+//!   a container's texts. [`started`]: times and start times.
+
+pub mod backoff;
+pub mod bounds;
+pub mod link;
+pub mod outcome;
+pub mod started;
+pub mod told;
+pub mod wanted;
+pub mod worker;
+
+use link::Link;
+use outcome::Outcome;
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a session ended. Its text is for people and holds nothing that a
+/// container said.
+#[derive(Debug, thiserror::Error)]
+#[error("{request}: {outcome}{}", brackets(.detail))]
+pub struct Ended {
+    /// What was asked: `list`, `events`, …
+    pub request: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The system's own words, where it has any.
+    pub detail: String,
+}
+
+fn brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+/// One runtime's own part.
+pub trait Provider: Send + 'static {
+    /// The runtime, as the manifest's `provides_identity` names it.
+    fn runtime(&self) -> &'static str;
+
+    /// The socket, in the agent's own view. While it is not there no session begins.
+    fn socket(&self) -> PathBuf;
+
+    /// Connects, tells of all containers, then of each change, until the
+    /// connection ends. It may be dropped at each of its awaits, and must not
+    /// block its thread, on which nothing else runs.
+    fn session(&mut self, link: &Arc<Link>) -> impl Future<Output = Result<Infallible, Ended>>;
+}

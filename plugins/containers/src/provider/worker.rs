@@ -1,0 +1,110 @@
+//! The thread of one runtime: sessions, one after the other, until it is stopped.
+
+use super::Provider;
+use super::backoff::Backoff;
+use super::link::Link;
+use gantry_plugin_api::Error;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// A runtime's thread.
+#[derive(Debug)]
+pub struct Worker {
+    link: Arc<Link>,
+    ending: watch::Sender<bool>,
+    /// Disconnected by the end of the thread.
+    ended: Receiver<()>,
+}
+
+impl Worker {
+    /// Begins. That the runtime is not there is no error.
+    ///
+    /// # Errors
+    /// Where the system gives no thread or no descriptors.
+    pub fn start(provider: impl Provider, link: Arc<Link>) -> Result<Self, Error> {
+        let name = format!("containers-{}", provider.runtime());
+        let failed = |error: std::io::Error| Error::new(format!("a thread for {name}: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(failed)?;
+        let (ending, mut ended) = watch::channel(false);
+        let (alive, at_end) = mpsc::channel::<()>();
+        let shared = Arc::clone(&link);
+        let body = move || {
+            let _alive = alive;
+            let mark = Mark(&shared);
+            runtime.block_on(async {
+                tokio::select! {
+                    // The sender is gone only with the plugin itself.
+                    _ = ended.wait_for(|ending| *ending) => {}
+                    () = sessions(provider, &shared) => {}
+                }
+            });
+            std::mem::forget(mark);
+        };
+        // The handle is let go: who joins it cannot say for how long at most.
+        std::thread::Builder::new().name(name.clone()).spawn(body).map_err(failed)?;
+        Ok(Self { link, ending, ended: at_end })
+    }
+
+    /// What it shares.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Tells it to end, and does not wait.
+    pub fn end(&self) {
+        // Without a receiver it has ended already.
+        let _ = self.ending.send(true);
+    }
+
+    /// Waits for its end, at most so long; whether it ended.
+    pub fn join(&self, at_most: Duration) -> bool {
+        !matches!(self.ended.recv_timeout(at_most), Err(mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Says that the thread is no more, where a panic unwinds it.
+struct Mark<'a>(&'a Link);
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.0.dead();
+    }
+}
+
+async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
+    let mut backoff = Backoff::default();
+    // Polled and not watched with inotify: what must be noticed is that somebody
+    // answers, and a socket file is there before its Docker, and after it died.
+    // A directory that is made later, or mounted over, cannot be watched either.
+    loop {
+        let begun = Instant::now();
+        if provider.socket().exists() {
+            let ended = match provider.session(link).await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            link.failing(&ended);
+            link.flush();
+        } else {
+            link.absent();
+        }
+        let wait = backoff.after(begun.elapsed());
+        // The host saw a container of this runtime: it is probably there.
+        if timeout(wait, link.wanted.added()).await.is_ok() && wait > Backoff::least() {
+            sleep(Backoff::least()).await;
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How often containers began anew, whatever of the agent was restarted in between.
+
+use crate::metrics::RESTARTS;
+use gantry_plugin_api::identity::Process;
+use gantry_plugin_api::{Container, ContainerRef, Metrics};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// What was seen of each container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Restarts(HashMap<u64, Seen>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// What the host counted since it knows the container.
+    restarts: u64,
+    init: Option<Process>,
+    /// By this instance, under this host.
+    #[serde(skip)]
+    is_ours: bool,
+}
+
+impl Restarts {
+    /// Counts what happened since the last time.
+    pub fn count(&mut self, container: ContainerRef, known: &Container, metrics: &Metrics) {
+        let now = Seen { restarts: known.restarts, init: known.init, is_ours: true };
+        let before = self.0.insert(container.handle(), now);
+        let more = before.map_or(now.restarts, |before| since(before, now));
+        metrics.counter(&RESTARTS, Some(container), &[]).add(more as f64);
+    }
+
+    /// Only these are there still.
+    pub fn keep(&mut self, metrics: &Metrics, is_there: impl Fn(ContainerRef) -> bool) {
+        self.0.retain(|handle, _| {
+            let container = ContainerRef::from_handle(*handle);
+            let stays = container.is_some_and(&is_there);
+            if let Some(container) = container.filter(|_| !stays) {
+                metrics.forget_container(container);
+            }
+            stays
+        });
+    }
+}
+
+/// The host counts from zero after its own restart; then another first process
+/// than an instance before saw says that there was one at least.
+fn since(before: Seen, now: Seen) -> u64 {
+    if before.is_ours {
+        return now.restarts.saturating_sub(before.restarts);
+    }
+    if now.restarts >= before.restarts && (now.restarts > 0 || before.init == now.init) {
+        return now.restarts - before.restarts;
+    }
+    let began_anew = before.init.is_some() && now.init.is_some() && before.init != now.init;
+    now.restarts.max(u64::from(began_anew))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_across_those_of_the_agent() {
+        let seen = |restarts, pid| Seen { restarts, init: Some(Process { pid, start: 1 }), is_ours: false };
+        let ours = |restarts, pid| Seen { is_ours: true, ..seen(restarts, pid) };
+        for (before, now, more) in [
+            (seen(0, 1), seen(0, 1), 0),
+            (seen(0, 1), seen(2, 3), 2),
+            (seen(2, 3), seen(2, 3), 0),
+            // The agent was away.
+            (seen(2, 3), seen(0, 3), 0),
+            (seen(2, 3), seen(0, 4), 1),
+            (seen(0, 3), seen(0, 4), 1),
+            (seen(5, 3), seen(2, 9), 2),
+            // The runtime's own step was taken for the first process.
+            (ours(0, 3), ours(0, 4), 0),
+            (ours(1, 3), ours(3, 4), 2),
+        ] {
+            assert_eq!(since(before, now), more, "{before:?} {now:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The plugin in the test kit, before a Docker.
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+use gantry_containers::Containers;
+use gantry_plugin_api::Container;
+use gantry_plugin_api::identity::Metadata;
+use gantry_plugin_testkit::{Check, Collected, Kit, PATIENCE, Running, eventually};
+use gantry_test_docker::Fake;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A running plugin and what stands around it.
+pub struct Rig {
+    pub kit: Kit,
+    pub running: Running,
+    /// What was skipped in all collections, by reason.
+    skipped: BTreeMap<String, u64>,
+}
+
+/// The kit: a machine with cgroups of the second version, and a directory for the socket.
+pub fn kit() -> Kit {
+    let kit = Kit::of::<Containers>().deadline(PATIENCE).allow(Check::Skipped, "");
+    kit.tree().dir("run");
+    kit.tree().write("proc/self/cgroup", "0::/\n");
+    kit.tree().write("sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n");
+    kit
+}
+
+/// Where the plugin looks for Docker by default.
+pub fn socket(kit: &Kit) -> PathBuf {
+    kit.tree().path("run/docker.sock")
+}
+
+/// A machine under load takes its time.
+pub const CONFIG: &str = "[docker]\ndeadline = \"20s\"";
+
+/// For tests that wait for the deadline. What is missed for another reason is
+/// tried again.
+pub const HASTY: &str = "[docker]\ndeadline = \"500ms\"";
+
+impl Rig {
+    /// Before a fake Docker that has what `fill` gives it.
+    pub fn before(fill: impl FnOnce(&Fake)) -> (Self, Fake) {
+        Self::before_with(CONFIG, fill)
+    }
+
+    pub fn before_with(config: &str, fill: impl FnOnce(&Fake)) -> (Self, Fake) {
+        let kit = kit();
+        let fake = Fake::start(&socket(&kit));
+        fill(&fake);
+        (Self::start(kit, config), fake)
+    }
+
+    pub fn start(kit: Kit, config: &str) -> Self {
+        let running = kit.start(config).expect("it starts, whatever Docker does");
+        Self { kit, running, skipped: BTreeMap::new() }
+    }
+
+    /// What the host was told of a container, when it was told this.
+    #[track_caller]
+    pub fn told(&self, id: &str, is: impl Fn(&Container) -> bool) -> Container {
+        self.metadata(id, |told| !told.removed && is(&told.container)).container
+    }
+
+    /// Waits until the host was told that a container is no more.
+    #[track_caller]
+    pub fn removed(&self, id: &str) {
+        self.metadata(id, |told| told.removed);
+    }
+
+    #[track_caller]
+    fn metadata(&self, id: &str, is: impl Fn(&Metadata) -> bool) -> Metadata {
+        let of = |told: &&Metadata| told.runtime_id == id && is(told);
+        let provided =
+            self.kit.provided().wait_for(|provided| provided.metadata.iter().any(|told| of(&told)));
+        let provided = provided.unwrap_or_else(|failure| panic!("{id}: {failure}"));
+        assert_eq!(provided.runtime, "docker");
+        provided.metadata.iter().rfind(of).expect("it was found just above").clone()
+    }
+
+    /// The names of all containers that the host knows now, by what it was told.
+    pub fn names(&self) -> Vec<String> {
+        let mut all = BTreeMap::new();
+        for told in self.kit.provided().all().into_iter().flat_map(|provided| provided.metadata) {
+            match told.removed {
+                true => all.remove(&told.runtime_id),
+                false => all.insert(told.runtime_id, told.container.names.get("name").cloned()),
+            };
+        }
+        all.into_values().flatten().collect()
+    }
+
+    /// A collection.
+    #[track_caller]
+    pub fn collect(&mut self) -> Collected {
+        let collected = self.running.collect().expect("it collects, whatever Docker does");
+        for (reason, count) in collected.skipped() {
+            *self.skipped.entry(reason.clone()).or_default() += count;
+        }
+        collected
+    }
+
+    /// Waits until a node's series has such a value.
+    #[track_caller]
+    pub fn shows(&mut self, series: &str, is: impl Fn(f64) -> bool) {
+        eventually(|| {
+            let value = self.collect().find(series);
+            value.filter(|value| is(*value)).map(drop).ok_or_else(|| format!("{series} is {value:?}"))
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    }
+
+    /// Waits until Docker is up, or not.
+    #[track_caller]
+    pub fn up(&mut self, up: bool) {
+        self.shows("container_runtime_up{runtime=\"docker\"}", |value| value == f64::from(u8::from(up)));
+    }
+
+    /// Waits until so many requests of a kind had this result.
+    #[track_caller]
+    pub fn counted(&mut self, request: &str, result: &str, least: f64) {
+        let series = format!("container_runtime_requests_total{{request=\"{request}\",result=\"{result}\"}}");
+        self.shows(&series, |value| value >= least);
+    }
+
+    /// Waits until so much was skipped for a reason.
+    #[track_caller]
+    pub fn skipped(&mut self, reason: &str, least: u64) {
+        eventually(|| {
+            self.collect();
+            let sum = self.skipped.get(reason).copied().unwrap_or(0);
+            if sum >= least { Ok(()) } else { Err(format!("{reason}: {sum} of {least}")) }
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
