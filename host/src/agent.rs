@@ -36,9 +36,11 @@ pub struct Agent {
 impl Agent {
     /// What a configuration and a state directory make; nothing runs yet.
     pub fn new(config: Config, state_dir: &Path, listen_given: bool, notifier: Notifier) -> Self {
-        let labels = Arc::new(HostLabels::new(&NodeIds::read(&config.host.paths)));
         let own = Own::new();
         let services = services(&config, state_dir);
+        order(&services, &config);
+        let ids = NodeIds::read(&config.host.paths);
+        let labels = Arc::new(HostLabels::new(ids, services.identity.clone(), services.facts.clone()));
         let placer = Placer::new(state_dir);
         let parts = Arc::new(Parts::new(services, labels.clone(), own.clone(), placer, &config));
         let fleet = Arc::new(Fleet::new(&config, parts));
@@ -62,6 +64,7 @@ impl Agent {
     }
 
     pub fn set_config(&self, config: Config) {
+        order(&self.fleet.parts().services, &config);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
@@ -94,8 +97,16 @@ impl Agent {
 pub fn services(config: &Config, state_dir: &Path) -> Services {
     Services {
         paths: config.host.paths.clone(),
-        identity: Arc::new(Identity::default()),
+        identity: Arc::new(Identity::new(&config.host.paths, &config.host.identity)),
         facts: Arc::new(Facts::default()),
         state_dir: state_dir.to_owned(),
     }
+}
+
+/// Of two plugins that tell of one container or set one fact, the first in the
+/// file is believed.
+fn order(services: &Services, config: &Config) {
+    let names: Vec<&str> = config.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    services.identity.set_order(&names);
+    services.facts.set_order(&names);
 }

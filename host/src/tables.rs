@@ -1,6 +1,7 @@
 //! What the agent knows, as the tables that both of its doors give out:
 //! `{"view": NAME, "columns": [{"name", "kind", "unit"}, …], "rows": [{…}, …]}`.
 
+use crate::identity::{Identity, Record};
 use crate::supervisor::{Fleet, Rows, Unit};
 use gantry_plugin_api::description::{ColumnInfo, ViewInfo};
 use serde_json::{Value, json};
@@ -24,7 +25,6 @@ const PLUGINS: &[(&str, &str, &str)] = &[
     ("last_error", "text", ""),
 ];
 
-/// The identity service knows none yet.
 const CONTAINERS: &[(&str, &str, &str)] = &[
     ("id", "container", ""),
     ("runtime", "text", ""),
@@ -108,8 +108,23 @@ fn note(unit: &Unit) -> Option<String> {
     (!notes.is_empty()).then(|| notes.join(", "))
 }
 
-pub fn containers() -> Value {
-    table("containers", CONTAINERS, Vec::new())
+/// `gantry containers`: those that are there, by id.
+pub fn containers(identity: &Identity) -> Value {
+    let row = |record: &Record| {
+        let public = &record.public;
+        let cgroup = public.cgroups.iter().min_by_key(|cgroup| cgroup.hierarchy);
+        json!({
+            "id": public.id,
+            "runtime": public.runtime,
+            "name": public.names.get("name"),
+            "image": public.image,
+            "processes": record.processes.len(),
+            "cgroup": cgroup.map(|cgroup| &cgroup.path),
+        })
+    };
+    let mut rows = identity.list(row);
+    rows.sort_by(|one, two| one["id"].as_str().cmp(&two["id"].as_str()));
+    table("containers", CONTAINERS, rows)
 }
 
 /// Which views a plugin has.

@@ -40,7 +40,9 @@ fn tables_are_given_to_people_and_to_programs() {
     let sorted = agent.table(&["plugins", "--sort", "name", "--top", "1"]);
     assert_eq!((sorted.len(), &sorted[0]["name"]), (1, &"hostile".into()));
     assert_eq!(agent.table(&["plugins", "--where", "state=failed"]).len(), 0);
-    assert_eq!(agent.good(&["containers"]), "no rows in containers\n");
+    let none = agent.good(&["containers", "--where", "runtime=none"]);
+    // Whether the machine has containers is its own affair.
+    assert!(none == "no rows in containers\n" || none.starts_with("none of "), "{none:?}");
     let views = agent.table(&["show", "node"]);
     assert!(views.iter().any(|view| view["view"] == "filesystems"), "{views:?}");
     let state = agent.table(&["show", "hostile", "state"]);

@@ -5,6 +5,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, write_config};
+use support::cgroup::Cgroup;
 use support::commands::{hostile, hostile_with};
 use support::terminal::{Terminal, normal};
 use support::{copy_to, library, needs, private_dir};
@@ -97,7 +98,13 @@ fn tables_look_as_people_see_them() {
     desk.shows("plugins-where", "gantry plugins --where name=node");
     desk.shows("plugins-where-nothing", "gantry plugins --where state=failed");
     desk.shows("plugins-json", "gantry plugins --where name=node --json");
-    desk.shows("containers", "gantry containers");
+    if let Some(cgroup) = Cgroup::new().map(|_| Cgroup::at("/lxc.payload.web-1")) {
+        let _member = cgroup.spawn(&["sleep", "1000"]);
+        let there = "gantry containers --where runtime=lxc";
+        let until = std::time::Instant::now() + support::http::PATIENCE;
+        while !desk.terminal.run(there).contains("/lxc/web-1") && std::time::Instant::now() < until {}
+        desk.shows("containers", there);
+    }
     desk.shows("show", "gantry show node");
     desk.shows("show-view", "gantry show node filesystems --where mount_point=/");
 }

@@ -1,5 +1,6 @@
 //! Programs of the system that tests talk to: a real Prometheus, a real
-//! node_exporter, Python's strict parser, valgrind, namespaces, a C compiler.
+//! node_exporter, Python's strict parser, valgrind, namespaces, a C compiler,
+//! a real Docker.
 
 use crate::shell::{self, Error, Result};
 use std::process::{Command, Stdio};
@@ -64,6 +65,31 @@ const TOOLS: &[Tool] = &[
         package: "tmux",
         works: &["tmux", "-V"],
         shows: "commands look as they should in a real terminal",
+    },
+    // With containerd and runc. The tests start daemons of their own.
+    Tool {
+        program: "dockerd",
+        package: "docker.io",
+        works: &["dockerd", "--version"],
+        shows: "containers of a real Docker have their names",
+    },
+    Tool {
+        program: "docker",
+        package: "docker.io",
+        works: &["docker", "--version"],
+        shows: "containers of a real Docker have their names",
+    },
+    Tool {
+        program: "busybox",
+        package: "busybox-static",
+        works: &["busybox", "true"],
+        shows: "what the containers of a real Docker run",
+    },
+    Tool {
+        program: "iptables",
+        package: "iptables",
+        works: &["iptables", "--version"],
+        shows: "ports that a real Docker publishes are known",
     },
     Tool {
         program: "gcc",

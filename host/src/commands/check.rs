@@ -1,6 +1,7 @@
 //! `gantry check`: every problem of the configuration and of the plugin files
 //! it names, enabled or not.
 
+use super::named::Named;
 use super::state::StateDir;
 use super::{Failure, Outcome, counted, print, say};
 use crate::cli::Places;
@@ -20,12 +21,16 @@ pub fn run(places: &Places) -> Outcome {
     let placer = Placer::new(state.path());
     let mut registry = Registry::new();
     Own::new().register(&mut registry);
+    let mut named = Named::default();
     for plugin in &config.plugins {
         let mut log = |line: String| say(&format!("gantry: note: {line}"));
         let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
             Ok(loaded) => {
                 let mut problems = config_problems(&config.file, plugin, &loaded);
                 let described = &loaded.probed.description;
+                if plugin.enabled {
+                    named.see(described);
+                }
                 let registered =
                     registry.register(&plugin.name, &described.manifest.claims, &described.families);
                 let refusals = registered.refusals.into_iter();
@@ -38,6 +43,9 @@ pub fn run(places: &Places) -> Outcome {
         for problem in problems {
             say(&problem);
         }
+    }
+    if let Some(note) = named.note() {
+        say(&format!("gantry: note: {note}"));
     }
     if wrong > 0 {
         return Err(failure(wrong, &config.file));

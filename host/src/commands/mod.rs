@@ -5,6 +5,7 @@
 mod change;
 mod check;
 mod look;
+mod named;
 mod once;
 mod probe;
 mod run;

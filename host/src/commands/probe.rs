@@ -1,5 +1,6 @@
 //! `gantry probe`: what each enabled plugin can do on this node.
 
+use super::named::Named;
 use super::state::StateDir;
 use super::{Failure, Outcome, configuration, counted, print, say};
 use crate::agent;
@@ -9,6 +10,7 @@ use crate::loader::{Placer, load};
 use crate::logging::printable;
 use crate::supervisor::Services;
 use gantry_plugin_api::Probe;
+use gantry_plugin_api::description::Description;
 use gantry_pluginfile::Library;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -18,10 +20,11 @@ pub fn run(places: &Places) -> Outcome {
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let placer = Arc::new(Placer::new(state.path()));
     let services = agent::services(&config, state.path());
-    let mut cannot = 0;
+    let (mut cannot, mut named) = (0, Named::default());
     for plugin in config.plugins.iter().filter(|plugin| plugin.enabled) {
         match in_time(plugin, &config, &placer, &services) {
-            Ok(probe) => {
+            Ok((probe, description)) => {
+                named.see(&description);
                 let verdict = match (probe.unsupported.is_empty(), probe.degraded.is_empty()) {
                     (true, true) => "supported",
                     (true, false) => "degraded",
@@ -41,6 +44,9 @@ pub fn run(places: &Places) -> Outcome {
             }
         }
     }
+    if let Some(note) = named.note() {
+        print(note);
+    }
     if cannot > 0 {
         return Err(Failure::no(format!("{} cannot run on this node", counted(cannot, "enabled plugin"))));
     }
@@ -56,7 +62,7 @@ fn in_time(
     config: &Arc<Config>,
     placer: &Arc<Placer>,
     services: &Services,
-) -> Result<Probe, String> {
+) -> Result<(Probe, Description), String> {
     let (done, answer) = mpsc::channel();
     let (plugin, config, placer, services) =
         (plugin.clone(), config.clone(), placer.clone(), services.clone());
@@ -73,7 +79,7 @@ fn probe(
     config: &Config,
     placer: &Placer,
     services: &Services,
-) -> Result<Probe, String> {
+) -> Result<(Probe, Description), String> {
     let mut log = |line: String| say(&format!("gantry: note: {line}"));
     let loaded =
         load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
@@ -81,5 +87,6 @@ fn probe(
     let host = services.for_plugin(&loaded.verified.manifest);
     let level = config.host.log.of(&plugin.name) as u32;
     let instance = library.create(host, level).map_err(|error| error.to_string())?;
-    instance.probe(&plugin.table.to_json()).map_err(|error| error.to_string())
+    let probe = instance.probe(&plugin.table.to_json()).map_err(|error| error.to_string())?;
+    Ok((probe, loaded.probed.description))
 }

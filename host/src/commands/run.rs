@@ -81,6 +81,10 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
 /// a plugin that hangs in its start would hold up all the others.
 const START_WAIT: Duration = Duration::from_secs(5);
 
+/// The first scrape should show containers under their names: a runtime tells
+/// of a hundred in a tenth of this.
+const NAMES_WAIT: Duration = Duration::from_secs(1);
+
 async fn start(agent: Arc<Agent>) {
     agent.fleet.start();
     if tokio::time::timeout(START_WAIT, agent.fleet.settled()).await.is_err() {
@@ -89,6 +93,9 @@ async fn start(agent: Arc<Agent>) {
             units.iter().filter(|unit| !unit.is_settled()).map(|unit| unit.name()).collect();
         tracing::warn!("still starting after {} s: {}", START_WAIT.as_secs(), late.join(", "));
     }
+    let identity = &agent.fleet.parts().services.identity;
+    identity.providers_are_known();
+    identity.until_named(NAMES_WAIT).await;
     tracing::info!("{}", agent.summary());
     agent.notifier.ready(&agent.summary());
     agent.started.send_replace(true);

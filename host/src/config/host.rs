@@ -1,5 +1,6 @@
 //! The section `[host]`.
 
+use super::identity::{self, IdentityConfig};
 use super::keys::{Keys, NotBuilt, suggestion};
 use super::problem::Problems;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub struct HostConfig {
     pub plugin_dirs: Vec<PathBuf>,
     pub views: ViewsOverHttp,
     pub paths: Paths,
+    pub identity: IdentityConfig,
 }
 
 /// Where views are served over HTTP: they show more than metrics do.
@@ -123,12 +125,13 @@ impl Default for HostConfig {
                 cgroup: "/sys/fs/cgroup".into(),
                 root: "/".into(),
             },
+            identity: IdentityConfig::default(),
         }
     }
 }
 
 const NOT_BUILT: NotBuilt =
-    NotBuilt(&["require_signature", "trusted_keys", "watch_plugins", "keep_capabilities", "identity"]);
+    NotBuilt(&["require_signature", "trusted_keys", "watch_plugins", "keep_capabilities"]);
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +188,9 @@ pub fn read(
     }
     if let Some((paths, _)) = keys.table("paths", problems) {
         read_paths(paths, &mut config.paths, thoroughness, problems);
+    }
+    if let Some((table, _)) = keys.table("identity", problems) {
+        config.identity = identity::read(table, problems);
     }
     keys.finish(&NOT_BUILT, problems);
     config

@@ -85,14 +85,29 @@ impl<'a, 'i> Keys<'a, 'i> {
         texts
     }
 
+    /// Longer than zero.
     pub fn duration(&mut self, key: &'static str, problems: &mut Problems) -> Option<Duration> {
+        let (duration, span) = self.duration_or_zero(key, problems)?;
+        if duration.is_zero() {
+            problems.at(span, format!("{} must be longer than zero", self.path(key)));
+            return None;
+        }
+        Some(duration)
+    }
+
+    pub fn duration_or_zero(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<(Duration, Range<usize>)> {
         let (text, span) = self.typed(key, problems, "a duration such as \"30s\"", DeValue::as_str)?;
         match HumanDuration::parse(text) {
-            Ok(duration) if !duration.0.is_zero() => return Some(duration.0),
-            Ok(_) => problems.at(span, format!("{} must be longer than zero", self.path(key))),
-            Err(error) => problems.at(span, format!("{}: {error}", self.path(key))),
+            Ok(duration) => Some((duration.0, span)),
+            Err(error) => {
+                problems.at(span, format!("{}: {error}", self.path(key)));
+                None
+            }
         }
-        None
     }
 
     pub fn count(&mut self, key: &'static str, problems: &mut Problems) -> Option<usize> {

@@ -4,7 +4,7 @@
 //! * [`keys`]: reading a table key by key, so that none is ignored.
 //! * [`mod@file`]: the whole file.
 //! * [`edit`]: changing the file in place.
-//! * [`host`]: the section of the host.
+//! * [`host`]: the section of the host; [`identity`]: what it says of containers.
 //! * [`plugin`]: the section of a plugin.
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.
 //! * [`schema`]: that table against the schema that the plugin brings.
@@ -12,6 +12,7 @@
 mod edit;
 mod file;
 mod host;
+mod identity;
 mod keys;
 mod plugin;
 mod problem;
@@ -21,6 +22,7 @@ mod table;
 pub use edit::{replace, set_enabled};
 pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
+pub use identity::IdentityConfig;
 pub use keys::{no_plugin, suggestion, there_are};
 pub use plugin::PluginConfig;
 pub use problem::Problem;

@@ -1,40 +1,389 @@
-//! Which container a process, a cgroup or a network namespace belongs to.
+//! Which container a process, a cgroup or a network namespace belongs to: one
+//! service for all plugins. It begins to watch the machine when somebody first
+//! asks, so that an agent whose plugins have nothing to do with containers
+//! pays nothing for them.
 //!
-//! The interface that plugins see is whole; nothing is known of containers
-//! yet, so that every look-up answers that there is none.
+//! # Layout
+//! * [`path`]: from a cgroup's path to a container. [`naming`]: its id.
+//!   [`filter`]: which are left out; [`optout`]: which ask to be left alone.
+//! * [`state`]: what is known, and how each fact changes it.
+//! * [`watch`]: the thread that watches the machine. [`read`]: files of `/proc`.
+//! * [`shared`]: the state between the thread and those who ask.
+//! * [`files`]: what a process holds open. [`clock`]: the kernel's times.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+pub mod clock;
+mod files;
+pub mod filter;
+mod naming;
+mod optout;
+mod path;
+mod read;
+mod shared;
+mod state;
+mod watch;
+
+pub use state::{Provider, Record, Shown, ShownGroup, Snapshot};
+
+use crate::config::{IdentityConfig, Paths};
+use files::Files;
+use gantry_plugin_api::abi::types::{AbiEvents, AbiProcess};
+use gantry_plugin_api::identity::{Container, Metadata, Process};
+use path::UserSlices;
+use read::Proc;
+use rustix::pipe::{PipeFlags, pipe_with};
+use shared::Shared;
+use state::{Handles, State};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
+use watch::{Places, Sources, Watcher};
 
 /// The identity service, one for all plugins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Identity {
-    waiting: Mutex<()>,
-    changed: Condvar,
+    paths: Paths,
+    config: Mutex<IdentityConfig>,
+    files: Files,
+    running: OnceLock<Option<Running>>,
+    /// What is to be told to the service when it begins.
+    providers: Mutex<Vec<Provider>>,
+    order: Mutex<Vec<Arc<str>>>,
+    providers_are_known: AtomicBool,
+    lookups: [AtomicU64; 3],
+    conflicts: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
-/// The handle that is no container's.
-const NONE: u64 = 0;
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    wake: OwnedFd,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// For processes that nothing is known of yet, on the thread of who asks.
+    asked: Mutex<(Places, Proc)>,
+}
+
+/// What came of a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// It is of a container, or of none.
+    Known,
+    /// It had to be read from `/proc`.
+    Read,
+    /// There is no such process, cgroup or namespace.
+    Unknown,
+}
+
+impl Lookup {
+    pub const ALL: [(Lookup, &'static str); 3] =
+        [(Lookup::Known, "known"), (Lookup::Read, "read"), (Lookup::Unknown, "unknown")];
+}
+
+/// What the service tells of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    pub containers: usize,
+    pub processes: usize,
+    pub events: u64,
+    pub looks: u64,
+    pub folded: u64,
+    pub lookups: Vec<(&'static str, u64)>,
+    pub lost: BTreeMap<&'static str, u64>,
+    pub conflicts: Vec<(Arc<str>, u64)>,
+    /// Whether the kernel tells of processes as they start.
+    pub is_watched: bool,
+}
 
 impl Identity {
-    pub fn of_pid(&self, _pid: u32, _start: u64) -> u64 {
-        NONE
+    pub fn new(paths: &Paths, config: &IdentityConfig) -> Self {
+        Self {
+            paths: paths.clone(),
+            config: Mutex::new(config.clone()),
+            files: Files::new(&paths.proc),
+            running: OnceLock::new(),
+            providers: Mutex::default(),
+            order: Mutex::default(),
+            providers_are_known: AtomicBool::new(false),
+            lookups: Default::default(),
+            conflicts: Mutex::default(),
+        }
     }
 
-    pub fn of_cgroup(&self, _hierarchy: u32, _id: u64) -> u64 {
-        NONE
+    /// Other rules, from now on.
+    pub fn set_rules(&self, config: &IdentityConfig) {
+        *lock(&self.config) = config.clone();
+        if let Some(running) = self.begun() {
+            running.shared.write(|state| state.set_rules(config));
+            running.shared.set_users(users(config));
+            running.wake();
+        }
     }
 
-    pub fn of_network_namespace(&self, _inode: u64) -> u64 {
-        NONE
+    /// The container of a process; `start` may be 0. 0 is none.
+    pub fn of_pid(&self, pid: u32, start: u64) -> u64 {
+        let Some(running) = self.running() else { return 0 };
+        let (lookup, handle) = match running.shared.read(|state| state.of_pid(pid, start)) {
+            Some(handle) => (Lookup::Known, handle),
+            None => running.read(pid, start).map_or((Lookup::Unknown, 0), |handle| (Lookup::Read, handle)),
+        };
+        self.count(lookup);
+        handle
     }
 
-    /// Waits for an event, at most so long; `true` when there is one.
-    pub fn wait(&self, at_most: Duration) -> bool {
-        let guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is ever notified, so this is the time-out that was asked for.
-        let waited = self.changed.wait_timeout_while(guard, at_most, |()| true);
-        drop(waited);
-        false
+    pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> u64 {
+        self.look_up(|state| state.of_cgroup(hierarchy, id))
     }
+
+    pub fn of_network_namespace(&self, inode: u64) -> u64 {
+        self.look_up(|state| state.of_namespace(inode))
+    }
+
+    fn look_up(&self, ask: impl FnOnce(&State) -> Option<u64>) -> u64 {
+        let Some(running) = self.running() else { return 0 };
+        let found = running.shared.read(ask);
+        self.count(if found.is_some() { Lookup::Known } else { Lookup::Unknown });
+        found.unwrap_or_default()
+    }
+
+    fn count(&self, lookup: Lookup) {
+        self.lookups[lookup as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn containers(&self) -> Vec<u64> {
+        self.running().map(|running| running.shared.read(State::living)).unwrap_or_default()
+    }
+
+    pub fn container(&self, handle: u64) -> Option<Arc<Container>> {
+        self.running()?.shared.read(|state| state.record(handle).map(|record| record.public.clone()))
+    }
+
+    pub fn processes(&self, handle: u64) -> Vec<AbiProcess> {
+        let Some(running) = self.running() else { return Vec::new() };
+        let processes = running.shared.read(|state| state.processes_of(handle));
+        processes.into_iter().map(|Process { pid, start }| AbiProcess { start, pid }).collect()
+    }
+
+    pub fn open_files(&self, pid: u32, start: u64) -> Option<Vec<String>> {
+        self.files.open_files(Process { pid, start })
+    }
+
+    pub fn listening(&self, pid: u32, start: u64) -> Option<Vec<String>> {
+        self.files.listening(Process { pid, start })
+    }
+
+    pub fn events(&self, cursor: u64, max: u32) -> AbiEvents {
+        match self.running() {
+            Some(running) => running.shared.read(|state| state.events().read(cursor, max)),
+            None => AbiEvents { events: Default::default(), next: cursor, lost: 0 },
+        }
+    }
+
+    /// Waits until there is an event after the cursor, at most so long.
+    pub fn wait(&self, cursor: u64, at_most: Duration) -> bool {
+        match self.running() {
+            Some(running) => running.shared.wait(cursor, at_most),
+            None => {
+                // Nothing ever happens; whoever waits must wait all the same.
+                std::thread::park_timeout(at_most);
+                false
+            }
+        }
+    }
+
+    /// The plugins in the order of the configuration: of two that tell of one
+    /// container, the first is believed.
+    pub fn set_order(&self, plugins: &[&str]) {
+        *lock(&self.order) = plugins.iter().map(|&name| name.into()).collect();
+        let known = lock(&self.providers).clone();
+        known
+            .into_iter()
+            .for_each(|known| self.take_provider(Provider { order: self.place(&known.plugin), ..known }));
+    }
+
+    fn place(&self, plugin: &str) -> usize {
+        lock(&self.order).iter().position(|name| **name == *plugin).unwrap_or(usize::MAX)
+    }
+
+    /// A plugin provides metadata of these runtimes from now on. It asks for
+    /// nothing itself, so the service need not begin.
+    pub fn set_provider(&self, plugin: &str, runtimes: &[String]) {
+        let order = self.place(plugin);
+        self.take_provider(Provider {
+            plugin: plugin.into(),
+            order,
+            runtimes: runtimes.to_vec(),
+            active: true,
+        });
+    }
+
+    /// It does so no more; what it told stays.
+    pub fn provider_gone(&self, plugin: &str) {
+        let known = lock(&self.providers).iter().find(|known| &*known.plugin == plugin).cloned();
+        if let Some(known) = known {
+            self.take_provider(Provider { active: false, ..known });
+        }
+    }
+
+    fn take_provider(&self, provider: Provider) {
+        let mut providers = lock(&self.providers);
+        providers.retain(|known| known.plugin != provider.plugin);
+        providers.push(provider.clone());
+        // Under the lock, as the service reads them all when it begins.
+        if let Some(running) = self.begun() {
+            running.shared.write(|state| state.set_provider(provider));
+        }
+    }
+
+    /// All plugins have started, or failed to.
+    pub fn providers_are_known(&self) {
+        self.providers_are_known.store(true, Relaxed);
+        if let Some(running) = self.begun() {
+            running.shared.write(State::providers_are_known);
+        }
+    }
+
+    /// Waits until every container has the name that somebody is asked for, at
+    /// most so long.
+    pub async fn until_named(&self, at_most: Duration) {
+        let waits = || self.begun().is_some_and(|running| running.shared.read(State::awaits_names));
+        let until = tokio::time::Instant::now() + at_most;
+        while waits() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What a provider tells of containers of a runtime.
+    pub fn provide(&self, plugin: &str, metadata: Vec<Metadata>) {
+        let Some(running) = self.running() else { return };
+        let told = running.shared.write(|state| state.provided(plugin, metadata, clock::boot()));
+        if told.lost > 0 {
+            *lock(&self.conflicts).entry(plugin.into()).or_default() += told.lost;
+        }
+    }
+
+    /// What is shown of all containers, up to date. `known` is returned where
+    /// nothing is different.
+    pub fn snapshot(&self, known: &Arc<Snapshot>) -> Arc<Snapshot> {
+        let Some(running) = self.begun() else { return known.clone() };
+        running.shared.write(|state| state.advance(clock::boot()));
+        running.shared.read(|state| {
+            if state.version() == known.version { known.clone() } else { Arc::new(state.snapshot()) }
+        })
+    }
+
+    /// A whole collection was served.
+    pub fn collected(&self) {
+        if let Some(running) = self.begun() {
+            running.shared.write(State::collected);
+        }
+    }
+
+    /// For `gantry containers`: those that are there.
+    pub fn list<T>(&self, row: impl Fn(&Record) -> T) -> Vec<T> {
+        let Some(running) = self.running() else { return Vec::new() };
+        running.shared.read(|state| state.records().filter(|record| record.gone.is_none()).map(row).collect())
+    }
+
+    /// `None`: nobody has asked for anything yet.
+    pub fn figures(&self) -> Option<Figures> {
+        let shared = &self.begun()?.shared;
+        let mut lost = shared.losses();
+        let figures = shared.read(|state| {
+            lost.insert("processes", state.processes().refused());
+            lost.insert("containers", state.counts.containers_refused);
+            lost.insert("gone_containers", state.counts.forgotten_early);
+            Figures {
+                containers: state.living().len(),
+                processes: state.processes().len(),
+                events: state.events().total(),
+                folded: state.counts.folded,
+                ..Figures::default()
+            }
+        });
+        let lookups = Lookup::ALL.map(|(lookup, name)| (name, self.lookups[lookup as usize].load(Relaxed)));
+        Some(Figures {
+            looks: shared.looks(),
+            lookups: lookups.to_vec(),
+            lost,
+            conflicts: lock(&self.conflicts).iter().map(|(plugin, count)| (plugin.clone(), *count)).collect(),
+            is_watched: shared.is_watched(),
+            ..figures
+        })
+    }
+
+    /// Where it has begun.
+    fn begun(&self) -> Option<&Running> {
+        self.running.get()?.as_ref()
+    }
+
+    /// It begins where nobody asked before.
+    fn running(&self) -> Option<&Running> {
+        let begin = || {
+            let begun = self.begin();
+            begun.inspect_err(|error| tracing::error!("identity: {error}; no container is known")).ok()
+        };
+        self.running.get_or_init(begin).as_ref()
+    }
+
+    fn begin(&self) -> std::io::Result<Running> {
+        let boot_id = std::fs::read_to_string(self.paths.proc.join("sys/kernel/random/boot_id"));
+        let config = lock(&self.config).clone();
+        // Without the id of the boot, as in a tree of a test, handles are the same for ever.
+        let mut state = State::new(&config, Handles::new(boot_id.unwrap_or_default().trim()));
+        lock(&self.providers).iter().for_each(|provider| state.set_provider(provider.clone()));
+        if self.providers_are_known.load(Relaxed) {
+            state.providers_are_known();
+        }
+        let shared = Arc::new(Shared::new(state));
+        shared.set_users(users(&config));
+        let (sleeper, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let places = || Places::read(&self.paths, users(&config)).map_err(std::io::Error::other);
+        let sources = Sources { proc: Proc::open(&self.paths.proc)?, places: places()?, wake: sleeper };
+        let watcher = Watcher::new(shared.clone(), sources);
+        let thread = std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run())?;
+        let asked = Mutex::new((places()?, Proc::open(&self.paths.proc)?));
+        Ok(Running { shared, wake, thread: Mutex::new(Some(thread)), asked })
+    }
+}
+
+fn users(config: &IdentityConfig) -> UserSlices {
+    if config.user_slices { UserSlices::Shown } else { UserSlices::Hidden }
+}
+
+impl Running {
+    fn wake(&self) {
+        // A pipe that is full wakes as well.
+        let _ = rustix::io::write(&self.wake, &[1]);
+    }
+
+    /// The container of a process that nothing is known of yet.
+    fn read(&self, pid: u32, start: u64) -> Option<u64> {
+        let mut asked = lock(&self.asked);
+        let (places, proc) = &mut *asked;
+        places.set_users(self.shared.users());
+        let mut buffer = Vec::new();
+        let is = proc.start(pid, &mut buffer)?;
+        if start != 0 && !state::same_start(is, start) {
+            return None;
+        }
+        proc.cgroup(pid, &mut buffer)?;
+        let placement = places.of(&buffer, |key| self.shared.has_directories(key));
+        Some(self.shared.write(|state| state.process_is(pid, is, &placement, clock::boot())))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.end();
+        self.wake();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! The host's own metrics: the same families, sink and table as a plugin's.
 
 use super::labels::HostLabels;
+use crate::identity::Figures;
 use crate::supervisor::{ArenaSink, Freshness, State, Unit};
 use gantry_exposition::{Arena, Registry, Table};
 use gantry_plugin_api::description::Description;
@@ -36,7 +37,7 @@ families! { FAMILIES:
         .labels(&["plugin"]).unit(BaseUnit::Seconds);
     PLUGIN_SAMPLES = Family::gauge("gantry_plugin_samples", "Samples of the plugin's last good collection.")
         .labels(&["plugin"]);
-    PLUGIN_SERIES = Family::gauge("gantry_plugin_series", "Series that the plugin has; a histogram has one a bucket.")
+    PLUGIN_SERIES = Family::gauge("gantry_plugin_series", "Series that are kept of the plugin, which max_series bounds; a histogram has one a bucket.")
         .labels(&["plugin"]);
     PLUGIN_HEAP = Family::gauge("gantry_plugin_heap_bytes",
         "Live bytes of the allocator of the plugin's library. C libraries and mappings are not in it.")
@@ -64,6 +65,24 @@ families! { FAMILIES:
     LOG_DROPPED = Family::counter("gantry_plugin_log_lines_dropped_total",
         "Lines of the plugin's log that were dropped: it logged more than the host takes.").labels(&["plugin"]);
     SCRAPES = Family::counter("gantry_scrapes_total", "Scrapes that were answered.").labels(&["format"]);
+    IDENTITY_CONTAINERS = Family::gauge("gantry_identity_containers", "Containers that are there.");
+    IDENTITY_PROCESSES = Family::gauge("gantry_identity_processes", "Processes of the machine that are known.");
+    IDENTITY_WATCHED = Family::gauge("gantry_identity_watched",
+        "Whether the kernel tells of processes as they start; without that those that live shorter than some seconds are missed.");
+    IDENTITY_LOOKUPS = Family::counter("gantry_identity_lookups_total",
+        "Questions of plugins, by what came of them: known, read (from /proc, just then) or unknown.").labels(&["result"]);
+    IDENTITY_EVENTS = Family::counter("gantry_identity_events_total", "Events of containers and processes that plugins could read.");
+    IDENTITY_LOST = Family::counter("gantry_identity_lost_total",
+        "What the identity service could not take or see, by reason.").labels(&["reason"]);
+    IDENTITY_RESYNCS = Family::counter("gantry_identity_resyncs_total", "Looks at all processes and cgroups, the first one included.");
+    IDENTITY_FOLDED = Family::counter("gantry_identity_folded_total",
+        "Containers that died younger than min_container_age; what they counted is in the series of ~short-lived.");
+    IDENTITY_CONFLICTS = Family::counter("gantry_identity_conflicts_total",
+        "Containers of which the plugin told something that was not taken: another provider comes first in the configuration.")
+        .labels(&["plugin"]);
+    FACT_CONFLICTS = Family::counter("gantry_node_fact_conflicts_total",
+        "Values of a node fact that were not taken: another plugin that sets it comes first in the configuration.")
+        .labels(&["plugin", "fact"]);
     CLOSED = Family::counter("gantry_connections_closed_total",
         "Connections that the agent closed: for a new one (room), without a whole request (late), read too slowly (slow).")
         .labels(&["door", "reason"]);
@@ -153,10 +172,16 @@ impl Own {
             for (unit, freshness) in plugins {
                 self.emit_plugin(&mut sink, unit, *freshness);
             }
+            if let Some(figures) = labels.identity().figures() {
+                emit_identity(&mut sink, &figures);
+            }
+            for ((plugin, fact), count) in labels.facts().conflicts() {
+                sink.node(&FACT_CONFLICTS, &[&plugin, &fact], count);
+            }
             self.kept.emit(&mut sink);
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let taken = table.take(arena, labels, now.as_secs_f64(), true);
+        let taken = table.take(arena, &*labels.now(), now.as_secs_f64(), true);
         for (reason, count) in taken.refused {
             self.refused(OWNER, reason.as_str(), count);
         }
@@ -200,6 +225,25 @@ impl Own {
 
     fn lock(&self) -> MutexGuard<'_, Exposed> {
         self.exposed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the identity service tells of itself.
+fn emit_identity(sink: &mut Sink<'_>, figures: &Figures) {
+    sink.node(&IDENTITY_CONTAINERS, &[], figures.containers);
+    sink.node(&IDENTITY_PROCESSES, &[], figures.processes);
+    sink.node(&IDENTITY_WATCHED, &[], figures.is_watched);
+    sink.node(&IDENTITY_EVENTS, &[], figures.events);
+    sink.node(&IDENTITY_RESYNCS, &[], figures.looks);
+    sink.node(&IDENTITY_FOLDED, &[], figures.folded);
+    for (result, count) in &figures.lookups {
+        sink.node(&IDENTITY_LOOKUPS, &[result], *count);
+    }
+    for (reason, count) in &figures.lost {
+        sink.node(&IDENTITY_LOST, &[reason], *count);
+    }
+    for (plugin, count) in &figures.conflicts {
+        sink.node(&IDENTITY_CONFLICTS, &[plugin], *count);
     }
 }
 

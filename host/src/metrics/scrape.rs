@@ -175,6 +175,7 @@ impl Scraper {
             return Ok(known.body.clone());
         }
         self.own.collect(&plugins, &self.labels);
+        self.labels.collected();
         let mut bytes = Vec::new();
         self.encode(selection, &plugins, format, &mut bytes);
         let bytes = if gzip { compress(&bytes)? } else { bytes };

@@ -105,6 +105,10 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
         agent.fleet.parts().set_plugin_dirs(&new.host.plugin_dirs);
         report.good("host.plugin_dirs is in force");
     }
+    if old.host.identity != new.host.identity {
+        agent.fleet.parts().services.identity.set_rules(&new.host.identity);
+        report.good("host.identity is in force");
+    }
     if old.host.log != new.host.log {
         agent.set_log_levels(&new.host.log);
         report.good("host.log is in force");

@@ -6,7 +6,7 @@ use crate::logging;
 use crate::node::Facts;
 use gantry_plugin_api::Error;
 use gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
-use gantry_plugin_api::abi::abi_stable::std_types::{RNone, ROption, RResult, RSlice, RStr, RString, RVec};
+use gantry_plugin_api::abi::abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 use gantry_plugin_api::abi::types::{
     AbiError, AbiEvents, AbiObservation, AbiProcess, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME,
     crossing,
@@ -18,6 +18,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is shared by all plugins, besides what each is allowed.
 #[derive(Debug, Clone)]
@@ -52,6 +53,18 @@ impl PluginServices {
         )))
     }
 
+    fn take_metadata(&self, runtime: &str, metadata: &str) -> Result<(), Error> {
+        if !self.manifest.provides_identity.iter().any(|known| known == runtime) {
+            return Err(Error::new(format!(
+                "the manifest of {} does not name the runtime {runtime:?}; add it to provides_identity",
+                self.manifest.name
+            )));
+        }
+        let metadata = serde_json::from_str(metadata).map_err(Error::new)?;
+        self.shared.identity.provide(&self.manifest.name, metadata);
+        Ok(())
+    }
+
     /// Made when it is first asked for.
     fn state(&self) -> Option<PathBuf> {
         let dir = self.shared.state_dir.join("plugins").join(&self.manifest.name);
@@ -64,6 +77,10 @@ impl PluginServices {
             }
         }
     }
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Option<RString> {
+    serde_json::to_string(value).ok().map(RString::from)
 }
 
 impl AbiHost for PluginServices {
@@ -109,7 +126,10 @@ impl AbiHost for PluginServices {
 
     fn set_node_fact(&self, name: RStr<'_>, value: ROption<RStr<'_>>) -> RResult<(), AbiError> {
         let value = value.into_option().map(|value| value.as_str().to_owned());
-        crossing(self.may_set(name.as_str()).map(|()| self.shared.facts.set(name.as_str(), value)))
+        crossing(
+            self.may_set(name.as_str())
+                .map(|()| self.shared.facts.set(&self.manifest.name, name.as_str(), value)),
+        )
     }
 
     fn expect_node_fact(&self, name: RStr<'_>) -> RResult<(), AbiError> {
@@ -129,36 +149,36 @@ impl AbiHost for PluginServices {
     }
 
     fn containers(&self) -> RVec<u64> {
-        RVec::new()
+        self.shared.identity.containers().into()
     }
 
-    fn container(&self, _handle: u64) -> ROption<RString> {
-        RNone
+    fn container(&self, handle: u64) -> ROption<RString> {
+        let known = self.shared.identity.container(handle);
+        ROption::from(known.and_then(|known| json(&*known)))
     }
 
-    fn processes(&self, _handle: u64) -> RVec<AbiProcess> {
-        RVec::new()
+    fn processes(&self, handle: u64) -> RVec<AbiProcess> {
+        self.shared.identity.processes(handle).into()
     }
 
-    fn open_files(&self, _pid: u32, _start: u64) -> ROption<RString> {
-        RNone
+    fn open_files(&self, pid: u32, start: u64) -> ROption<RString> {
+        ROption::from(self.shared.identity.open_files(pid, start).and_then(|files| json(&files)))
     }
 
-    fn listening(&self, _pid: u32, _start: u64) -> ROption<RString> {
-        RNone
+    fn listening(&self, pid: u32, start: u64) -> ROption<RString> {
+        ROption::from(self.shared.identity.listening(pid, start).and_then(|addresses| json(&addresses)))
     }
 
-    fn events(&self, cursor: u64, _max: u32) -> AbiEvents {
-        AbiEvents { events: RVec::new(), next: cursor, lost: 0 }
+    fn events(&self, cursor: u64, max: u32) -> AbiEvents {
+        self.shared.identity.events(cursor, max)
     }
 
-    fn wait_events(&self, _cursor: u64, timeout_ms: u64) -> bool {
-        self.shared.identity.wait(std::time::Duration::from_millis(timeout_ms))
+    fn wait_events(&self, cursor: u64, timeout_ms: u64) -> bool {
+        self.shared.identity.wait(cursor, Duration::from_millis(timeout_ms))
     }
 
-    fn provide(&self, runtime: RStr<'_>, _metadata: RStr<'_>) -> RResult<(), AbiError> {
-        let refusal = format!("this host takes no metadata of containers yet (of {runtime})");
-        crossing(Err(Error::unsupported(refusal)))
+    fn provide(&self, runtime: RStr<'_>, metadata: RStr<'_>) -> RResult<(), AbiError> {
+        crossing(self.take_metadata(runtime.as_str(), metadata.as_str()))
     }
 
     fn observe(&self, _observations: RSlice<'_, AbiObservation>) {}

@@ -230,6 +230,7 @@ impl Unit {
             lock(&self.refusals).clear();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
+            self.parts.services.identity.provider_gone(&self.name);
         }
         // Reasons may be others at each collection; a new state is always said.
         let mut said = lock(&self.said);

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "what a test skips, and why it failed, is said to people")]
 
 pub mod agent;
+pub mod cgroup;
 pub mod commands;
 pub mod compiled;
 pub mod control;
@@ -11,6 +12,8 @@ pub mod day;
 pub mod http;
 pub mod needs;
 pub mod process;
+pub mod prometheus;
+pub mod series;
 pub mod terminal;
 pub mod watch;
 

@@ -80,18 +80,19 @@ impl Worker {
     fn take_over(&mut self, arena: &Arena) {
         let unit = self.unit.clone();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let labels = unit.parts.labels.now();
         let taken = {
             let mut table = unit.series.table();
             // One that was left behind shows nothing any more.
             let Some(table) = table.as_mut().filter(|_| unit.series.owner() == self.attempt) else { return };
-            table.take(arena, &*unit.parts.labels, now, true)
+            table.take(arena, &*labels, now, true)
         };
         unit.series.filled();
         self.count(arena, &taken);
         let heap = self.instance.as_ref().map(Instance::heap_bytes);
         unit.change(|status| {
             status.samples = taken.samples;
-            status.series = Some(taken.series);
+            status.series = Some(taken.kept);
             status.heap_bytes = heap;
         });
     }

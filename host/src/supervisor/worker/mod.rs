@@ -175,7 +175,11 @@ impl Worker {
         })?;
         unit.parts.opened(unit.name(), loaded.place.path());
         let level = unit.parts.log_level(unit.name()) as u32;
-        let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
+        let (services, manifest) = (&unit.parts.services, &loaded.verified.manifest);
+        let host = services.for_plugin(manifest);
+        if !manifest.provides_identity.is_empty() {
+            services.identity.set_provider(&manifest.name, &manifest.provides_identity);
+        }
         self.instance = Some(library.create(host, level)?);
         self.say(Progress::Created);
         let config = unit.config().table.to_json();

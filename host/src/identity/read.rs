@@ -1,0 +1,135 @@
+//! Small files of processes, with bounds. A process that is gone is `None`.
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// `/proc/PID/cgroup`: some 15 lines, each of a path of at most 4 KiB.
+const MAX_CGROUP: usize = 64 << 10;
+
+/// `/proc/PID/stat` is one line of 52 numbers and a name of 16 bytes.
+const MAX_STAT: usize = 4 << 10;
+
+/// What is read of an environment. `execve` takes up to 2 MiB and more; who
+/// wants to be left alone says so in the first part of it.
+const MAX_ENVIRON: usize = 128 << 10;
+
+/// A `/proc`, kept open.
+#[derive(Debug)]
+pub struct Proc {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+impl Proc {
+    /// # Errors
+    /// Where the directory cannot be opened; the path is in it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let dir = openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| io::Error::new(errno.kind(), format!("{}: {errno}", path.display())))?;
+        Ok(Self { dir, path: path.to_owned() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The pids of all processes.
+    pub fn pids(&self) -> io::Result<Vec<u32>> {
+        let entries = rustix::fs::Dir::read_from(&self.dir)?;
+        let pid = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+            entry.ok()?.file_name().to_str().ok()?.parse().ok()
+        };
+        Ok(entries.filter_map(pid).collect())
+    }
+
+    /// `/proc/PID/cgroup`, into `buffer`.
+    pub fn cgroup(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+        self.read(pid, "cgroup", MAX_CGROUP, buffer)
+    }
+
+    /// When a process started, in clock ticks since boot: field 22 of
+    /// `/proc/PID/stat` (proc_pid_stat(5)).
+    pub fn start(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+        self.read(pid, "stat", MAX_STAT, buffer)?;
+        // The name may hold anything, also parentheses: fields begin behind the last one.
+        let name_end = buffer.iter().rposition(|byte| *byte == b')')?;
+        let fields = std::str::from_utf8(&buffer[name_end + 1..]).ok()?;
+        fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    }
+
+    /// `/proc/PID/environ`, at most its first part.
+    pub fn environ(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+        self.read(pid, "environ", MAX_ENVIRON, buffer)
+    }
+
+    /// The inode number of a process's network namespace; of the machine's own
+    /// with pid 1.
+    pub fn network_namespace(&self, pid: u32) -> Option<u64> {
+        let link = readlinkat(&self.dir, format!("{pid}/ns/net"), Vec::with_capacity(64)).ok()?;
+        namespace(link.to_str().ok()?)
+    }
+
+    fn read(&self, pid: u32, name: &str, most: usize, buffer: &mut Vec<u8>) -> Option<()> {
+        // What stands here is written into a buffer of the stack: this is the hot path of each start.
+        let mut path = [0_u8; 32];
+        let length = {
+            use std::io::Write as _;
+            let mut rest = &mut path[..];
+            write!(rest, "{pid}/{name}").ok()?;
+            32 - rest.len()
+        };
+        let path = std::str::from_utf8(&path[..length]).ok()?;
+        let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        buffer.clear();
+        // The kernel gives what it has at once; a second read says that there is no more.
+        while buffer.len() < most {
+            buffer.reserve(4096.min(most - buffer.len()));
+            match rustix::io::read(&file, rustix::buffer::spare_capacity(buffer)) {
+                Ok(0) => return Some(()),
+                Ok(_) => {}
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// The inode number in `net:[4026531840]`.
+pub fn namespace(link: &str) -> Option<u64> {
+    link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_read() {
+        let proc = Proc::open(Path::new("/proc")).expect("/proc");
+        let (pid, mut buffer) = (std::process::id(), Vec::new());
+        assert!(proc.pids().expect("pids").contains(&pid));
+        proc.cgroup(pid, &mut buffer).expect("cgroup");
+        assert!(buffer.iter().filter(|byte| **byte == b':').count() >= 2);
+        assert!(proc.start(pid, &mut buffer).expect("start") > 0);
+        assert!(proc.network_namespace(pid).expect("namespace") > 0);
+        proc.environ(pid, &mut buffer).expect("environ");
+        assert_eq!(proc.cgroup(u32::MAX, &mut buffer), None);
+    }
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join("7")).expect("a directory");
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2 3\n";
+        std::fs::write(root.path().join("7/stat"), stat).expect("a file");
+        let proc = Proc::open(root.path()).expect("a proc");
+        assert_eq!(proc.start(7, &mut Vec::new()), Some(4242));
+        std::fs::write(root.path().join("7/stat"), "7 (a S 1").expect("a file");
+        assert_eq!(proc.start(7, &mut Vec::new()), None);
+    }
+}

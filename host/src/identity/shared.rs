@@ -1,0 +1,134 @@
+//! The state, as the thread that watches and all who ask share it.
+
+use super::path::UserSlices;
+use super::state::State;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+/// What is shared. The lock of the state is held for one fact at a time: a
+/// look-up never waits for a read of a file.
+#[derive(Debug)]
+pub struct Shared {
+    state: RwLock<State>,
+    /// How many events there were, for those who wait for one.
+    told: Mutex<u64>,
+    more: Condvar,
+    ending: AtomicBool,
+    looks: AtomicU64,
+    missed: AtomicU64,
+    watched: AtomicBool,
+    shows_users: AtomicBool,
+    lost: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Shared {
+    pub fn new(state: State) -> Self {
+        Self {
+            state: RwLock::new(state),
+            told: Mutex::default(),
+            more: Condvar::new(),
+            ending: AtomicBool::new(false),
+            looks: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            shows_users: AtomicBool::new(false),
+            lost: Mutex::default(),
+        }
+    }
+
+    pub fn read<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
+        ask(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn write<T>(&self, tell: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let before = state.events().total();
+        let answer = tell(&mut state);
+        let total = state.events().total();
+        drop(state);
+        if total != before {
+            *lock(&self.told) = total;
+            self.more.notify_all();
+        }
+        answer
+    }
+
+    /// Waits until there is an event after the cursor, at most so long.
+    pub fn wait(&self, cursor: u64, at_most: Duration) -> bool {
+        let nothing = |_: &mut u64| !self.is_ending() && !self.read(|state| state.events().has_after(cursor));
+        let waited = self.more.wait_timeout_while(lock(&self.told), at_most, nothing);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.read(|state| state.events().has_after(cursor))
+    }
+
+    /// Whether the directories of a container are known.
+    pub fn has_directories(&self, key: &str) -> bool {
+        self.read(|state| state.has_directories(key))
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+
+    pub fn end(&self) {
+        self.ending.store(true, Relaxed);
+        let told = lock(&self.told);
+        self.more.notify_all();
+        drop(told);
+    }
+
+    /// All was looked at, once more.
+    pub fn looked_at_all(&self) {
+        self.looks.fetch_add(1, Relaxed);
+    }
+
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Relaxed)
+    }
+
+    /// A process was gone before it could be looked at.
+    pub fn missed(&self) {
+        self.missed.fetch_add(1, Relaxed);
+    }
+
+    /// The kernel tells of processes as they start.
+    pub fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Relaxed);
+    }
+
+    /// Whether what users run in their own slices counts.
+    pub fn set_users(&self, users: UserSlices) {
+        self.shows_users.store(users == UserSlices::Shown, Relaxed);
+    }
+
+    pub fn users(&self) -> UserSlices {
+        if self.shows_users.load(Relaxed) { UserSlices::Shown } else { UserSlices::Hidden }
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Relaxed)
+    }
+
+    /// Something was lost, for this reason.
+    pub fn lost(&self, reason: &'static str) {
+        *lock(&self.lost).entry(reason).or_default() += 1;
+    }
+
+    /// So much was lost in all, for this reason.
+    pub fn set_lost(&self, reason: &'static str, total: u64) {
+        lock(&self.lost).insert(reason, total);
+    }
+
+    /// Losses by reason.
+    pub fn losses(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = lock(&self.lost).clone();
+        all.insert("process_gone", self.missed.load(Relaxed));
+        all
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

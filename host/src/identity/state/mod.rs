@@ -1,0 +1,220 @@
+//! What the identity service knows, and how each fact changes it. No fact is
+//! read here and no clock: whoever watches the machine says what is, and when.
+//!
+//! # Layout
+//! * [`record`]: one container. [`processes`]: who is in which.
+//! * [`facts`]: processes and cgroups come and go.
+//! * [`provided`]: what plugins tell of containers.
+//! * [`time`]: what time alone changes: shown, folded, forgotten.
+//! * [`presence`]: the rules for that. [`ids`]: who has which id.
+//! * [`shown`]: what the exposition needs of it.
+
+mod facts;
+mod handles;
+mod ids;
+mod presence;
+mod processes;
+mod provided;
+mod record;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use facts::{Look, Placement, Seen};
+pub use handles::Handles;
+pub use presence::Phase;
+pub use processes::same_start;
+pub use provided::Provider;
+pub use record::Record;
+pub use shown::{Shown, ShownGroup, Snapshot};
+
+use super::filter::{Filter, SkipUnits};
+use crate::config::IdentityConfig;
+use ahash::RandomState;
+use gantry_events::Memory;
+use gantry_plugin_api::abi::types::AbiEvent;
+use gantry_plugin_api::identity::{ContainerRef, EventKind, Process};
+use ids::Ids;
+use presence::Times;
+use processes::Processes;
+use provided::Pending;
+use std::collections::{HashMap, HashSet};
+
+/// How many events plugins may be behind: ten seconds of 3,000 events.
+const EVENTS: usize = 32_768;
+
+/// The most containers that are known, those that are gone included. A machine
+/// with more is being flooded; what is over it is of no container, and counted.
+const MAX_CONTAINERS: usize = 50_000;
+
+/// All that is known.
+#[derive(Debug)]
+pub struct State {
+    times: Times,
+    filter: Filter,
+    skip_units: SkipUnits,
+    handles: Handles,
+    records: HashMap<u64, Record, RandomState>,
+    by_key: HashMap<String, u64, RandomState>,
+    by_cgroup: HashMap<(u32, u64), u64, RandomState>,
+    by_namespace: HashMap<u64, Vec<u64>, RandomState>,
+    by_raw_id: HashMap<String, u64, RandomState>,
+    /// Of containers that died young: when they were first seen.
+    lives: HashMap<String, time::Life, RandomState>,
+    processes: Processes,
+    ids: Ids,
+    events: Memory,
+    providers: Vec<Provider>,
+    providers_are_known: bool,
+    pending: Pending,
+    /// Held, or gone: time alone may change them.
+    unsettled: HashSet<u64, RandomState>,
+    /// Somebody should look at their first process.
+    looks: Vec<Look>,
+    /// The network namespace of the machine itself.
+    host_namespace: u64,
+    /// From nanoseconds since boot to those since the epoch.
+    epoch_offset: i128,
+    collections: u64,
+    /// Changes with all that is shown.
+    version: u64,
+    /// Folded ids: until when they stay.
+    folds: HashMap<u64, time::Fold, RandomState>,
+    pub counts: Counts,
+}
+
+/// What went wrong, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Containers that were not taken, since there are too many.
+    pub containers_refused: u64,
+    /// Containers that were forgotten before their time, for the same reason.
+    pub forgotten_early: u64,
+    /// Containers that died young and are folded.
+    pub folded: u64,
+}
+
+impl State {
+    pub fn new(config: &IdentityConfig, handles: Handles) -> Self {
+        Self {
+            times: Times::of(config),
+            filter: filter(config),
+            skip_units: config.skip_units.clone(),
+            handles,
+            records: HashMap::default(),
+            by_key: HashMap::default(),
+            by_cgroup: HashMap::default(),
+            by_namespace: HashMap::default(),
+            by_raw_id: HashMap::default(),
+            lives: HashMap::default(),
+            processes: Processes::default(),
+            ids: Ids::default(),
+            events: Memory::new(EVENTS),
+            providers: Vec::new(),
+            providers_are_known: false,
+            pending: Pending::default(),
+            unsettled: HashSet::default(),
+            looks: Vec::new(),
+            host_namespace: 0,
+            epoch_offset: 0,
+            collections: 0,
+            version: 1,
+            folds: HashMap::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn record(&self, handle: u64) -> Option<&Record> {
+        self.records.get(&handle)
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    pub fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    pub fn events(&self) -> &Memory {
+        &self.events
+    }
+
+    /// The container of a process; 0 is none, `None`: nothing is known of it.
+    pub fn of_pid(&self, pid: u32, start: u64) -> Option<u64> {
+        self.processes.container(pid, start).map(|handle| self.known(handle))
+    }
+
+    /// The container of a cgroup, also for a while after it is gone.
+    pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> Option<u64> {
+        self.by_cgroup.get(&(hierarchy, id)).map(|handle| self.known(*handle))
+    }
+
+    /// The container that owns a network namespace: the oldest of those that
+    /// are in it, as others were started into the one that was there.
+    pub fn of_namespace(&self, inode: u64) -> Option<u64> {
+        let those = self.by_namespace.get(&inode)?.iter().filter_map(|handle| self.records.get(handle));
+        those.min_by_key(|record| (record.gone.is_some(), record.started)).map(|record| record.handle)
+    }
+
+    /// Those that are there, and are not left out by a rule.
+    pub fn living(&self) -> Vec<u64> {
+        let those =
+            self.records.values().filter(|record| record.gone.is_none() && record.phase != Phase::Hidden);
+        those.map(|record| record.handle).collect()
+    }
+
+    /// The living processes of a container, by pid.
+    pub fn processes_of(&self, handle: u64) -> Vec<Process> {
+        let Some(record) = self.records.get(&handle) else { return Vec::new() };
+        let start = |pid: &u32| Some(Process { pid: *pid, start: self.processes.living(*pid)?.start });
+        let mut all: Vec<Process> = record.processes.iter().filter_map(start).collect();
+        all.sort_unstable_by_key(|process| process.pid);
+        all
+    }
+
+    /// What the machine's clock says at a time since boot; it may be set.
+    pub fn set_clock(&mut self, boot: u64, epoch: u64) {
+        self.epoch_offset = i128::from(epoch) - i128::from(boot);
+    }
+
+    /// Seconds since the epoch.
+    fn epoch(&self, boot: u64) -> u64 {
+        u64::try_from((i128::from(boot) + self.epoch_offset) / 1_000_000_000).unwrap_or_default()
+    }
+
+    /// Other rules, from now on. An id that is shown stays.
+    pub fn set_rules(&mut self, config: &IdentityConfig) {
+        self.times = Times::of(config);
+        self.filter = filter(config);
+        self.skip_units = config.skip_units.clone();
+    }
+
+    /// A rule leaves it out: none, for plugins.
+    fn known(&self, handle: u64) -> u64 {
+        self.records.get(&handle).map_or(0, |record| if record.phase == Phase::Hidden { 0 } else { handle })
+    }
+
+    fn tell(&mut self, kind: EventKind, container: u64, process: Option<Process>, at: u64) {
+        let Process { pid, start } = process.unwrap_or(Process { pid: 0, start: 0 });
+        let container = ContainerRef::from_handle(container).map_or(0, ContainerRef::handle);
+        self.events.push(AbiEvent { container, at, start, pid, kind: kind.code() });
+    }
+
+    /// What plugins see of a container is brought up to date, and told.
+    fn publish(&mut self, handle: u64, at: u64) {
+        let Some(record) = self.records.get_mut(&handle) else { return };
+        if record.publish() && record.phase != Phase::Hidden {
+            self.tell(EventKind::ContainerChanged, handle, None, at);
+        }
+    }
+}
+
+/// The configuration was checked: an expression that is none has been refused.
+fn filter(config: &IdentityConfig) -> Filter {
+    Filter::new(&config.allow, &config.deny).unwrap_or_else(|error| {
+        tracing::error!("host.identity: {error}; nothing is left out");
+        Filter::default()
+    })
+}

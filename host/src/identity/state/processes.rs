@@ -1,0 +1,184 @@
+//! Which process is in which container, also for a while after it is gone.
+
+use ahash::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// How long a process is known after its end. What the kernel told of it may
+/// still be on its way to a plugin: a ring buffer that is read once a second,
+/// a collection every minute.
+pub const REMEMBERED: Duration = Duration::from_secs(90);
+
+/// The most of them: at 1,000 exits a second the time above is not reached,
+/// and the memory stays below 4 MiB.
+const MAX_DEAD: usize = 65_536;
+
+/// The most living ones: twice what Linux allows by default
+/// (`kernel.pid_max` of a machine with many processors is 4 million, but
+/// nobody runs them). One more is of no container, and is counted.
+const MAX_LIVING: usize = 1 << 20;
+
+/// How far two notions of one process's start may lie apart, in clock ticks:
+/// the kernel's connector tells the time of its event, some microseconds after
+/// the start that `/proc/PID/stat` shows. A pid does not come back so soon.
+const TOLERANCE: u64 = 1;
+
+/// A process and its container; 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// In clock ticks since boot.
+    pub start: u64,
+    /// The same in nanoseconds: of the kernel's event, or else of the tick.
+    pub born: u64,
+    pub container: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dead {
+    pid: u32,
+    known: Known,
+    /// Nanoseconds since boot.
+    at: u64,
+}
+
+/// All processes.
+#[derive(Debug, Default)]
+pub struct Processes {
+    living: HashMap<u32, Known, RandomState>,
+    /// In the order of their ends.
+    dead: VecDeque<Dead>,
+    /// How many of each pid are in `dead`, and the newest.
+    newest: HashMap<u32, (u32, Known), RandomState>,
+    refused: u64,
+}
+
+impl Processes {
+    pub fn len(&self) -> usize {
+        self.living.len()
+    }
+
+    /// How many were not taken, since there are too many.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The living process of a pid.
+    pub fn living(&self, pid: u32) -> Option<Known> {
+        self.living.get(&pid).copied()
+    }
+
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.living.keys().copied()
+    }
+
+    /// A process is there, in this container; what was known of its pid before.
+    pub fn set(&mut self, pid: u32, known: Known) -> Option<Known> {
+        if self.living.len() >= MAX_LIVING && !self.living.contains_key(&pid) {
+            self.refused += 1;
+            return None;
+        }
+        self.living.insert(pid, known)
+    }
+
+    /// It is gone.
+    pub fn remove(&mut self, pid: u32, now: u64) -> Option<Known> {
+        let known = self.living.remove(&pid)?;
+        if self.dead.len() >= MAX_DEAD {
+            self.forget_oldest();
+        }
+        self.dead.push_back(Dead { pid, known, at: now });
+        let entry = self.newest.entry(pid).or_insert((0, known));
+        *entry = (entry.0 + 1, known);
+        Some(known)
+    }
+
+    /// Forgets those that are gone for long.
+    pub fn forget_old(&mut self, now: u64) {
+        let kept = u64::try_from(REMEMBERED.as_nanos()).unwrap_or(u64::MAX);
+        while self.dead.front().is_some_and(|dead| now.saturating_sub(dead.at) > kept) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(Dead { pid, .. }) = self.dead.pop_front() else { return };
+        if let Some((count, _)) = self.newest.get_mut(&pid) {
+            *count -= 1;
+            if *count == 0 {
+                self.newest.remove(&pid);
+            }
+        }
+    }
+
+    /// The container of a process, living or dead; `start` 0 is any, and the
+    /// living one goes first. `None`: nothing is known of it.
+    pub fn container(&self, pid: u32, start: u64) -> Option<u64> {
+        let fits = |known: &Known| start == 0 || known.start.abs_diff(start) <= TOLERANCE;
+        if let Some(known) = self.living.get(&pid).filter(|known| fits(known)) {
+            return Some(known.container);
+        }
+        let (count, newest) = self.newest.get(&pid)?;
+        if fits(newest) {
+            return Some(newest.container);
+        }
+        if *count == 1 {
+            return None;
+        }
+        // A pid that was used twice within the time: rare, so it may take some microseconds.
+        let older = self.dead.iter().rev().find(|dead| dead.pid == pid && fits(&dead.known));
+        older.map(|dead| dead.known.container)
+    }
+}
+
+/// Whether these are one process.
+pub fn same_start(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= TOLERANCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn known(start: u64, container: u64) -> Known {
+        Known { start, born: 0, container }
+    }
+
+    #[test]
+    fn a_pid_that_is_used_again_is_another_process() {
+        let mut all = Processes::default();
+        assert_eq!(all.container(7, 0), None);
+        all.set(7, known(100, 1));
+        assert_eq!(
+            (all.container(7, 0), all.container(7, 100), all.container(7, 101)),
+            (Some(1), Some(1), Some(1))
+        );
+        assert_eq!(all.container(7, 300), None);
+        all.remove(7, SECOND);
+        all.set(7, known(300, 2));
+        assert_eq!(
+            (all.container(7, 0), all.container(7, 100), all.container(7, 300)),
+            (Some(2), Some(1), Some(2))
+        );
+        all.remove(7, 2 * SECOND);
+        all.set(7, known(500, 3));
+        assert_eq!((all.container(7, 100), all.container(7, 300)), (Some(1), Some(2)));
+        all.forget_old(SECOND + 91 * SECOND);
+        assert_eq!((all.container(7, 100), all.container(7, 300)), (None, Some(2)));
+        all.forget_old(200 * SECOND);
+        assert_eq!((all.container(7, 300), all.container(7, 0)), (None, Some(3)));
+        assert!(all.dead.is_empty() && all.newest.is_empty());
+    }
+
+    #[test]
+    fn the_dead_are_bounded() {
+        let mut all = Processes::default();
+        for pid in 1..=100_000 {
+            all.set(pid, known(5, 9));
+            all.remove(pid, 1);
+        }
+        assert_eq!((all.dead.len(), all.newest.len(), all.len()), (MAX_DEAD, MAX_DEAD, 0));
+        assert_eq!((all.container(1, 5), all.container(100_000, 5)), (None, Some(9)));
+    }
+}

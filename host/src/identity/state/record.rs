@@ -1,0 +1,112 @@
+//! One container, as the service keeps it.
+
+use super::super::naming::Named;
+use super::super::path::Found;
+use super::presence::Phase;
+use gantry_plugin_api::identity::{Cgroup, Container, Process};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// A container.
+#[derive(Debug)]
+pub struct Record {
+    pub handle: u64,
+    /// What makes it the same container, the first by its path: a pod's
+    /// container has one for each time that it was started.
+    pub keys: Vec<String>,
+    pub found: Found,
+    /// Its pids, living.
+    pub processes: HashSet<u32>,
+    /// The directories of it that are there, by hierarchy and id.
+    pub directories: HashSet<(u32, u64)>,
+    pub cgroups: Vec<Cgroup>,
+    /// Nanoseconds since boot.
+    pub first_seen: u64,
+    /// The start of its first process, where that was before.
+    pub started: u64,
+    /// The process that it began with, this time.
+    pub init: Option<Process>,
+    /// How often it began anew.
+    pub restarts: u64,
+    /// When its last process went; nothing before it had one.
+    pub emptied: Option<u64>,
+    pub network_namespace: u64,
+    /// Collectors that its processes' environment asks to leave it alone.
+    pub opted_out: Vec<String>,
+    /// What a task of Nomad is named by.
+    pub environment: BTreeMap<String, String>,
+    /// What a provider told.
+    pub metadata: Option<Provided>,
+    pub named: Named,
+    pub phase: Phase,
+    /// With whom it is one in what is shown.
+    pub group: Option<u64>,
+    /// Since when it is gone.
+    pub gone: Option<Gone>,
+    /// As plugins see it.
+    pub public: Arc<Container>,
+    /// Somebody should look at its first process: namespace, environment.
+    pub look: bool,
+}
+
+/// Who told what.
+#[derive(Debug, Clone)]
+pub struct Provided {
+    /// The provider's place in the order; lower goes before.
+    pub order: usize,
+    pub plugin: Arc<str>,
+    pub container: Arc<Container>,
+}
+
+/// A container that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// Nanoseconds since boot.
+    pub at: u64,
+    /// Collections at that time.
+    pub collections: u64,
+}
+
+impl Record {
+    /// What it is remembered by.
+    pub fn key(&self) -> &str {
+        self.keys.first().map_or("", String::as_str)
+    }
+
+    /// Whether nothing of it is left.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.directories.is_empty()
+    }
+
+    /// For how long it is or was there.
+    pub fn age(&self, now: u64) -> u64 {
+        self.gone.map_or(now, |gone| gone.at).saturating_sub(self.first_seen.min(self.started))
+    }
+
+    /// Brings what plugins see up to date; whether it is different.
+    pub fn publish(&mut self) -> bool {
+        let mut all = match &self.metadata {
+            Some(provided) => Container::clone(&provided.container),
+            None => Container::default(),
+        };
+        all.id = self.named.id.clone();
+        all.app_id = self.named.app_id.clone();
+        all.runtime = self.found.runtime.as_str().to_owned();
+        all.runtime_id = self.found.raw_id.clone();
+        all.cgroups = self.cgroups.clone();
+        all.network_namespace = self.network_namespace;
+        all.init = self.init.or(all.init);
+        all.restarts = self.restarts;
+        all.gone = self.gone.is_some();
+        for name in &self.opted_out {
+            if !all.opted_out.contains(name) {
+                all.opted_out.push(name.clone());
+            }
+        }
+        let changed = *self.public != all;
+        if changed {
+            self.public = Arc::new(all);
+        }
+        changed
+    }
+}

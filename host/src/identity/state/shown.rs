@@ -1,0 +1,64 @@
+//! What the exposition needs of the containers.
+
+use super::{Phase, State};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// One container's place in what is shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub id: Arc<str>,
+    pub app_id: Arc<str>,
+    /// It is counted and not shown.
+    pub held: bool,
+    /// Its last values stay.
+    pub gone: bool,
+    pub group: Option<u64>,
+}
+
+/// Several containers that are one in what is shown.
+#[derive(Debug, Clone)]
+pub struct ShownGroup {
+    pub id: Arc<str>,
+    pub app_id: Arc<str>,
+    /// All of them are gone, and the last values of their gauges stay. Never so
+    /// where they were folded: what those used when they died says nothing.
+    pub gone: bool,
+}
+
+/// All of them at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub version: u64,
+    pub containers: HashMap<u64, Shown>,
+    pub groups: HashMap<u64, ShownGroup>,
+}
+
+impl State {
+    /// Changes whenever a snapshot would.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let text = |text: &str| Arc::from(text);
+        let shown = self.records.values().filter(|record| record.phase != Phase::Replaced).map(|record| {
+            let shown = Shown {
+                id: text(&record.named.id),
+                app_id: text(&record.named.app_id),
+                held: matches!(record.phase, Phase::Held | Phase::Hidden),
+                gone: record.gone.is_some(),
+                group: record.group,
+            };
+            (record.handle, shown)
+        });
+        let containers: HashMap<u64, Shown> = shown.collect();
+        let living: HashSet<u64> =
+            containers.values().filter(|shown| !shown.gone).filter_map(|shown| shown.group).collect();
+        let groups = self.ids.groups().map(|(number, group)| {
+            let gone = !living.contains(&number) && !self.folds.contains_key(&number);
+            (number, ShownGroup { id: group.id.clone(), app_id: group.app_id.clone(), gone })
+        });
+        Snapshot { version: self.version, groups: groups.collect(), containers }
+    }
+}

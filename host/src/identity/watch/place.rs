@@ -1,0 +1,188 @@
+//! What a process's cgroups say: which container, and where its directories are.
+
+use super::super::path::{self, Found, Key, Place, UserSlices};
+use super::super::state::Placement;
+use super::tree::Root;
+use crate::config::Paths;
+use ahash::RandomState;
+use gantry_cgroupfs::{Entry, Layout, membership};
+use gantry_plugin_api::identity::Cgroup;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The most contents of `/proc/PID/cgroup` that are remembered: one for each
+/// container, and for each cgroup that is none. More are forgotten together,
+/// and then read anew one by one.
+const MAX_KNOWN: usize = 16_384;
+
+/// What is read of a `cgroup.procs`: some 600 processes. Those that come after
+/// them are seen when all are looked at.
+const MAX_PROCS: u64 = 4 << 10;
+
+/// What was found in a container's directories.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// None of them is there.
+    Gone,
+    /// No process, or it cannot be read.
+    Empty,
+    Processes(Vec<u32>),
+}
+
+/// Places of processes. What a file says is worked out once for all processes
+/// that have the same.
+#[derive(Debug)]
+pub struct Places {
+    layout: Layout,
+    users: UserSlices,
+    known: HashMap<Box<[u8]>, Arc<Placement>, RandomState>,
+}
+
+impl Places {
+    /// # Errors
+    /// Where no cgroup hierarchy can be found.
+    pub fn read(paths: &Paths, users: UserSlices) -> Result<Self, gantry_cgroupfs::Error> {
+        Ok(Self { layout: Layout::read(&paths.proc, &paths.cgroup)?, users, known: HashMap::default() })
+    }
+
+    /// Whether what users run counts from now on; whether that is different.
+    pub fn set_users(&mut self, users: UserSlices) -> bool {
+        let differs = self.users != users;
+        if differs {
+            self.users = users;
+            self.known.clear();
+        }
+        differs
+    }
+
+    /// The hierarchies whose directories tell of all containers: the second
+    /// version's; of the first, systemd's own and memory's, which every
+    /// runtime uses.
+    pub fn roots(&self) -> Vec<Root> {
+        let is_told = |controllers: &str| {
+            controllers.is_empty()
+                || controllers.split(',').any(|name| name == "memory" || name == "name=systemd")
+        };
+        let those = self.layout.hierarchies().iter().filter(|hierarchy| is_told(&hierarchy.controllers));
+        let root = |hierarchy: &gantry_cgroupfs::Hierarchy| {
+            Some(Root { hierarchy: hierarchy.number, directory: hierarchy.directory.clone()? })
+        };
+        those.filter_map(root).collect()
+    }
+
+    /// Whether containers may lie below: not below one of them.
+    pub fn may_hold_containers(&self, path: &str) -> bool {
+        path::classify(path, self.users) == Place::Nobody
+    }
+
+    /// Where a process is that has this `/proc/PID/cgroup`. The ids of the
+    /// directories are read where `are_known` says of the container's key that
+    /// they are not.
+    pub fn of(&mut self, file: &[u8], are_known: impl Fn(&str) -> bool) -> Arc<Placement> {
+        let placement = match self.known.get(file) {
+            Some(known) => known.clone(),
+            None => {
+                let placement = Arc::new(self.work_out(file));
+                if self.known.len() >= MAX_KNOWN {
+                    self.known.clear();
+                }
+                self.known.insert(file.into(), placement.clone());
+                placement
+            }
+        };
+        match &placement.found {
+            Some(found) if !are_known(&found.key.to_string()) => Arc::new(self.with_ids(&placement)),
+            _ => placement,
+        }
+    }
+
+    /// What a directory of one hierarchy says.
+    pub fn directory(&self, hierarchy: u32, path: &str, id: u64) -> Placement {
+        let Place::Container(found) = path::classify(path, self.users) else { return Placement::default() };
+        let cgroups = match root_of(path, &found) == path {
+            true => vec![self.cgroup(hierarchy, path.to_owned(), id)],
+            // A directory of its own within it.
+            false => Vec::new(),
+        };
+        Placement { found: Some(found), cgroups }
+    }
+
+    /// Looks whether these directories are there, and who is in the first of them.
+    pub fn look_into(&self, cgroups: &[Cgroup]) -> Inside {
+        let mut paths = cgroups.iter().filter_map(|cgroup| self.path(cgroup)).filter(|path| path.is_dir());
+        let Some(path) = paths.next() else { return Inside::Gone };
+        let mut pids = Vec::new();
+        let read = File::open(path.join("cgroup.procs"))
+            .and_then(|file| file.take(MAX_PROCS).read_to_end(&mut pids).map(drop));
+        let lines = pids.split(|byte| *byte == b'\n');
+        let pids: Vec<u32> = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok()).collect();
+        if read.is_err() || pids.is_empty() { Inside::Empty } else { Inside::Processes(pids) }
+    }
+
+    fn work_out(&self, file: &[u8]) -> Placement {
+        let entries: Vec<(u32, &str, String)> = membership::entries(file)
+            .filter_map(Result::ok)
+            .filter_map(|entry| Some((entry.hierarchy, entry.controllers, self.absolute(&entry)?)))
+            .collect();
+        let lines: Vec<path::Entry<'_>> =
+            entries.iter().map(|(_, controllers, path)| path::Entry { controllers, path }).collect();
+        let (_, Place::Container(found)) = path::identify(&lines, self.users) else {
+            return Placement::default();
+        };
+        let of_it = |(hierarchy, _, path): &(u32, &str, String)| match path::classify(path, self.users) {
+            Place::Container(here) if here.key == found.key => {
+                Some(self.cgroup(*hierarchy, root_of(path, &here), 0))
+            }
+            _ => None,
+        };
+        let cgroups = entries.iter().filter_map(of_it).collect();
+        Placement { found: Some(found), cgroups }
+    }
+
+    /// Where it lies from the hierarchy's root. Where the agent's own place in
+    /// it is not known, as it is seen from there.
+    fn absolute(&self, entry: &Entry<'_>) -> Option<String> {
+        let hierarchy = &self.layout.hierarchies()[self.layout.index_of(entry)?];
+        let absolute = hierarchy.absolute(entry.path);
+        Some(absolute.as_deref().unwrap_or(entry.path).to_string_lossy().into_owned())
+    }
+
+    fn with_ids(&self, placement: &Placement) -> Placement {
+        let mut placement = placement.clone();
+        for cgroup in &mut placement.cgroups {
+            let found = self.path(cgroup).and_then(|path| gantry_cgroupfs::list::id(&path).ok());
+            cgroup.id = found.unwrap_or_default();
+        }
+        placement
+    }
+
+    fn cgroup(&self, hierarchy: u32, path: String, id: u64) -> Cgroup {
+        let known = self.layout.hierarchies().iter().find(|known| known.number == hierarchy);
+        let controllers = known.map_or("", |known| known.controllers.as_str());
+        let mut cgroup = Cgroup::default();
+        cgroup.hierarchy = hierarchy;
+        cgroup.controllers =
+            controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        cgroup.path = path;
+        cgroup.id = id;
+        cgroup
+    }
+
+    fn path(&self, cgroup: &Cgroup) -> Option<PathBuf> {
+        let known = self.layout.hierarchies().iter().find(|known| known.number == cgroup.hierarchy)?;
+        Some(known.directory.as_ref()?.join(known.below(Path::new(&cgroup.path))?))
+    }
+}
+
+/// A container's own directory, where a process lies deeper in it.
+fn root_of(path: &str, found: &Found) -> String {
+    if let Key::Cgroup(own) = &found.key {
+        return own.clone();
+    }
+    let end = path.find(&found.raw_id).map_or(path.len(), |at| at + found.raw_id.len());
+    let end = path[end..].find('/').map_or(path.len(), |more| end + more);
+    path[..end].to_owned()
+}

@@ -1,0 +1,116 @@
+//! The identity service and the `containers` plugin over cgroups of the running kernel.
+
+mod support;
+
+use support::agent::{Agent, sample};
+use support::cgroup::Cgroup;
+use support::http::PATIENCE;
+use support::private_dir;
+use support::series::{scrape_until, value};
+
+const CONTAINERS: &str = "[plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n";
+
+/// An agent that shows containers as soon as they are there.
+fn at_once() -> Agent {
+    Agent::start_in(
+        private_dir(),
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"",
+        CONTAINERS,
+    )
+}
+
+fn series(name: &'static str, id: &str) -> impl Fn(&str) -> Option<f64> {
+    let id = id.to_owned();
+    move |text: &str| value(text, name, &[("container_id", &id)])
+}
+
+#[test]
+fn a_container_that_lives_for_moments_is_counted_and_folded() {
+    let agent = Agent::start(CONTAINERS);
+    let Some(cgroup) = Cgroup::new() else { return };
+    agent.scrape();
+    let id = cgroup.path();
+    cgroup.spawn(&["/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"]).wait();
+    let used: f64 = match std::panic::catch_unwind(|| cgroup.read("cpuacct.usage")) {
+        Ok(nanos) => nanos.trim().parse::<f64>().expect("a number") / 1e9,
+        Err(_) => {
+            let stat = cgroup.read("cpu.stat");
+            let micros = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).expect("usage");
+            micros.parse::<f64>().expect("a number") / 1e6
+        }
+    };
+    cgroup.remove();
+    let folded = series("container_resources_cpu_usage_seconds_total", "/docker/~short-lived");
+    let scraped = scrape_until(&agent, "the fold has it", |text| {
+        folded(text).is_some_and(|value| value >= used * 0.99)
+    });
+    assert!(!scraped.contains(&id), "none of its own");
+    assert!(sample(&scraped, "gantry_identity_folded_total").expect("folded") >= 1.0);
+}
+
+#[test]
+fn figures_are_those_of_the_kernel() {
+    let Some(cgroup) = Cgroup::new() else { return };
+    let agent = at_once();
+    let id = cgroup.path();
+    let member = cgroup.spawn(&[
+        "/bin/sh",
+        "-c",
+        "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exec sleep 1000",
+    ]);
+    let usage = series("container_resources_cpu_usage_seconds_total", &id);
+    scrape_until(&agent, "it is shown", |text| usage(text).is_some());
+    // Until it sleeps nothing stays the same.
+    let children = format!("/proc/{}/comm", member.0.id());
+    let until = std::time::Instant::now() + PATIENCE;
+    while std::fs::read_to_string(&children).expect("it runs").trim() != "sleep" {
+        assert!(std::time::Instant::now() < until, "it never sleeps");
+        std::thread::yield_now();
+    }
+    let rss = |text: &str| -> f64 {
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok())
+        };
+        let v1 = field("total_rss").zip(field("total_mapped_file"));
+        let (anonymous, mapped) = v1.or(field("anon").zip(field("file_mapped"))).expect("memory.stat");
+        anonymous + mapped
+    };
+    let shown = series("container_resources_memory_rss_bytes", &id);
+    scrape_until(&agent, "its memory", |text| shown(text) == Some(rss(&cgroup.read("memory.stat"))));
+    drop(member);
+}
+
+#[test]
+fn a_restart_is_counted_once_and_its_counters_go_on() {
+    let Some(cgroup) = Cgroup::new() else { return };
+    let agent = at_once();
+    let path = cgroup.path();
+    let restarts = series("container_restarts_total", &path);
+    let first = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "it is shown", |text| restarts(text) == Some(0.0));
+    drop(first);
+    let second = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "its restart", |text| restarts(text) == Some(1.0));
+    drop(second);
+    cgroup.remove();
+    let cgroup = Cgroup::at(&path);
+    let _third = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "another", |text| restarts(text) == Some(2.0));
+}
+
+#[test]
+fn the_last_values_of_one_that_is_gone_are_served() {
+    let Some(cgroup) = Cgroup::new() else { return };
+    let agent = at_once();
+    let path = cgroup.path();
+    let shown = series("container_resources_cpu_usage_seconds_total", &path);
+    let member = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "it is shown", |text| shown(text).is_some());
+    drop(member);
+    cgroup.remove();
+    let containers = "gantry_identity_containers";
+    let there = sample(&agent.scrape(), containers).expect("the figure");
+    for _ in 0..3 {
+        assert!(shown(&agent.scrape()).is_some(), "{path}; {there} containers");
+    }
+}

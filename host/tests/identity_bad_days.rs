@@ -1,0 +1,152 @@
+//! Bad days of the identity service, on the running kernel: storms, losses, and
+//! a start in the middle of them.
+
+mod support;
+
+use rustix::process::Signal;
+use std::process::{Child, Command, Stdio};
+use support::agent::{Agent, sample};
+use support::cgroup::{Cgroup, hierarchies};
+use support::needs;
+use support::process::{peak_memory, threads_named};
+use support::series::{scrape_until, value};
+
+const CONTAINERS: &str = "[plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n";
+
+/// A shell that makes containers of one process each, one after the other.
+struct Storm(Child);
+
+impl Storm {
+    /// Containers as a runtime makes and removes them, below a parent of the test's own.
+    fn of(count: usize, mark: &str) -> Option<Self> {
+        if !needs::root() || !needs::have("a writable cgroup tree", !hierarchies().is_empty()) {
+            return None;
+        }
+        // Two hierarchies are enough to be known, and cheap: the service's first, and memory's or the only one.
+        let wanted = ["systemd", "memory", "unified"];
+        let named = |root: &std::path::Path| {
+            root.file_name().is_some_and(|name| wanted.iter().any(|one| name == *one))
+        };
+        let mut roots: Vec<_> = hierarchies().into_iter().filter(|root| named(root)).collect();
+        if roots.is_empty() {
+            roots = hierarchies();
+        }
+        let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        let script = format!(
+            "i=0; while [ $i -lt {count} ]; do i=$((i+1)); id=$(printf '{mark:0>56}%08x' $i); \
+             for h in {roots}; do mkdir -p $h/docker/$id; done; \
+             sh -c 'for h in {roots}; do echo $$ > $h/docker/'$id'/cgroup.procs; done; exec true'; \
+             for h in {roots}; do rmdir $h/docker/$id; done; done",
+            roots = roots.join(" ")
+        );
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Some(Self(command.spawn().expect("a shell")))
+    }
+
+    fn end(mut self) {
+        self.0.wait().expect("it is ours");
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.0.try_wait().expect("it is ours").is_some()
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn of(agent: &Agent, series: &str) -> f64 {
+    sample(&agent.scrape(), series).unwrap_or_else(|| panic!("no {series}"))
+}
+
+fn lost(scraped: &str, reason: &str) -> f64 {
+    value(scraped, "gantry_identity_lost_total", &[("reason", reason)]).unwrap_or_default()
+}
+
+#[test]
+fn ten_thousand_containers_come_and_go() {
+    let Some(mut storm) = Storm::of(10_000, "a") else { return };
+    let agent = Agent::start(CONTAINERS);
+    let mut most = 0;
+    while !storm.is_over() {
+        let scraped = agent.scrape();
+        most = most.max(scraped.lines().filter(|line| line.starts_with("container_")).count());
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    storm.end();
+    // Other tests and what the machine runs have some too.
+    let folded = of(&agent, "gantry_identity_folded_total");
+    assert!(folded > 9_000.0, "{folded} are folded of those that came after the agent's start");
+    assert!(most < 5_000, "{most} series of containers");
+    assert_eq!(lost(&agent.scrape(), "containers"), 0.0);
+    let peak = peak_memory(agent.pid());
+    assert!(peak < 128 << 20, "{} MiB", peak >> 20);
+    let restarts =
+        value(&agent.scrape(), "container_restarts_total", &[("container_id", "/docker/~short-lived")]);
+    assert!(restarts.is_some(), "one series for all of them");
+}
+
+#[test]
+fn what_was_missed_while_the_agent_stood_still_is_looked_up() {
+    let Some(storm) = Storm::of(3_000, "b") else { return };
+    let agent = Agent::start_in(
+        support::private_dir(),
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"",
+        CONTAINERS,
+    );
+    agent.scrape();
+    agent.signal(Signal::STOP);
+    storm.end();
+    let cgroup = Cgroup::new().expect("the storm had one");
+    let _member = cgroup.spawn(&["sleep", "1000"]);
+    agent.signal(Signal::CONT);
+    let id = cgroup.path();
+    scrape_until(&agent, "the one that is left is shown", |text| {
+        value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", &id)]).is_some()
+    });
+    if of(&agent, "gantry_identity_watched") == 1.0 {
+        scrape_until(&agent, "the loss is counted, and all was looked at again", |text| {
+            lost(text, "process_events") >= 1.0
+                && sample(text, "gantry_identity_resyncs_total").is_some_and(|count| count >= 2.0)
+        });
+    }
+    let rows = agent.table(&["containers", "--where", &format!("id={id}")]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["processes"], 1.0);
+}
+
+#[test]
+fn an_agent_that_starts_in_the_middle_of_a_storm_knows_who_is_there() {
+    let Some(mut storm) = Storm::of(1_000, "c") else { return };
+    let cgroups: Vec<Cgroup> = (0..5).filter_map(|_| Cgroup::new()).collect();
+    let _members: Vec<_> = cgroups.iter().map(|cgroup| cgroup.spawn(&["sleep", "1000"])).collect();
+    let agent = Agent::start_in(
+        support::private_dir(),
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"",
+        CONTAINERS,
+    );
+    let text = agent.scrape();
+    for cgroup in &cgroups {
+        let id = cgroup.path();
+        let used = value(&text, "container_resources_cpu_usage_seconds_total", &[("container_id", &id)]);
+        assert!(used.is_some(), "{id} was there before the agent:\n{text}");
+    }
+    assert!(!storm.is_over(), "the storm went on for the whole test");
+}
+
+#[test]
+fn the_service_ends_with_the_agent_and_is_one_thread() {
+    let mut agent = Agent::start(CONTAINERS);
+    agent.scrape();
+    assert_eq!(threads_named(agent.pid(), "identity"), 1);
+    assert!(agent.terminate().success());
+    let mut agent = Agent::start("[plugins.node]\nenabled = true\n");
+    agent.scrape();
+    assert_eq!(threads_named(agent.pid(), "identity"), 0, "nobody asks for containers");
+    assert!(agent.terminate().success());
+}
