@@ -108,7 +108,7 @@ fn own(files: &mut Files, kept: &mut [Kept; 3], place: &Place, path: &Path, note
     let mut bad = Bad::default();
     let mut bounds = Bounds::default();
     let [first, second, third] = kept;
-    let place = Place { directory: path.to_path_buf(), ..*place };
+    let place = Place { directory: path.into(), ..*place };
     let gone = notes.gone;
     match place.version {
         Version::V1 => {

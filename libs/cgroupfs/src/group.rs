@@ -5,6 +5,7 @@ use crate::layout::{Hierarchy, Layout, Mode, Resource, Version};
 use crate::membership::Entry;
 use crate::role::Role;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Whether a path is the hierarchy's root or cannot be told from it, and where
 /// it lies below the hierarchy's directory.
@@ -16,7 +17,7 @@ pub(crate) struct Place {
     pub hierarchy: usize,
     pub version: Version,
     /// Below the hierarchy's directory.
-    pub directory: PathBuf,
+    pub directory: Arc<Path>,
 }
 
 /// The cgroup of one container, in all hierarchies: where its figures are.
@@ -89,6 +90,10 @@ impl Group {
             if is_root && directory.as_os_str().is_empty() {
                 return None;
             }
+            // Mostly it is the same in all.
+            let same = self.places.iter().find(|place| *place.directory == *directory);
+            let directory = same.map_or_else(|| directory.into(), |place| place.directory.clone());
+            self.places.reserve_exact(1);
             self.places.push(Place { hierarchy, version: found.version(), directory });
             Some(self.places.len() - 1)
         });
