@@ -36,5 +36,6 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    gantry_malloc::give_back_what_is_large();
     commands::main()
 }
