@@ -11,6 +11,8 @@ use std::path::PathBuf;
 /// A mount, as a process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The kernel's number of it, which no other mount has while it is there.
+    pub id: u64,
     /// Which directory of the file system is mounted there: `/` for the whole.
     pub root: PathBuf,
     /// Where it is, from the process's root.
@@ -36,7 +38,8 @@ pub fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Option<Mount>> {
 fn parse(line: &[u8]) -> Option<Mount> {
     // Not white space in general: a source may be empty.
     let mut words = line.split(|byte| *byte == b' ');
-    let device = std::str::from_utf8(words.nth(2)?).ok()?.split_once(':')?;
+    let id = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    let device = std::str::from_utf8(words.nth(1)?).ok()?.split_once(':')?;
     let device = (device.0.parse().ok()?, device.1.parse().ok()?);
     let root = PathBuf::from(OsString::from_vec(unescape(words.next()?)));
     let path = PathBuf::from(OsString::from_vec(unescape(words.next()?)));
@@ -50,6 +53,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let source = text(words.next()?);
     let own_options = words.next()?;
     Some(Mount {
+        id,
         root,
         mount_point: String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
         path,

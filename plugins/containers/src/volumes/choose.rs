@@ -1,6 +1,7 @@
 //! Which of a container's mounts are worth showing.
 
 use super::devices::Devices;
+use super::within;
 use gantry_mounts::{Mount, mountinfo};
 use gantry_plugin_api::Container;
 use std::collections::HashMap;
@@ -74,9 +75,8 @@ pub fn of(
     let chosen = mounts.into_iter().map(|mount| {
         let device = devices.of(mount.device);
         let volume = volume(&mount, known);
-        let below = mount.path.strip_prefix("/").unwrap_or(&mount.path);
         Chosen {
-            ask: Path::new("/").join(pid.to_string()).join(below),
+            ask: within::path(pid, mount.id, &mount.path),
             device_name: if device.name.is_empty() && mount.device.0 == 0 {
                 mount.source
             } else {
@@ -154,7 +154,7 @@ mod tests {
         let shown: Vec<[&str; 3]> = chosen.iter().map(Chosen::labels).collect();
         let claim = "pvc-0a1b2c3d-0000-1111-2222-333344445555";
         assert_eq!(shown, [["/claim", "", claim], ["/data", "", "data"], ["/share", "nas:/export", ""]]);
-        assert_eq!(chosen[2].ask, Path::new("/7/share"));
+        assert_eq!(chosen[2].ask, Path::new("/7/7/share"));
     }
 
     #[test]

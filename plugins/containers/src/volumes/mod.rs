@@ -3,24 +3,23 @@
 //! # Layout
 //! * [`choose`]: which of a container's mounts are worth showing.
 //! * [`devices`]: names of block devices, and which disk a partition is of.
+//! * [`within`]: asking beneath a container's root.
 
 pub mod choose;
 pub mod devices;
+pub mod within;
 
 use crate::figures::Traffic;
 use crate::metrics::*;
 use choose::Chosen;
 use devices::Devices;
-use gantry_mounts::statfs::{Answer, Ask, Asker, Usage};
+use gantry_mounts::statfs::{Answer, Asker, Usage};
 use gantry_plugin_api::{Container, ContainerRef, Sink};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The most that is read of one container's mounts: 10,000 of 300 bytes.
@@ -30,6 +29,12 @@ const MAX_MOUNTINFO: u64 = 4 << 20;
 /// at the next collection, or never, where it hangs.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// By how many of its mounts a file system is asked, where the first does not do.
+const TRIES: usize = 3;
+
+/// A file system's number.
+type Device = (u32, u32);
+
 /// All containers' mounts.
 pub struct Volumes {
     proc: PathBuf,
@@ -37,7 +42,9 @@ pub struct Volumes {
     containers: HashMap<ContainerRef, Mounted>,
     asker: Asker,
     /// Of one collection: containers that share a file system ask once.
-    answers: HashMap<(u32, u32), Answered>,
+    answers: HashMap<Device, Answered>,
+    /// By which path those that hang were asked.
+    hung: BTreeMap<Device, PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +77,9 @@ impl Volumes {
             proc: proc.to_owned(),
             devices: Devices::new(sys),
             containers: HashMap::new(),
-            asker: Asker::new(ask_within(proc.to_owned())),
+            asker: Asker::new(within::ask(proc.to_owned())),
             answers: HashMap::new(),
+            hung: BTreeMap::new(),
         }
     }
 
@@ -138,22 +146,48 @@ impl Volumes {
         own.is_some() && own == of_host
     }
 
-    /// Asks each file system once.
+    /// Asks each file system once; by another of its mounts where one is not
+    /// to be seen, as that of a process that is just gone.
     fn ask(&mut self) {
-        let mut paths: BTreeMap<(u32, u32), PathBuf> = BTreeMap::new();
+        let mut mounts: BTreeMap<Device, Vec<&PathBuf>> = BTreeMap::new();
         for mount in self.containers.values().flat_map(|mounted| &mounted.mounts) {
-            paths.entry(mount.device).or_insert_with(|| mount.ask.clone());
+            let paths = mounts.entry(mount.device).or_default();
+            if paths.len() < TRIES {
+                paths.push(&mount.ask);
+            }
         }
-        let answers = self.asker.ask(paths.values().map(PathBuf::as_path), PATIENCE);
+        // A thread that hangs is waited for; another one would hang as well.
+        self.hung.retain(|device, _| mounts.contains_key(device));
+        for (device, path) in &self.hung {
+            mounts.insert(*device, vec![path]);
+        }
         self.answers.clear();
-        for (device, answer) in paths.keys().zip(answers) {
-            let answered = match answer {
-                Answer::Known(usage) => Answered::Known(usage),
-                Answer::Stuck(_) => Answered::Hung,
-                Answer::Failed(_) | Answer::NotAsked => Answered::Nothing,
-            };
-            self.answers.insert(*device, answered);
+        let mut hung = BTreeMap::new();
+        for at in 0..TRIES {
+            let open: Vec<(Device, &Path)> = mounts
+                .iter()
+                .filter(|(device, _)| {
+                    !matches!(self.answers.get(device), Some(Answered::Known(_) | Answered::Hung))
+                })
+                .filter_map(|(device, paths)| Some((*device, paths.get(at)?.as_path())))
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            let answers = self.asker.ask(open.iter().map(|(_, path)| *path), PATIENCE);
+            for ((device, path), answer) in open.iter().zip(answers) {
+                let answered = match answer {
+                    Answer::Known(usage) => Answered::Known(usage),
+                    Answer::Stuck(_) => {
+                        hung.insert(*device, path.to_path_buf());
+                        Answered::Hung
+                    }
+                    Answer::Failed(_) | Answer::NotAsked => Answered::Nothing,
+                };
+                self.answers.insert(*device, answered);
+            }
         }
+        self.hung = hung;
     }
 
     /// How full what a container sees is.
@@ -182,7 +216,7 @@ impl Volumes {
 
 impl Traffic for Volumes {
     /// A device's traffic, on each of the mounts that lie on it.
-    fn of(&mut self, container: ContainerRef, devices: &BTreeMap<(u32, u32), [f64; 4]>, sink: &mut Sink<'_>) {
+    fn of(&mut self, container: ContainerRef, devices: &BTreeMap<Device, [f64; 4]>, sink: &mut Sink<'_>) {
         let Some(mounted) = self.containers.get(&container) else { return };
         for mount in &mounted.mounts {
             let Some([reads, writes, read, written]) = devices.get(&mount.disk) else { continue };
@@ -193,21 +227,4 @@ impl Traffic for Volumes {
             sink.container(&DISK_WRITTEN_BYTES, container, &labels, *written);
         }
     }
-}
-
-/// Asks by paths of the form `/PID/where/the/process/sees/it`. Beneath the
-/// process's root, without following links out of it.
-fn ask_within(proc: PathBuf) -> Arc<Ask> {
-    Arc::new(move |path| {
-        let mut parts = path.components();
-        parts.next();
-        let pid = parts.next().ok_or(io::ErrorKind::NotFound)?;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root: OwnedFd = openat(CWD, proc.join(pid).join("root"), flags, Mode::empty())?;
-        let below = parts.as_path();
-        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let file = openat2(&root, below, flags, Mode::empty(), resolve)?;
-        Ok(rustix::fs::fstatvfs(file)?.into())
-    })
 }
