@@ -11,6 +11,7 @@ use crate::volumes::Volumes;
 use gantry_cgroupfs::Layout;
 use gantry_plugin_api::{Container, ContainerRef, Error, Host, Sink};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Descriptors that are kept open, of those that a process may have: half.
@@ -56,12 +57,14 @@ impl Collector {
         let metrics = self.host.metrics();
         news.executed.iter().for_each(|process| self.applications.forget(process));
         for container in &news.changed {
-            if let Some(known) = known.get(*container) {
-                self.figures.container_is(*container, &known.cgroups);
+            if let Some(known) = known.get(*container).filter(|known| is_shown(known)) {
+                if let Some(cgroups) = news.cgroups.get(container) {
+                    self.figures.container_is(*container, cgroups);
+                }
                 self.restarts.count(*container, known, metrics);
             }
         }
-        for (container, known) in &news.gone {
+        for (container, known) in news.gone.iter().filter(|(_, known)| is_shown(known)) {
             self.restarts.count(*container, known, metrics);
         }
         for container in &news.exited {
@@ -74,18 +77,15 @@ impl Collector {
 
     /// Emits the samples of all containers that there are.
     pub fn collect(&mut self, known: &Known, sink: &mut Sink<'_>) {
-        let there: Vec<(ContainerRef, &Container)> = known
-            .all()
-            .filter(|(_, known)| !known.opted_out.iter().any(|name| name == "containers"))
-            .map(|(container, known)| (container, &**known))
-            .collect();
-        self.figures.containers_are(there.iter().copied());
+        let there: Vec<(ContainerRef, &Arc<Container>)> =
+            known.all().filter(|(_, known)| is_shown(known)).collect();
+        self.figures.containers_are(there.iter().map(|(container, _)| *container));
         let mut budget = self.applications.begin();
         let mut first = Vec::with_capacity(there.len());
         for (container, known) in &there {
             info::emit(*container, known, sink);
             let processes = self.host.processes(*container);
-            first.extend(processes.first().map(|process| (*container, *known, process.pid)));
+            first.extend(processes.first().map(|process| (*container, &***known, process.pid)));
             for application in self.applications.of(&processes, &mut budget) {
                 sink.container(&APPLICATION_TYPE, *container, &[application], 1);
             }
@@ -101,7 +101,7 @@ impl Collector {
         }
         self.figures.collect(sink, &mut self.volumes);
         self.restarts.keep(host.metrics(), |container| {
-            known.get(container).is_some() || host.container(container).is_some()
+            known.get(container).map_or_else(|| host.container(container).is_some(), |known| is_shown(known))
         });
     }
 
@@ -120,6 +120,11 @@ impl Collector {
     pub fn stop(&mut self, deadline: Duration) -> usize {
         self.volumes.stop(deadline)
     }
+}
+
+/// Whoever runs it did not ask to be left alone.
+fn is_shown(known: &Container) -> bool {
+    !known.opted_out.iter().any(|name| name == "containers")
 }
 
 /// Of a service with hundreds of processes, some say what it has open.

@@ -1,6 +1,6 @@
 //! The containers that the host knows, kept up to date by its events.
 
-use gantry_plugin_api::identity::{Cursor, EventKind, Process};
+use gantry_plugin_api::identity::{Cgroup, Cursor, EventKind, Process};
 use gantry_plugin_api::{Container, ContainerRef, Host};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ const BATCH: u32 = 1024;
 const MAX_BATCHES: usize = 64;
 
 /// All containers, by handle. A description is copied out of the host once for
-/// all events of a batch that are about it, and shared from then on.
+/// all events of a batch that are about it; what is long in it and not asked
+/// for again is not kept.
 #[derive(Debug, Default)]
 pub struct Known {
     cursor: Cursor,
@@ -26,6 +27,8 @@ pub struct Known {
 pub struct News {
     /// Containers that are new, different or gone.
     pub changed: BTreeSet<ContainerRef>,
+    /// The cgroups of those that are there.
+    pub cgroups: BTreeMap<ContainerRef, Vec<Cgroup>>,
     /// Those that are gone, as they were.
     pub gone: BTreeMap<ContainerRef, Arc<Container>>,
     /// Those of which a process exited.
@@ -89,17 +92,30 @@ impl Known {
             news.changed.extend(self.containers.keys());
         }
         for container in &news.changed {
-            match host.container(*container).map(Arc::new) {
+            match host.container(*container) {
                 Some(known) if known.gone => {
                     self.containers.remove(container);
-                    news.gone.insert(*container, known);
+                    news.gone.insert(*container, Arc::new(lean(known)));
                 }
-                Some(known) => drop(self.containers.insert(*container, known)),
+                Some(mut known) => {
+                    news.cgroups.insert(*container, std::mem::take(&mut known.cgroups));
+                    self.containers.insert(*container, Arc::new(lean(known)));
+                }
                 None => drop(self.containers.remove(container)),
             }
         }
         news
     }
+}
+
+/// Without what is not asked for again, and may be long.
+fn lean(mut known: Container) -> Container {
+    known.cgroups.clear();
+    known.labels.clear();
+    known.environment.clear();
+    known.ports.clear();
+    known.networks.clear();
+    known
 }
 
 #[cfg(test)]

@@ -77,6 +77,28 @@ impl Counters {
         }
     }
 
+    /// Goes on from what the instance before read of the same cgroup.
+    pub fn inherit(&mut self, past: Self) {
+        let go_on = |own: &mut Option<Total>, past: Option<Total>| match (own, past) {
+            (Some(own), Some(past)) => own.inherit(past),
+            (own, past) => *own = (*own).or(past),
+        };
+        go_on(&mut self.cpu_usage, past.cpu_usage);
+        go_on(&mut self.cpu_throttled, past.cpu_throttled);
+        go_on(&mut self.cpu_periods, past.cpu_periods);
+        go_on(&mut self.cpu_throttled_periods, past.cpu_throttled_periods);
+        go_on(&mut self.major_faults, past.major_faults);
+        let pressure = self.pressure.iter_mut().flatten();
+        pressure.zip(past.pressure.into_iter().flatten()).for_each(|(own, past)| go_on(own, past));
+        for (device, past) in past.devices {
+            let own = self.devices.entry(device).or_default();
+            own.reads.inherit(past.reads);
+            own.writes.inherit(past.writes);
+            own.read_bytes.inherit(past.read_bytes);
+            own.written_bytes.inherit(past.written_bytes);
+        }
+    }
+
     /// Whether it has more than the cgroup that is there says.
     pub fn has_past(&mut self) -> bool {
         self.totals().any(|total| total.has_past())

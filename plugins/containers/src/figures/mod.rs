@@ -10,9 +10,10 @@ pub mod total;
 
 use gantry_cgroupfs::{Entry, Group, Layout, Parts, Reader, Usage};
 use gantry_plugin_api::identity::Cgroup;
-use gantry_plugin_api::{Container, ContainerRef, Sink};
+use gantry_plugin_api::{ContainerRef, Sink};
 use kept::Counters;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 /// The most cgroups of one container: an orchestrator that restarts it makes
@@ -43,11 +44,11 @@ pub struct Troubles {
     pub unread: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watched {
     groups: Vec<Watch>,
-    /// What the cgroups are made of.
-    cgroups: Vec<Cgroup>,
+    /// What its groups were made of: a hash.
+    made_of: Option<u64>,
     /// Collections since it was gone.
     gone: u32,
 }
@@ -55,7 +56,7 @@ struct Watched {
 /// One cgroup of a container.
 #[derive(Debug)]
 struct Watch {
-    path: String,
+    path: Box<str>,
     group: Group,
     counters: Counters,
     /// What it has now; nothing where it is gone.
@@ -78,12 +79,12 @@ impl Figures {
     }
 
     /// These containers are there; figures of others are kept for a while.
-    pub fn containers_are<'a>(&mut self, all: impl Iterator<Item = (ContainerRef, &'a Container)>) {
+    pub fn containers_are(&mut self, all: impl Iterator<Item = ContainerRef>) {
         for watched in self.containers.values_mut() {
             watched.gone += 1;
         }
-        for (container, known) in all {
-            self.container_is(container, &known.cgroups);
+        for container in all {
+            self.containers.entry(container).or_default().gone = 0;
         }
         let reader = &mut self.reader;
         self.containers.retain(|_, watched| {
@@ -97,16 +98,12 @@ impl Figures {
 
     /// A container is there, with these cgroups.
     pub fn container_is(&mut self, container: ContainerRef, cgroups: &[Cgroup]) {
-        let watched = self.containers.entry(container).or_insert_with(|| Watched {
-            groups: Vec::new(),
-            cgroups: Vec::new(),
-            gone: 0,
-        });
+        let watched = self.containers.entry(container).or_default();
         watched.gone = 0;
-        if watched.cgroups == cgroups {
+        let made_of = hash(cgroups);
+        if watched.made_of.replace(made_of) == Some(made_of) {
             return;
         }
-        watched.cgroups = cgroups.to_vec();
         let mut paths: Vec<&str> = cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
@@ -123,19 +120,24 @@ impl Figures {
                 deleted: false,
             });
             let group = Group::at_roots(&self.layout, entries);
-            match watched.groups.iter_mut().find(|watch| watch.path == path) {
+            match watched.groups.iter_mut().find(|watch| *watch.path == *path) {
                 // More hierarchies are known, or its directories were made anew.
                 Some(watch) => {
                     self.reader.forget(&mut watch.group);
                     watch.group = group;
                 }
-                None => watched.groups.push(Watch {
-                    path: path.to_owned(),
-                    group,
-                    counters: Counters::default(),
-                    now: None,
-                    is_unread: true,
-                }),
+                None => {
+                    // One, mostly.
+                    watched.groups.reserve_exact(1);
+                    let counters = Counters::default();
+                    watched.groups.push(Watch {
+                        path: path.into(),
+                        group,
+                        counters,
+                        now: None,
+                        is_unread: true,
+                    });
+                }
             }
         }
     }
@@ -147,24 +149,26 @@ impl Figures {
         for (container, watched) in &mut self.containers {
             for watch in &mut watched.groups {
                 if watch.counters.has_past() {
-                    past.push((container.handle(), watch.path.clone(), watch.counters.clone()));
+                    past.push((container.handle(), watch.path.to_string(), watch.counters.clone()));
                 }
             }
         }
         past
     }
 
-    /// What the instance before knew; before any container is told.
+    /// What the instance before knew.
     pub fn set_past(&mut self, past: Vec<(u64, String, Counters)>) {
         for (handle, path, counters) in past {
             let Some(container) = ContainerRef::from_handle(handle) else { continue };
-            let group = Group::of(&self.layout, std::iter::empty());
-            let watched = self.containers.entry(container).or_insert_with(|| Watched {
-                groups: Vec::new(),
-                cgroups: Vec::new(),
-                gone: 0,
-            });
-            watched.groups.push(Watch { path, group, counters, now: None, is_unread: false });
+            let watched = self.containers.entry(container).or_default();
+            match watched.groups.iter_mut().find(|watch| *watch.path == *path) {
+                Some(watch) => watch.counters.inherit(counters),
+                None => {
+                    let group = Group::of(&self.layout, std::iter::empty());
+                    let path = path.into();
+                    watched.groups.push(Watch { path, group, counters, now: None, is_unread: false });
+                }
+            }
         }
     }
 
@@ -200,6 +204,15 @@ impl Figures {
             }
         }
     }
+}
+
+/// Tells cgroups apart that the host told at one time and at another.
+fn hash(cgroups: &[Cgroup]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for cgroup in cgroups {
+        (cgroup.hierarchy, &cgroup.controllers, &cgroup.path, cgroup.id).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Who shows a container's traffic of block devices: it is of mounts.

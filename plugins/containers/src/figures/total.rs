@@ -26,6 +26,15 @@ impl Total {
         self.last = 0.0;
     }
 
+    /// Goes on from what another reader of the same cgroup had.
+    pub fn inherit(&mut self, past: Self) {
+        self.base += past.base;
+        if self.last < past.last {
+            // Made anew between the two.
+            self.base += past.last;
+        }
+    }
+
     /// Whether it is more than the cgroup that is there says.
     pub fn has_past(&self) -> bool {
         self.base > 0.0
@@ -50,5 +59,16 @@ mod tests {
         total.begin_anew();
         total.set(9.0);
         assert!((total.get() - 24.0).abs() < 1e-9, "a new cgroup may have more than the one before");
+    }
+
+    #[test]
+    fn another_reader_goes_on() {
+        let past = Total { base: 10.0, last: 5.0 };
+        for (seen, shown) in [(5.0, 15.0), (6.0, 16.0), (2.0, 17.0), (0.0, 15.0)] {
+            let mut total = Total::default();
+            total.set(seen);
+            total.inherit(past);
+            assert!((total.get() - shown).abs() < 1e-9, "{seen}: {}", total.get());
+        }
     }
 }
