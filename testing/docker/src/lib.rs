@@ -8,6 +8,7 @@
 
 pub mod fake;
 pub mod image;
+mod left;
 pub mod needs;
 pub mod real;
 

@@ -1,7 +1,7 @@
 //! A daemon of the test's own: its data, its state, its socket and, where ports
 //! are published, its network. Several run side by side.
 
-use crate::{image, needs};
+use crate::{image, left, needs};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -185,19 +185,6 @@ impl Docker {
         true
     }
 
-    /// All processes that were started for it and are left.
-    fn left(&self) -> Vec<Pid> {
-        let name = self.dir().to_string_lossy().into_owned();
-        let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
-        let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        // containerd, its shims and proxies name a path of ours among their arguments.
-        let ours = |pid: &u32| {
-            std::fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&name))
-        };
-        pids.filter(|pid| *pid != std::process::id()).filter(ours).filter_map(pid_of).collect()
-    }
-
     fn unmount(&self) {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let dir = self.dir().to_string_lossy().into_owned();
@@ -225,17 +212,7 @@ impl Drop for Docker {
         if !self.end_daemon(Signal::TERM) {
             self.end_daemon(Signal::KILL);
         }
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = self.left();
-            if left.is_empty() || Instant::now() > until {
-                break;
-            }
-            for pid in left {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            std::thread::park_timeout(LOOK);
-        }
+        left::end(self.dir(), Instant::now() + PATIENCE);
         self.unmount();
     }
 }
@@ -309,6 +286,23 @@ mod tests {
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("readable");
         assert!(!mounts.contains(&*dir.to_string_lossy()), "{mounts}");
+    }
+
+    #[test]
+    fn one_that_was_killed_leaves_nothing() {
+        let Some(mut docker) = Docker::start() else { return };
+        let id = docker.container(&["--network", "none"]);
+        let pid = docker.run(&["inspect", "-f", "{{.State.Pid}}", &id]);
+        docker.kill_daemon();
+        let path = format!("/proc/{pid}");
+        // Of one that is dead and not waited for yet, it is empty.
+        let lives = || std::fs::read(format!("{path}/cmdline")).is_ok_and(|line| !line.is_empty());
+        assert!(lives(), "its containers stay");
+        drop(docker);
+        assert!(!lives());
+        let cgroups = std::fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten();
+        let left: Vec<_> = cgroups.map(|entry| entry.path().join("docker").join(&id)).collect();
+        assert!(left.iter().all(|cgroup| !cgroup.exists()), "{left:?}");
     }
 
     #[test]
