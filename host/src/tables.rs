@@ -32,6 +32,7 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
     ("image", "text", ""),
     ("processes", "number", ""),
     ("cgroup", "text", ""),
+    ("shown", "text", ""),
 ];
 
 /// The views of a plugin.
@@ -110,8 +111,8 @@ fn note(unit: &Unit) -> Option<String> {
 
 /// `gantry containers`: those that are there, by id.
 pub fn containers(identity: &Identity) -> Value {
-    let row = |record: &Record| {
-        let public = &record.public;
+    let row = |record: &Record, shown: String| {
+        let public = record.container();
         let cgroup = public.cgroups.iter().min_by_key(|cgroup| cgroup.hierarchy);
         json!({
             "id": public.id,
@@ -120,6 +121,7 @@ pub fn containers(identity: &Identity) -> Value {
             "image": public.image,
             "processes": record.processes.len(),
             "cgroup": cgroup.map(|cgroup| &cgroup.path),
+            "shown": shown,
         })
     };
     let mut rows = identity.list(row);

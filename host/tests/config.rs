@@ -104,6 +104,22 @@ fn a_check_goes_on_behind_problems_of_the_host() {
 }
 
 #[test]
+fn containers_without_a_provider_of_names_are_said() {
+    let dir = private_dir();
+    let library = copy_to(dir.path(), &library("hostile"));
+    let hostile = format!("[plugins.hostile]\nenabled = true\nisolation = \"none\"\npath = {library:?}\n");
+    let provided = format!("{hostile}[plugins.containers]\nenabled = true\nconfig.metrics = false\n");
+    for command in ["check", "probe"] {
+        let says = |config: &str| {
+            said(&run(dir.path(), config, &[command])).contains("provides names of containers")
+        };
+        assert!(says(&hostile), "{command}: {}", said(&run(dir.path(), &hostile, &[command])));
+        assert!(!says(&provided), "{command}");
+        assert!(!says("[plugins.node]\nenabled = true\n"), "{command}: nobody tells of containers");
+    }
+}
+
+#[test]
 fn wrong_usage_is_one_line_and_exit_code_2() {
     for arguments in [&["frobnicate"][..], &[], &["run", "--listen", "nowhere"], &["once"]] {
         let output = support::agent::gantry().args(arguments).output().expect("it runs");

@@ -4,6 +4,7 @@
 mod support;
 
 use rustix::process::Signal;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use support::agent::{Agent, sample};
 use support::cgroup::{Cgroup, hierarchies};
@@ -39,8 +40,13 @@ impl Storm {
              for h in {roots}; do rmdir $h/docker/$id; done; done",
             roots = roots.join(" ")
         );
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Busybox has mkdir and rmdir in itself: three times as many containers a second.
+        let (program, arguments) = match Path::new("/bin/busybox").exists() {
+            true => ("/bin/busybox", &["sh", "-c"][..]),
+            false => ("/bin/sh", &["-c"][..]),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&script).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Some(Self(command.spawn().expect("a shell")))
     }
 

@@ -155,8 +155,8 @@ impl Identity {
         self.running().map(|running| running.shared.read(State::living)).unwrap_or_default()
     }
 
-    pub fn container(&self, handle: u64) -> Option<Arc<Container>> {
-        self.running()?.shared.read(|state| state.record(handle).map(|record| record.public.clone()))
+    pub fn container(&self, handle: u64) -> Option<Container> {
+        self.running()?.shared.read(|state| state.record(handle).map(Record::container))
     }
 
     pub fn processes(&self, handle: u64) -> Vec<AbiProcess> {
@@ -281,9 +281,13 @@ impl Identity {
     }
 
     /// For `gantry containers`: those that are there.
-    pub fn list<T>(&self, row: impl Fn(&Record) -> T) -> Vec<T> {
+    pub fn list<T>(&self, row: impl Fn(&Record, String) -> T) -> Vec<T> {
         let Some(running) = self.running() else { return Vec::new() };
-        running.shared.read(|state| state.records().filter(|record| record.gone.is_none()).map(row).collect())
+        let now = clock::boot();
+        running.shared.read(|state| {
+            let there = state.records().filter(|record| record.gone.is_none() && !record.keys.is_empty());
+            there.map(|record| row(record, state.shown_as(record, now))).collect()
+        })
     }
 
     /// `None`: nobody has asked for anything yet.

@@ -16,6 +16,10 @@ const MAX_STAT: usize = 4 << 10;
 /// wants to be left alone says so in the first part of it.
 const MAX_ENVIRON: usize = 128 << 10;
 
+/// What is read of a command line. That of a gVisor sandbox, which must be read
+/// to its end, has some thirty flags.
+const MAX_CMDLINE: usize = 16 << 10;
+
 /// A `/proc`, kept open.
 #[derive(Debug)]
 pub struct Proc {
@@ -66,6 +70,11 @@ impl Proc {
         self.read(pid, "environ", MAX_ENVIRON, buffer)
     }
 
+    /// `/proc/PID/cmdline`, at most its first part.
+    pub fn cmdline(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+        self.read(pid, "cmdline", MAX_CMDLINE, buffer)
+    }
+
     /// The inode number of a process's network namespace; of the machine's own
     /// with pid 1.
     pub fn network_namespace(&self, pid: u32) -> Option<u64> {
@@ -85,11 +94,13 @@ impl Proc {
         let path = std::str::from_utf8(&path[..length]).ok()?;
         let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         buffer.clear();
-        // The kernel gives what it has at once; a second read says that there is no more.
         while buffer.len() < most {
             buffer.reserve(4096.min(most - buffer.len()));
+            let room = buffer.capacity() - buffer.len();
             match rustix::io::read(&file, rustix::buffer::spare_capacity(buffer)) {
-                Ok(0) => return Some(()),
+                // The kernel gives all it has, as far as there is room: less is
+                // the end (seq_read_iter in fs/seq_file.c, environ_read in fs/proc/base.c).
+                Ok(length) if length < room => return Some(()),
                 Ok(_) => {}
                 Err(Errno::INTR) => {}
                 Err(_) => return None,

@@ -154,7 +154,7 @@ impl AbiHost for PluginServices {
 
     fn container(&self, handle: u64) -> ROption<RString> {
         let known = self.shared.identity.container(handle);
-        ROption::from(known.and_then(|known| json(&*known)))
+        ROption::from(known.and_then(|known| json(&known)))
     }
 
     fn processes(&self, handle: u64) -> RVec<AbiProcess> {

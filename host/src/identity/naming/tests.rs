@@ -108,7 +108,7 @@ fn pause_containers_are_skipped_but_sandboxes_are_not() {
     sandbox.labels.insert("io.cri-containerd.kind".into(), "sandbox".into());
     let path = format!("/kubepods/besteffort/pod3d274242-8ee0-11e9-a8a6-1e68d864ef1a/{DIGEST}");
     assert_eq!(named(&path, &sandbox).skipped, Some(PAUSE));
-    let gvisor = found(&path).in_sandbox(&["runsc-sandbox", DIGEST]);
+    let gvisor = found(&path).in_sandbox(DIGEST);
     let environment = BTreeMap::new();
     let known = Known { metadata: Some(&sandbox), environment: &environment, now: NOW };
     let gvisor = name(&gvisor, known);

@@ -29,7 +29,6 @@ mod unit;
 pub use choose::{Entry, identify};
 #[cfg(test)]
 use choose::{absolute, choose, entries};
-#[cfg(test)]
 pub use pods::sandbox_of_command;
 pub use runtime::Runtime;
 
@@ -53,7 +52,7 @@ pub struct Found {
     /// LXC and nspawn, a unit's name (escaped, as systemd's bus wants it) for
     /// a service. For a user's own service its path, since the system's manager
     /// may have another of that name. Empty for a pod's sandbox of which the
-    /// path does not tell the id.
+    /// path does not tell the id ([`Found::in_sandbox`]).
     pub raw_id: String,
     /// What makes it the same container.
     pub key: Key,
@@ -134,12 +133,13 @@ impl Found {
         self.owner.is_none() && (any || self.runtime.as_str() == provided)
     }
 
-    /// The same, after a look at the arguments of a process in it: they tell
-    /// the id of a gVisor sandbox, which may lie in the pod's own cgroup.
+    /// The same, where a process in it is a gVisor sandbox of this id
+    /// ([`sandbox_of_command`]): its cgroup may be the pod's own.
     #[must_use]
-    #[cfg(test)]
-    pub fn in_sandbox(mut self, arguments: &[&str]) -> Self {
-        let Some(id) = sandbox_of_command(arguments).filter(|_| self.pod_uid.is_some()) else { return self };
+    pub fn in_sandbox(mut self, id: &str) -> Self {
+        if self.pod_uid.is_none() {
+            return self;
+        }
         if self.raw_id.is_empty() {
             id.clone_into(&mut self.raw_id);
             self.key = Key::Id { family: "digest", owner: self.owner, id: id.to_owned() };

@@ -1,6 +1,5 @@
 //! Containers of Kubernetes: everything below the kubelet's `kubepods`.
 
-#[cfg(test)]
 use super::is_digest;
 use super::scope::{Shape, shape};
 use super::{Found, Key, Place, Runtime};
@@ -45,12 +44,10 @@ fn pod_uid(part: &str) -> Option<String> {
 }
 
 /// The sandbox's id that the arguments of gVisor's own process end with.
-#[cfg(test)]
-pub fn sandbox_of_command<'a>(arguments: &[&'a str]) -> Option<&'a str> {
-    let program = arguments.first()?.rsplit('/').next()?;
+pub fn sandbox_of_command<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let program = arguments.next()?.rsplit('/').next()?;
     if !matches!(program, "runsc" | "runsc-sandbox") {
         return None;
     }
-    let last = arguments.last()?;
-    last.split(|c: char| !c.is_ascii_hexdigit()).find(|run| is_digest(run))
+    arguments.last()?.split(|c: char| !c.is_ascii_hexdigit()).find(|run| is_digest(run))
 }

@@ -92,20 +92,21 @@ fn a_sandbox_learns_its_id_from_its_command() {
     let command = ["/usr/local/bin/runsc-sandbox", "--root=/run/runsc", "boot", "--bundle=/x", DIGEST];
     let sandbox = found(pod);
     assert!(sandbox.sandbox && sandbox.raw_id.is_empty());
-    let sandbox = sandbox.in_sandbox(&command);
+    let id = sandbox_of_command(command.into_iter()).expect("gVisor's");
+    let sandbox = sandbox.in_sandbox(id);
     assert_eq!(sandbox.raw_id, DIGEST);
     assert_eq!(sandbox.key, found(&format!("{pod}/{DIGEST}")).key, "one container, wherever it lies");
     // With systemd it lies in the pause container's scope.
     let scope = found(&format!(
         "/kubepods.slice/kubepods-pod88bcf96e_7b92_4ce5_a3c0_2a6d098a1c33.slice/cri-containerd-{OTHER}.scope"
     ));
-    let scope = scope.in_sandbox(&["runsc-sandbox", OTHER]);
+    let scope = scope.in_sandbox(OTHER);
     assert!(scope.sandbox);
     assert_eq!(scope.raw_id, OTHER, "the path's own id stays");
     for other in [&["nginx", DIGEST][..], &["runsc"], &[], &["runsc", "boot"]] {
-        assert_eq!(sandbox_of_command(other), None, "{other:?}");
+        assert_eq!(sandbox_of_command(other.iter().copied()), None, "{other:?}");
     }
-    assert!(!found(&format!("/docker/{DIGEST}")).in_sandbox(&command).sandbox, "no pod's");
+    assert!(!found(&format!("/docker/{DIGEST}")).in_sandbox(id).sandbox, "no pod's");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use super::super::clock;
 use super::super::path::Found;
+use super::directory::Directory;
 use super::processes::{Known, same_start};
 use super::record::{Gone, Record};
 use super::time::Life;
 use super::{MAX_CONTAINERS, Phase, State};
-use gantry_plugin_api::identity::{Cgroup, Container, EventKind, Process};
+use gantry_plugin_api::identity::{EventKind, Process};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 /// Where a process is: what its cgroups say.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +16,7 @@ pub struct Placement {
     /// Its container; `None`: it is of none.
     pub found: Option<Found>,
     /// The container's own directories, in each hierarchy in which it has one.
-    pub cgroups: Vec<Cgroup>,
+    pub cgroups: Vec<Directory>,
 }
 
 /// Somebody should look at a container's process: its namespace, its
@@ -35,6 +35,8 @@ pub struct Seen {
     pub opted_out: Vec<String>,
     /// What a task of Nomad is named by; nothing of others.
     pub environment: BTreeMap<String, String>,
+    /// The id that the command of a gVisor sandbox ends with.
+    pub sandbox: Option<String>,
 }
 
 impl State {
@@ -99,6 +101,18 @@ impl State {
         }
     }
 
+    /// A directory of a container came and went, and nobody saw what it did:
+    /// it is one that died young, unless it is known by other directories or
+    /// processes.
+    pub fn directory_passed(&mut self, placement: &Placement, now: u64) {
+        let Some(found) = &placement.found else { return };
+        let key = found.key.to_string();
+        if self.by_key.get(&key).is_none() && !self.lives.contains_key(&key) {
+            let handle = self.container_is(found, &[], now);
+            self.is_it_gone(handle, now);
+        }
+    }
+
     /// A directory is gone; its id is known for as long as its container.
     pub fn directory_gone(&mut self, hierarchy: u32, id: u64, now: u64) {
         let Some(&handle) = self.by_cgroup.get(&(hierarchy, id)) else { return };
@@ -114,7 +128,7 @@ impl State {
 
     /// Those without a process, and their directories: whoever can look says
     /// which are there.
-    pub fn empty(&self) -> Vec<(u64, Vec<Cgroup>)> {
+    pub fn empty(&self) -> Vec<(u64, Vec<Directory>)> {
         let those = self.unsettled.iter().filter_map(|handle| self.records.get(handle));
         let those = those.filter(|record| record.gone.is_none() && record.processes.is_empty());
         those.map(|record| (record.handle, record.cgroups.clone())).collect()
@@ -140,7 +154,7 @@ impl State {
         if placement.found.as_ref().is_some_and(|found| !record.keys.contains(&found.key.to_string())) {
             return;
         }
-        let Seen { namespace, opted_out, environment } = seen;
+        let Seen { namespace, opted_out, environment, sandbox } = seen;
         record.opted_out = opted_out;
         record.environment = environment;
         if namespace != 0 && namespace != record.network_namespace {
@@ -151,8 +165,44 @@ impl State {
             }
         }
         self.take_cgroups(handle, &placement.cgroups);
+        if let Some(id) = sandbox
+            && self.is_sandbox(handle, &id, now)
+        {
+            return;
+        }
         self.rename(handle, now);
         self.publish(handle, now);
+    }
+
+    /// A process of a container turns out to be a gVisor sandbox of this id;
+    /// whether it is one with a container that was known by that.
+    fn is_sandbox(&mut self, handle: u64, id: &str, now: u64) -> bool {
+        let Some(record) = self.records.get_mut(&handle) else { return false };
+        let found = record.found.clone().in_sandbox(id);
+        if found == record.found {
+            return false;
+        }
+        record.found = found.clone();
+        // A process in a pod's own cgroup was nobody's until now.
+        let was_hidden = record.phase == Phase::Hidden;
+        if was_hidden {
+            record.phase = Phase::Held;
+            self.unsettled.insert(handle);
+            self.version += 1;
+        }
+        self.by_raw_id.entry(found.raw_id.clone()).or_insert(handle);
+        let told = self.take_pending(handle);
+        if self.absorb(handle, now).is_some() {
+            return true;
+        }
+        self.rename(handle, now);
+        if was_hidden && self.known(handle) != 0 {
+            self.tell(EventKind::ContainerAppeared, handle, None, now);
+        }
+        if !told && self.is_provided(&found) {
+            self.tell(EventKind::MetadataWanted, handle, None, now);
+        }
+        false
     }
 
     /// Whether the directories of a container are known, and it is there.
@@ -205,7 +255,7 @@ impl State {
     }
 
     /// The container of this place, made where it is not known.
-    fn container_is(&mut self, found: &Found, cgroups: &[Cgroup], now: u64) -> u64 {
+    fn container_is(&mut self, found: &Found, cgroups: &[Directory], now: u64) -> u64 {
         let key = found.key.to_string();
         if let Some(&handle) = self.by_key.get(&key)
             && !self.revive(handle, now)
@@ -244,7 +294,7 @@ impl State {
             phase: Phase::Held,
             group: None,
             gone: None,
-            public: Arc::new(Container::default()),
+            published: None,
             look: false,
         };
         self.records.insert(handle, record);
@@ -273,7 +323,7 @@ impl State {
     }
 
     /// Whether one of them is new, or another directory by now.
-    pub(super) fn take_cgroups(&mut self, handle: u64, cgroups: &[Cgroup]) -> bool {
+    pub(super) fn take_cgroups(&mut self, handle: u64, cgroups: &[Directory]) -> bool {
         let mut changed = false;
         let Some(record) = self.records.get_mut(&handle) else { return changed };
         for cgroup in cgroups {
@@ -289,7 +339,9 @@ impl State {
                     changed = true;
                 }
                 None => {
-                    record.cgroups.push(cgroup.clone());
+                    let same = record.cgroups.iter().find(|known| known.path == cgroup.path);
+                    let path = same.map_or_else(|| cgroup.path.clone(), |known| known.path.clone());
+                    record.cgroups.push(Directory { path, ..cgroup.clone() });
                     changed = true;
                 }
             }

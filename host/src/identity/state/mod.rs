@@ -9,6 +9,7 @@
 //! * [`presence`]: the rules for that. [`ids`]: who has which id.
 //! * [`shown`]: what the exposition needs of it.
 
+mod directory;
 mod facts;
 mod handles;
 mod ids;
@@ -21,6 +22,7 @@ mod shown;
 mod tests;
 mod time;
 
+pub use directory::Directory;
 pub use facts::{Look, Placement, Seen};
 pub use handles::Handles;
 pub use presence::Phase;

@@ -68,11 +68,12 @@ impl State {
         !self.providers_are_known || self.is_provided(found)
     }
 
-    /// Whether a container that is there waits for its name.
+    /// Whether a container in which something runs waits for its name.
     pub fn awaits_names(&self) -> bool {
         self.records.values().any(|record| {
             record.phase == Phase::Held
                 && record.gone.is_none()
+                && !record.processes.is_empty()
                 && record.metadata.is_none()
                 && self.is_awaited(&record.found)
         })
@@ -168,8 +169,7 @@ impl State {
         let (keys, processes) = (std::mem::take(&mut record.keys), std::mem::take(&mut record.processes));
         let cgroups = std::mem::take(&mut record.cgroups);
         record.directories.clear();
-        let (found, metadata, was_told) =
-            (record.found.clone(), record.metadata.take(), !record.public.id.is_empty());
+        let (found, metadata, was_told) = (record.found.clone(), record.metadata.take(), record.is_told());
         for key in &keys {
             self.by_key.insert(key.clone(), older);
         }
@@ -241,7 +241,7 @@ impl State {
         if record.named.skipped.is_some() || is_noise || !self.filter.permits(&record.named.id) {
             record.phase = Phase::Hidden;
             self.version += 1;
-            if record.public.id.is_empty() {
+            if !record.is_told() {
                 return;
             }
             self.tell(EventKind::ContainerGone, handle, None, now);

@@ -2,8 +2,9 @@
 
 use super::super::naming::Named;
 use super::super::path::Found;
+use super::directory::Directory;
 use super::presence::Phase;
-use gantry_plugin_api::identity::{Cgroup, Container, Process};
+use gantry_plugin_api::identity::{Container, Process};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub struct Record {
     pub processes: HashSet<u32>,
     /// The directories of it that are there, by hierarchy and id.
     pub directories: HashSet<(u32, u64)>,
-    pub cgroups: Vec<Cgroup>,
+    pub cgroups: Vec<Directory>,
     /// Nanoseconds since boot.
     pub first_seen: u64,
     /// The start of its first process, where that was before.
@@ -43,8 +44,8 @@ pub struct Record {
     pub group: Option<u64>,
     /// Since when it is gone.
     pub gone: Option<Gone>,
-    /// As plugins see it.
-    pub public: Arc<Container>,
+    /// What plugins were told of last.
+    pub published: Option<Published>,
     /// Somebody should look at its first process: namespace, environment.
     pub look: bool,
 }
@@ -83,8 +84,9 @@ impl Record {
         self.gone.map_or(now, |gone| gone.at).saturating_sub(self.first_seen.min(self.started))
     }
 
-    /// Brings what plugins see up to date; whether it is different.
-    pub fn publish(&mut self) -> bool {
+    /// As plugins see it. Made when somebody asks: labels and environment are
+    /// the provider's own, and long.
+    pub fn container(&self) -> Container {
         let mut all = match &self.metadata {
             Some(provided) => Container::clone(&provided.container),
             None => Container::default(),
@@ -93,7 +95,7 @@ impl Record {
         all.app_id = self.named.app_id.clone();
         all.runtime = self.found.runtime.as_str().to_owned();
         all.runtime_id = self.found.raw_id.clone();
-        all.cgroups = self.cgroups.clone();
+        all.cgroups = self.cgroups.iter().map(Directory::cgroup).collect();
         all.network_namespace = self.network_namespace;
         all.init = self.init.or(all.init);
         all.restarts = self.restarts;
@@ -103,10 +105,46 @@ impl Record {
                 all.opted_out.push(name.clone());
             }
         }
-        let changed = *self.public != all;
-        if changed {
-            self.public = Arc::new(all);
-        }
+        all
+    }
+
+    /// Whether plugins see it otherwise than they were told last; then they
+    /// are told, and this is what they were told.
+    pub fn publish(&mut self) -> bool {
+        let now = Published {
+            id: self.named.id.clone(),
+            app_id: self.named.app_id.clone(),
+            raw_id: self.found.raw_id.clone(),
+            metadata: self.metadata.as_ref().map(|provided| provided.container.clone()),
+            cgroups: self.cgroups.clone(),
+            network_namespace: self.network_namespace,
+            init: self.init,
+            restarts: self.restarts,
+            opted_out: self.opted_out.clone(),
+            is_gone: self.gone.is_some(),
+        };
+        let changed = self.published.as_ref() != Some(&now);
+        self.published = Some(now);
         changed
     }
+
+    /// Whether plugins were told of it under an id.
+    pub fn is_told(&self) -> bool {
+        self.published.as_ref().is_some_and(|told| !told.id.is_empty())
+    }
+}
+
+/// What makes a container look different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    id: String,
+    app_id: String,
+    raw_id: String,
+    metadata: Option<Arc<Container>>,
+    cgroups: Vec<Directory>,
+    network_namespace: u64,
+    init: Option<Process>,
+    restarts: u64,
+    opted_out: Vec<String>,
+    is_gone: bool,
 }

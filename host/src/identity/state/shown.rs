@@ -1,6 +1,6 @@
 //! What the exposition needs of the containers.
 
-use super::{Phase, State};
+use super::{Phase, Record, State};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -38,6 +38,17 @@ impl State {
     /// Changes whenever a snapshot would.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether a container is shown in metrics, for people: `yes`, or why not.
+    pub fn shown_as(&self, record: &Record, now: u64) -> String {
+        match record.phase {
+            Phase::Shown => "yes".to_owned(),
+            Phase::Hidden => format!("no: {}", record.named.skipped.unwrap_or("left out")),
+            Phase::Held if self.times.may_show(record, false, now) => "not yet: no name".to_owned(),
+            Phase::Held => "not yet: young".to_owned(),
+            Phase::Folded | Phase::Replaced => "no: another has its id".to_owned(),
+        }
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -1,8 +1,9 @@
 //! Facts and time, played to the state.
 
+use super::directory::Directory;
 use super::*;
 use crate::identity::path::{Found, Place, UserSlices};
-use gantry_plugin_api::identity::{Cgroup, Container, Metadata};
+use gantry_plugin_api::identity::{Container, Metadata};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -32,17 +33,17 @@ fn raw(letter: char) -> String {
     format!("{:064x}", u32::from(letter))
 }
 
+fn place(hierarchy: u32, path: &str, id: u64) -> Placement {
+    let directory = Directory { hierarchy, controllers: [].into(), path: path.into(), id };
+    Placement { found: classify(path), cgroups: vec![directory] }
+}
+
 fn docker(letter: char) -> Placement {
-    let mut cgroup = Cgroup::default();
-    (cgroup.hierarchy, cgroup.path, cgroup.id) =
-        (4, format!("/docker/{}", raw(letter)), u64::from(u32::from(letter)));
-    Placement { found: classify(&cgroup.path), cgroups: vec![cgroup] }
+    place(4, &format!("/docker/{}", raw(letter)), u64::from(u32::from(letter)))
 }
 
 fn service(name: &str) -> Placement {
-    let mut cgroup = Cgroup::default();
-    (cgroup.hierarchy, cgroup.path, cgroup.id) = (0, format!("/system.slice/{name}.service"), 7);
-    Placement { found: classify(&cgroup.path), cgroups: vec![cgroup] }
+    place(0, &format!("/system.slice/{name}.service"), 7)
 }
 
 fn named(letter: char, name: &str) -> Metadata {
@@ -90,7 +91,7 @@ impl Machine {
     }
 
     fn id(&self, handle: u64) -> String {
-        self.state.record(handle).expect("known").public.id.clone()
+        self.state.record(handle).expect("known").container().id
     }
 
     fn presence(&self, handle: u64) -> Option<Presence> {
@@ -190,7 +191,7 @@ fn one_without_its_name_waits_for_it_and_not_for_ever() {
         (machine.id(one), machine.id(two)),
         ("/docker/web".to_owned(), format!("/docker/{}", raw('b')))
     );
-    let renamed = &machine.state.record(one).expect("there").public.names["name"];
+    let renamed = &machine.state.record(one).expect("there").container().names["name"];
     assert_eq!(renamed, "/renamed", "a shown id stays; what is known goes on");
     let unit = machine.start(12, &service("nginx"));
     assert_eq!(machine.presence(unit), Some(Presence::Held));
@@ -296,14 +297,14 @@ fn a_restart_is_counted_and_an_exec_into_it_is_none() {
     let handle = machine.start(10, &docker('a'));
     machine.start(11, &docker('a'));
     machine.exit(11);
-    let restarts = |machine: &Machine| machine.state.record(handle).expect("there").public.restarts;
+    let restarts = |machine: &Machine| machine.state.record(handle).expect("there").container().restarts;
     assert_eq!(restarts(&machine), 0);
     machine.after(60);
     machine.exit(10);
     machine.remove(&docker('a'));
     machine.start(20, &docker('a'));
     assert_eq!(restarts(&machine), 1);
-    let init = machine.state.record(handle).expect("there").public.init;
+    let init = machine.state.record(handle).expect("there").container().init;
     assert_eq!(init.map(|init| init.pid), Some(20));
     machine.exit(20);
     machine.after(1);
@@ -324,7 +325,7 @@ fn the_steps_in_which_a_runtime_starts_a_container_are_no_restart() {
     machine.state.process_executed(11, 0, &docker('a'), machine.now);
     let handle = machine.state.of_pid(11, 0).expect("known");
     let record = machine.state.record(handle).expect("there");
-    assert_eq!((record.restarts, record.public.init.map(|init| init.pid)), (0, Some(11)));
+    assert_eq!((record.restarts, record.container().init.map(|init| init.pid)), (0, Some(11)));
 }
 
 #[test]
@@ -463,7 +464,7 @@ fn a_pod_s_container_that_is_started_again_is_the_same() {
     let record = machine.state.record(first).expect("there");
     assert_eq!((record.restarts, record.gone, record.processes.len()), (1, None, 1));
     assert_eq!((machine.state.of_pid(20, 0), machine.state.of_cgroup(4, 98)), (Some(first), Some(first)));
-    assert_eq!(record.public.cgroups.len(), 1, "the cgroup that is gone is not read");
+    assert_eq!(record.container().cgroups.len(), 1, "the cgroup that is gone is not read");
     assert_eq!(
         machine.group(second),
         machine.group(first),
@@ -473,4 +474,39 @@ fn a_pod_s_container_that_is_started_again_is_the_same() {
     machine.provide("containers", of_pod('b'));
     machine.after(1);
     assert_eq!(machine.state.living(), [first]);
+}
+
+#[test]
+fn a_sandbox_in_the_pod_s_own_cgroup_is_known_by_its_command() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let pod = place(0, "/kubepods/besteffort/pod88bcf96e-7b92-4ce5-a3c0-2a6d098a1c33", 9);
+    let handle = machine.start(7, &pod);
+    let seen = Seen { sandbox: Some(raw('s')), ..Seen::default() };
+    machine.state.looked(handle, seen.clone(), &pod, machine.now);
+    assert!(machine.told(handle).contains(&EventKind::MetadataWanted), "its id is known now");
+    let mut metadata = named('s', "");
+    for (label, value) in [("pod.namespace", "default"), ("pod.name", "web-0")] {
+        metadata.container.labels.insert(format!("io.kubernetes.{label}"), value.to_owned());
+    }
+    machine.provide("containers", metadata);
+    assert_eq!(machine.id(handle), "/k8s/default/web-0/sandbox");
+    // Each look says it again, and another process of the pod's cgroup is of it too.
+    machine.state.looked(handle, seen, &pod, machine.now);
+    assert_eq!(
+        (machine.start(8, &pod), machine.id(handle)),
+        (handle, "/k8s/default/web-0/sandbox".to_owned())
+    );
+}
+
+#[test]
+fn one_that_was_gone_before_somebody_looked_is_counted_once() {
+    let mut machine = Machine::new();
+    // Each hierarchy tells of it.
+    (0..3).for_each(|_| machine.state.directory_passed(&docker('a'), machine.now));
+    assert_eq!(machine.state.counts.folded, 1);
+    assert_eq!(machine.state.living(), [0_u64; 0]);
+    // Of one that is known, one directory says nothing.
+    let known = machine.start(10, &docker('b'));
+    machine.state.directory_passed(&docker('b'), machine.now);
+    assert_eq!((machine.state.counts.folded, machine.state.living()), (1, vec![known]));
 }

@@ -3,6 +3,7 @@
 
 use super::super::clock;
 use super::super::optout::opted_out;
+use super::super::path::sandbox_of_command;
 use super::super::read::Proc;
 use super::super::shared::Shared;
 use super::super::state::{Look, Placement, Seen, State};
@@ -42,7 +43,7 @@ const EMPTY: Duration = Duration::from_secs(2);
 /// How long events are let come together. A process that starts, executes and
 /// exits is three events, and each wake-up costs what two of them cost. One
 /// that lives shorter than this is taken to be where its parent was.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 
 /// The most events that are taken under one lock.
 const BATCH: usize = 512;
@@ -53,6 +54,12 @@ const MAX_VARIABLES: usize = 128;
 /// The variables of a `/proc/PID/environ`; what is no text is left out.
 fn variables(environ: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     environ.split(|byte| *byte == 0).filter_map(|one| std::str::from_utf8(one).ok()?.split_once('='))
+}
+
+/// The arguments of a `/proc/PID/cmdline`.
+fn arguments(cmdline: &[u8]) -> impl Iterator<Item = &str> {
+    let cmdline = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
+    cmdline.split(|byte| *byte == 0).map(|one| std::str::from_utf8(one).unwrap_or_default())
 }
 
 /// Where the machine is read.
@@ -189,7 +196,14 @@ impl Watcher {
     /// all of them: plugins ask it at the same time.
     fn apply(&mut self, events: &[ProcessEvent]) {
         let offset = clock::boot_offset();
-        let seen: Vec<Option<(u64, Arc<Placement>)>> = events.iter().map(|event| self.seen(event)).collect();
+        let mut forked = HashSet::new();
+        let mut seen = Vec::with_capacity(events.len());
+        for event in events {
+            if matches!(event.what, What::Forked { .. }) {
+                forked.insert(event.pid);
+            }
+            seen.push(self.seen(event, forked.contains(&event.pid)));
+        }
         self.shared.write(|state| {
             for (event, seen) in events.iter().zip(seen) {
                 let at = event.at.saturating_add(offset);
@@ -207,8 +221,9 @@ impl Watcher {
         });
     }
 
-    /// Where a process is that executes, and its start, where that is not known.
-    fn seen(&mut self, event: &ProcessEvent) -> Option<(u64, Arc<Placement>)> {
+    /// Where a process is that executes, and its start, where that is not known:
+    /// its fork, also one that was just read, tells it.
+    fn seen(&mut self, event: &ProcessEvent, is_forked: bool) -> Option<(u64, Arc<Placement>)> {
         if event.what != What::Executed {
             return None;
         }
@@ -219,10 +234,8 @@ impl Watcher {
         }
         let shared = &self.shared;
         let placement = self.sources.places.of(&self.buffer, |key| shared.has_directories(key));
-        let start = match shared.read(|state| state.processes().living(event.pid)) {
-            Some(known) => known.start,
-            None => self.sources.proc.start(event.pid, &mut self.buffer)?,
-        };
+        let is_known = is_forked || shared.read(|state| state.processes().living(event.pid).is_some());
+        let start = if is_known { 0 } else { self.sources.proc.start(event.pid, &mut self.buffer)? };
         Some((start, placement))
     }
 
@@ -255,6 +268,10 @@ impl Watcher {
                     let placement = self.sources.places.directory(hierarchy, &path, id);
                     self.shared.write(|state| state.directory_is(&placement, now));
                 }
+                Change::Passed { hierarchy, path } => {
+                    let placement = self.sources.places.directory(hierarchy, &path, 0);
+                    self.shared.write(|state| state.directory_passed(&placement, now));
+                }
                 Change::Removed { hierarchy, id } => {
                     self.shared.write(|state| state.directory_gone(hierarchy, id, now));
                 }
@@ -279,6 +296,11 @@ impl Watcher {
                 Some(()) => self.sources.places.of(&self.buffer, |_| false),
                 None => Arc::default(),
             };
+            if placement.found.as_ref().is_some_and(|found| found.pod_uid.is_some())
+                && proc.cmdline(pid, &mut self.buffer).is_some()
+            {
+                seen.sandbox = sandbox_of_command(arguments(&self.buffer)).map(str::to_owned);
+            }
             let now = clock::boot();
             self.shared.write(|state| state.looked(handle, seen, &placement, now));
         }

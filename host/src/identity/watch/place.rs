@@ -1,12 +1,11 @@
 //! What a process's cgroups say: which container, and where its directories are.
 
 use super::super::path::{self, Found, Key, Place, UserSlices};
-use super::super::state::Placement;
+use super::super::state::{Directory, Placement};
 use super::tree::Root;
 use crate::config::Paths;
 use ahash::RandomState;
 use gantry_cgroupfs::{Entry, Layout, membership};
-use gantry_plugin_api::identity::Cgroup;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -38,14 +37,26 @@ pub enum Inside {
 pub struct Places {
     layout: Layout,
     users: UserSlices,
-    known: HashMap<Box<[u8]>, Arc<Placement>, RandomState>,
+    /// Of each hierarchy.
+    controllers: HashMap<u32, Arc<[String]>>,
+    /// By a digest of what the file said, which is a KiB long where there are
+    /// many hierarchies. Its key is secret: nobody can choose names of cgroups
+    /// that have the same.
+    known: HashMap<u128, Arc<Placement>, RandomState>,
+    random: RandomState,
 }
 
 impl Places {
     /// # Errors
     /// Where no cgroup hierarchy can be found.
     pub fn read(paths: &Paths, users: UserSlices) -> Result<Self, gantry_cgroupfs::Error> {
-        Ok(Self { layout: Layout::read(&paths.proc, &paths.cgroup)?, users, known: HashMap::default() })
+        let layout = Layout::read(&paths.proc, &paths.cgroup)?;
+        let controllers = layout.hierarchies().iter().map(|one| {
+            let names = one.controllers.split(',').filter(|name| !name.is_empty());
+            (one.number, names.map(str::to_owned).collect())
+        });
+        let (controllers, random) = (controllers.collect(), RandomState::new());
+        Ok(Self { layout, users, controllers, known: HashMap::default(), random })
     }
 
     /// Whether what users run counts from now on; whether that is different.
@@ -82,14 +93,15 @@ impl Places {
     /// directories are read where `are_known` says of the container's key that
     /// they are not.
     pub fn of(&mut self, file: &[u8], are_known: impl Fn(&str) -> bool) -> Arc<Placement> {
-        let placement = match self.known.get(file) {
+        let digest = self.digest(file);
+        let placement = match self.known.get(&digest) {
             Some(known) => known.clone(),
             None => {
                 let placement = Arc::new(self.work_out(file));
                 if self.known.len() >= MAX_KNOWN {
                     self.known.clear();
                 }
-                self.known.insert(file.into(), placement.clone());
+                self.known.insert(digest, placement.clone());
                 placement
             }
         };
@@ -103,7 +115,7 @@ impl Places {
     pub fn directory(&self, hierarchy: u32, path: &str, id: u64) -> Placement {
         let Place::Container(found) = path::classify(path, self.users) else { return Placement::default() };
         let cgroups = match root_of(path, &found) == path {
-            true => vec![self.cgroup(hierarchy, path.to_owned(), id)],
+            true => vec![self.directory_of(hierarchy, path.into(), id)],
             // A directory of its own within it.
             false => Vec::new(),
         };
@@ -111,7 +123,7 @@ impl Places {
     }
 
     /// Looks whether these directories are there, and who is in the first of them.
-    pub fn look_into(&self, cgroups: &[Cgroup]) -> Inside {
+    pub fn look_into(&self, cgroups: &[Directory]) -> Inside {
         let mut paths = cgroups.iter().filter_map(|cgroup| self.path(cgroup)).filter(|path| path.is_dir());
         let Some(path) = paths.next() else { return Inside::Gone };
         let mut pids = Vec::new();
@@ -120,6 +132,11 @@ impl Places {
         let lines = pids.split(|byte| *byte == b'\n');
         let pids: Vec<u32> = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok()).collect();
         if read.is_err() || pids.is_empty() { Inside::Empty } else { Inside::Processes(pids) }
+    }
+
+    fn digest(&self, file: &[u8]) -> u128 {
+        let half = |salt: u8| u128::from(self.random.hash_one((salt, file)));
+        half(0) << 64 | half(1)
     }
 
     fn work_out(&self, file: &[u8]) -> Placement {
@@ -132,13 +149,16 @@ impl Places {
         let (_, Place::Container(found)) = path::identify(&lines, self.users) else {
             return Placement::default();
         };
-        let of_it = |(hierarchy, _, path): &(u32, &str, String)| match path::classify(path, self.users) {
-            Place::Container(here) if here.key == found.key => {
-                Some(self.cgroup(*hierarchy, root_of(path, &here), 0))
+        let mut cgroups: Vec<Directory> = Vec::new();
+        for (hierarchy, _, path) in &entries {
+            let Place::Container(here) = path::classify(path, self.users) else { continue };
+            if here.key == found.key {
+                let root = root_of(path, &here);
+                let same = cgroups.iter().find(|known| *known.path == *root).map(|known| known.path.clone());
+                cgroups.push(self.directory_of(*hierarchy, same.unwrap_or_else(|| root.into()), 0));
             }
-            _ => None,
-        };
-        let cgroups = entries.iter().filter_map(of_it).collect();
+        }
+        cgroups.shrink_to_fit();
         Placement { found: Some(found), cgroups }
     }
 
@@ -159,21 +179,14 @@ impl Places {
         placement
     }
 
-    fn cgroup(&self, hierarchy: u32, path: String, id: u64) -> Cgroup {
-        let known = self.layout.hierarchies().iter().find(|known| known.number == hierarchy);
-        let controllers = known.map_or("", |known| known.controllers.as_str());
-        let mut cgroup = Cgroup::default();
-        cgroup.hierarchy = hierarchy;
-        cgroup.controllers =
-            controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        cgroup.path = path;
-        cgroup.id = id;
-        cgroup
+    fn directory_of(&self, hierarchy: u32, path: Arc<str>, id: u64) -> Directory {
+        let controllers = self.controllers.get(&hierarchy).cloned().unwrap_or_else(|| [].into());
+        Directory { hierarchy, controllers, path, id }
     }
 
-    fn path(&self, cgroup: &Cgroup) -> Option<PathBuf> {
+    fn path(&self, cgroup: &Directory) -> Option<PathBuf> {
         let known = self.layout.hierarchies().iter().find(|known| known.number == cgroup.hierarchy)?;
-        Some(known.directory.as_ref()?.join(known.below(Path::new(&cgroup.path))?))
+        Some(known.directory.as_ref()?.join(known.below(Path::new(&*cgroup.path))?))
     }
 }
 

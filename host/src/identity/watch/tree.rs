@@ -36,6 +36,8 @@ pub enum Change {
     Made { hierarchy: u32, path: String, id: u64 },
     /// One is gone.
     Removed { hierarchy: u32, id: u64 },
+    /// One came and was gone before somebody looked: nobody knows its id.
+    Passed { hierarchy: u32, path: String },
 }
 
 /// Whether a directory's children are looked at: not those of a container.
@@ -114,20 +116,23 @@ impl Tree {
                     if let Some(id) = self.ids.remove(&(parent.hierarchy, path)) {
                         into.push(Change::Removed { hierarchy: parent.hierarchy, id });
                     }
-                } else {
+                } else if event.events().contains(ReadFlags::ISDIR) {
                     made.push((parent.hierarchy, path));
                 }
             }
         }
         for (hierarchy, path) in made {
             let depth = path.matches('/').count();
-            self.found(hierarchy, &path, depth, false, descend, into);
+            if self.found(hierarchy, &path, depth, false, descend, into).is_none() {
+                into.push(Change::Passed { hierarchy, path });
+            }
         }
         Ok(whole)
     }
 
-    /// A directory is there. `again`: those that are known are looked into
-    /// again, since some of their children may have been missed.
+    /// A directory is there; `None` where it is not, or none. `again`: those
+    /// that are known are looked into again, since some of their children may
+    /// have been missed.
     fn found(
         &mut self,
         hierarchy: u32,
@@ -136,13 +141,9 @@ impl Tree {
         again: bool,
         descend: Descend<'_>,
         into: &mut Vec<Change>,
-    ) {
-        let Some(directory) = self.directory(hierarchy, path) else { return };
-        // Gone already, or no directory.
-        let Ok(metadata) = std::fs::symlink_metadata(&directory) else { return };
-        if !metadata.is_dir() {
-            return;
-        }
+    ) -> Option<()> {
+        let directory = self.directory(hierarchy, path)?;
+        let metadata = std::fs::symlink_metadata(&directory).ok().filter(std::fs::Metadata::is_dir)?;
         let id = metadata.ino();
         let known = self.ids.insert((hierarchy, path.to_owned()), id);
         if known != Some(id) {
@@ -152,6 +153,7 @@ impl Tree {
         if (again || known != Some(id)) && depth < MAX_DEPTH && descend(path) {
             self.enter(hierarchy, path, depth, again, descend, into);
         }
+        Some(())
     }
 
     /// Watches a directory, and tells of its children.
@@ -237,7 +239,7 @@ mod tests {
         fn path(change: &Change) -> Option<&str> {
             match change {
                 Change::Made { path, .. } => Some(path),
-                Change::Removed { .. } => None,
+                Change::Removed { .. } | Change::Passed { .. } => None,
             }
         }
         let mut made: Vec<&str> = changes.iter().filter_map(path).collect();
@@ -281,5 +283,19 @@ mod tests {
         let mut changes = Vec::new();
         tree.list(&mut descend, &mut changes);
         assert_eq!(made(&changes), ["/a"]);
+    }
+
+    #[test]
+    fn what_is_gone_before_the_look_is_told() {
+        let root = tempfile::tempdir().expect("a directory");
+        let roots = vec![Root { hierarchy: 4, directory: root.path().to_owned() }];
+        let mut tree = Tree::new(roots).expect("inotify");
+        tree.list(&mut descend, &mut Vec::new());
+        std::fs::create_dir(root.path().join("c1")).expect("a directory");
+        std::fs::remove_dir(root.path().join("c1")).expect("it is empty");
+        std::fs::write(root.path().join("file"), "").expect("a file");
+        let mut changes = Vec::new();
+        assert!(tree.read(&mut descend, &mut changes).expect("it reads"));
+        assert_eq!(changes, [Change::Passed { hierarchy: 4, path: "/c1".to_owned() }]);
     }
 }
