@@ -6,10 +6,11 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod common;
+
+use common::{Server, cpu, first_scrape, free_address, median, memory, scrape, series, spawn};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const STARTS: usize = 15;
@@ -20,85 +21,10 @@ const BLOCK: usize = 1000;
 const BLOCKS: usize = 11;
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A server that is killed when it is dropped.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
-fn spawn(mut command: Command, address: SocketAddr) -> Server {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Server { child: child.expect("it starts"), address }
-}
+const NODE: &str = "[plugins.node]\nenabled = true\n";
 
 fn agent(dir: &Path) -> Server {
-    agent_of(Path::new(env!("CARGO_BIN_EXE_gantry")), dir)
-}
-
-fn agent_of(binary: &Path, dir: &Path) -> Server {
-    let address = free_address();
-    let config = dir.join("plugins.toml");
-    let text = format!("[host]\nlisten = \"{address}\"\n[plugins.node]\nenabled = true\n");
-    std::fs::write(&config, text).expect("temporary file");
-    let mut command = Command::new(binary);
-    command.arg("run").arg("--config").arg(config).arg("--state-dir").arg(dir.join("state"));
-    spawn(command, address)
-}
-
-/// One scrape over a connection of its own: the body, or `None` where nobody answers yet.
-fn scrape(address: SocketAddr) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 200").then_some(text)
-}
-
-fn first_scrape(address: SocketAddr) -> String {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(text) = scrape(address) {
-            return text;
-        }
-        assert!(Instant::now() < until, "no answer");
-        std::thread::sleep(Duration::from_micros(500));
-    }
-}
-
-fn series(text: &str) -> usize {
-    text.lines().filter(|line| line.contains(' ') && !line.starts_with('#') && line.contains("_")).count()
-}
-
-/// User and system time of a process and of the children it waited for.
-fn cpu(server: &Server) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).expect("it runs");
-    let fields: Vec<&str> = stat.rsplit(") ").next().expect("a state").split(' ').collect();
-    let ticks: f64 = fields[11..15].iter().map(|ticks| ticks.parse::<f64>().expect("ticks")).sum();
-    ticks / rustix::param::clock_ticks_per_second() as f64
-}
-
-fn memory(server: &Server, key: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with(key)).expect("the key");
-    let kib: f64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a size");
-    kib / 1024.0
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    common::agent(dir, NODE)
 }
 
 /// Milliseconds from exec to exit.
@@ -120,7 +46,7 @@ fn commands(dir: &Path) -> Vec<f64> {
 /// pair of blocks, so that what else the machine does falls on both.
 fn compare(gantry: &Server, baseline: &Path) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let other = agent_of(baseline, dir.path());
+    let other = common::agent_of(baseline, dir.path(), NODE);
     first_scrape(other.address);
     let block = |server: &Server| {
         let before = cpu(server);

@@ -1,0 +1,127 @@
+//! What a whole agent with the plugins `node` and `containers` costs beside so
+//! many containers, printed as tables: cgroups of the kernel with a sleeping
+//! process each, then real ones of a Docker, then processes that come and go.
+//! Needs root, and for the second part Docker.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+#![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
+
+mod common;
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests' own; a part is used here")]
+mod support;
+
+use common::{Server, agent, cpu, first_scrape, median, memory, ran, scrape, series};
+use gantry_test_docker::Docker;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::cgroup::{Cgroup, Member};
+
+const COUNTS: [usize; 4] = [0, 100, 300, 1000];
+const OF_DOCKER: usize = 100;
+/// Of no container, as on a machine that does something.
+const PROCESSES: usize = 300;
+const STARTS: usize = 5;
+const SCRAPES: usize = 100;
+const IDLE: Duration = Duration::from_secs(30);
+const SHORT: usize = 5000;
+
+fn config(socket: &Path) -> String {
+    format!(
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"10s\"\n\
+         [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n\
+         config.docker.socket = {socket:?}\n"
+    )
+}
+
+/// How many containers are shown.
+fn shown(text: &str) -> usize {
+    text.lines().filter(|line| line.starts_with("container_resources_cpu_usage_seconds_total{")).count()
+}
+
+fn sleeper() -> Member {
+    let command = Command::new("sleep").arg("100000").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    Member(command.expect("sleep"))
+}
+
+/// An agent that shows all of them, how long its first answer took, and the row of its costs.
+fn row(dir: &Path, config: &str, containers: usize) -> String {
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        let begin = Instant::now();
+        let server = agent(dir, config);
+        first_scrape(server.address);
+        starts.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let server = agent(dir, config);
+    let until = Instant::now() + Duration::from_secs(60);
+    while shown(&first_scrape(server.address)) < containers {
+        assert!(Instant::now() < until, "not all are shown");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = first_scrape(server.address);
+    std::thread::sleep(Duration::from_secs(2));
+    let before = cpu(&server);
+    std::thread::sleep(IDLE);
+    let idle = (cpu(&server) - before) * 60.0 / IDLE.as_secs_f64();
+    let before = ran(&server);
+    let mut walls = Vec::new();
+    for _ in 0..SCRAPES {
+        let begin = Instant::now();
+        scrape(server.address).expect("an answer");
+        walls.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let each = (ran(&server) - before) * 1e3 / SCRAPES as f64;
+    format!(
+        "| {} | {} | {:.0} | {idle:.2} | {each:.1} | {:.1} | {:.1} |",
+        shown(&text),
+        series(&text),
+        median(starts),
+        median(walls),
+        memory(&server, "VmRSS"),
+    )
+}
+
+const HEAD: &str = "| containers | series | exec to first answer, ms | idle, CPU s a minute | a scrape, CPU ms | a scrape, ms | resident MiB |\n|---|---|---|---|---|---|---|";
+
+/// What a process costs that starts, executes and exits.
+fn processes(server: &Server) {
+    std::thread::sleep(Duration::from_secs(2));
+    let before = ran(server);
+    let begin = Instant::now();
+    let script = format!("i=0; while [ $i -lt {SHORT} ]; do /bin/true; i=$((i+1)); done");
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().expect("a shell").success());
+    std::thread::sleep(Duration::from_millis(500));
+    let rate = SHORT as f64 / begin.elapsed().as_secs_f64();
+    let each = (ran(server) - before) * 1e6 / SHORT as f64;
+    println!(
+        "a process that starts, executes and exits: {each:.1} us of CPU, of {SHORT} at {rate:.0} a second"
+    );
+}
+
+fn main() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let absent = config(&dir.path().join("docker.sock"));
+    let mut others: Vec<Member> = (0..PROCESSES).map(|_| sleeper()).collect();
+    let mut containers: Vec<(Member, Cgroup)> = Vec::new();
+    println!("cgroups, and {PROCESSES} processes besides\n{HEAD}");
+    for count in COUNTS {
+        while containers.len() < count {
+            let Some(cgroup) = Cgroup::new() else { return };
+            containers.push((cgroup.spawn(&["sleep", "100000"]), cgroup));
+        }
+        println!("{}", row(dir.path(), &absent, count));
+    }
+    containers.clear();
+    others.clear();
+
+    let server = agent(dir.path(), &absent);
+    first_scrape(server.address);
+    processes(&server);
+    drop(server);
+
+    let Some(docker) = Docker::start() else { return };
+    (0..OF_DOCKER).for_each(|_| drop(docker.container(&["--network", "none"])));
+    println!("Docker\n{HEAD}");
+    println!("{}", row(dir.path(), &config(&docker.socket()), OF_DOCKER));
+}
