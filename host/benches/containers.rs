@@ -7,7 +7,6 @@
 
 mod common;
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests' own; a part is used here")]
 mod support;
 
 use common::{Server, agent, cpu, first_scrape, median, memory, ran, scrape, series};

@@ -12,6 +12,8 @@
 //! * [`files`]: what a process holds open. [`clock`]: the kernel's times.
 
 pub mod clock;
+#[cfg(test)]
+mod cost;
 mod files;
 pub mod filter;
 mod naming;

@@ -107,7 +107,7 @@ impl State {
     pub fn directory_passed(&mut self, placement: &Placement, now: u64) {
         let Some(found) = &placement.found else { return };
         let key = found.key.to_string();
-        if self.by_key.get(&key).is_none() && !self.lives.contains_key(&key) {
+        if !self.by_key.contains_key(&key) && !self.lives.contains_key(&key) {
             let handle = self.container_is(found, &[], now);
             self.is_it_gone(handle, now);
         }
