@@ -113,6 +113,16 @@ fn one_that_lives_for_moments_is_folded_in_the_next_scrape() {
     let used = value(&text, "container_resources_cpu_usage_seconds_total", folded);
     assert!(used.is_some_and(|seconds| seconds > 0.005), "{used:?}:\n{text}");
     assert!(!text.contains("/docker/moment"), "{text}");
+    // A program that ends at once: what its runtime used for it is counted, or said to be lost.
+    let told = |text: &str| {
+        let unread = &[("plugin", "containers"), ("reason", "cgroup_gone_unread")];
+        let used = value(text, "container_resources_cpu_usage_seconds_total", folded).unwrap_or_default();
+        used + value(text, "gantry_samples_skipped_total", unread).unwrap_or_default()
+    };
+    let before = told(&text);
+    docker.run(&["run", "--rm", "--network", "none", IMAGE, "sh", "-c", ":"]);
+    let text = agent.scrape();
+    assert!(told(&text) > before + 0.001, "{before}:\n{text}");
     // Those of other tests are among them.
     assert!(sample(&text, "gantry_identity_folded_total").is_some_and(|count| count >= 1.0));
 }

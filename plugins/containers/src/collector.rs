@@ -54,18 +54,18 @@ impl Collector {
 
     /// Hears what happened, and reads containers that end.
     pub fn hear(&mut self, news: &News, known: &Known) {
-        let metrics = self.host.metrics();
         news.executed.iter().for_each(|process| self.applications.forget(process));
         for container in &news.changed {
             if let Some(known) = known.get(*container).filter(|known| is_shown(known)) {
                 if let Some(cgroups) = news.cgroups.get(container) {
                     self.figures.container_is(*container, cgroups);
                 }
-                self.restarts.count(*container, known, metrics);
+                self.restarts.count(*container, known);
             }
         }
         for (container, known) in news.gone.iter().filter(|(_, known)| is_shown(known)) {
-            self.restarts.count(*container, known, metrics);
+            self.figures.container_goes(*container);
+            self.restarts.count(*container, known);
         }
         for container in &news.exited {
             // The last one of it: the runtime removes the cgroup next.
@@ -99,9 +99,12 @@ impl Collector {
         for (container, _) in &there {
             self.volumes.emit(*container, sink);
         }
-        self.figures.collect(sink, &mut self.volumes);
-        self.restarts.keep(host.metrics(), |container| {
-            known.get(container).map_or_else(|| host.container(container).is_some(), |known| is_shown(known))
+        // What is gone is known for a while, and shown as it was.
+        let host = &self.host;
+        let is_known = |container| host.container(container).is_some();
+        self.figures.collect(sink, &mut self.volumes, &is_known);
+        self.restarts.emit(sink, |container| {
+            known.get(container).map_or_else(|| is_known(container), |known| is_shown(known))
         });
     }
 
@@ -112,7 +115,7 @@ impl Collector {
 
     /// What the instance before told.
     pub fn set_past(&mut self, past: Past) {
-        self.restarts = past.restarts;
+        self.restarts.set_past(past.restarts);
         self.figures.set_past(past.counters);
     }
 

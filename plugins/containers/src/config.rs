@@ -12,6 +12,9 @@ use std::time::Duration;
 /// be shown without its name before one that hangs is given up.
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
+/// Of a socket's path (unix(7), `sun_path`).
+const MAX_PATH: usize = 107;
+
 /// Each socket costs a thread.
 const MAX_SOCKETS: usize = 16;
 
@@ -72,7 +75,12 @@ impl Sockets {
             let path = Path::new(socket);
             let up = path.components().any(|part| part == Component::ParentDir);
             if !path.is_absolute() || up || socket.contains('\0') {
-                return Err("a socket is an absolute path without `..`, as /run/docker.sock".to_owned());
+                return Err(
+                    "a socket is an absolute path without parent directories, as /run/docker.sock".to_owned()
+                );
+            }
+            if socket.len() > MAX_PATH {
+                return Err(format!("a socket's path has at most {MAX_PATH} bytes"));
             }
             if all[..at].contains(socket) {
                 return Err("a socket stands there twice".to_owned());

@@ -56,6 +56,20 @@ fn beneath(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
+/// What lies where a socket should be.
+fn found(path: &Path) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    match std::fs::metadata(path) {
+        Err(_) => "is not there; it is waited for",
+        Ok(metadata) if !metadata.file_type().is_socket() => "is no socket; one is waited for",
+        Ok(_) if rustix::fs::access(path, access).is_err() => {
+            "may not be opened by this user: run as root or in the group of the socket"
+        }
+        Ok(_) => "is there",
+    }
+}
+
 impl Plugin for Containers {
     const MANIFEST: Manifest = Manifest::new(
         "containers",
@@ -87,10 +101,13 @@ impl Plugin for Containers {
 
     fn probe(config: &Config, host: &Host) -> Probe {
         let mut probe = Probe::supported();
-        for socket in config.docker.socket.all().iter().filter(|_| config.docker.enabled) {
-            let there = beneath(&host.root(), socket).exists();
-            let found = if there { "is there" } else { "is not there; it is waited for" };
-            probe = probe.note(format!("docker: {socket} {found}"));
+        let sockets: Vec<&String> =
+            config.docker.socket.all().iter().filter(|_| config.docker.enabled).collect();
+        for socket in &sockets {
+            probe = probe.note(format!("docker: {socket} {}", found(&beneath(&host.root(), socket))));
+        }
+        if sockets.is_empty() {
+            probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
         }
         probe
     }

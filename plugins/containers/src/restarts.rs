@@ -2,7 +2,7 @@
 
 use crate::metrics::RESTARTS;
 use gantry_plugin_api::identity::Process;
-use gantry_plugin_api::{Container, ContainerRef, Metrics};
+use gantry_plugin_api::{Container, ContainerRef, Sink};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -15,6 +15,9 @@ struct Seen {
     /// What the host counted since it knows the container.
     restarts: u64,
     init: Option<Process>,
+    /// What is shown.
+    #[serde(default)]
+    total: u64,
     /// By this instance, under this host.
     #[serde(skip)]
     is_ours: bool,
@@ -22,22 +25,31 @@ struct Seen {
 
 impl Restarts {
     /// Counts what happened since the last time.
-    pub fn count(&mut self, container: ContainerRef, known: &Container, metrics: &Metrics) {
-        let now = Seen { restarts: known.restarts, init: known.init, is_ours: true };
-        let before = self.0.insert(container.handle(), now);
-        let more = before.map_or(now.restarts, |before| since(before, now));
-        metrics.counter(&RESTARTS, Some(container), &[]).add(more as f64);
+    pub fn count(&mut self, container: ContainerRef, known: &Container) {
+        let mut now = Seen { restarts: known.restarts, init: known.init, total: 0, is_ours: true };
+        now.total =
+            self.0.get(&container.handle()).map_or(now.restarts, |before| before.total + since(*before, now));
+        self.0.insert(container.handle(), now);
     }
 
-    /// Only these are there still.
-    pub fn keep(&mut self, metrics: &Metrics, is_there: impl Fn(ContainerRef) -> bool) {
-        self.0.retain(|handle, _| {
-            let container = ContainerRef::from_handle(*handle);
-            let stays = container.is_some_and(&is_there);
-            if let Some(container) = container.filter(|_| !stays) {
-                metrics.forget_container(container);
+    /// What the instance before knew; this one may have seen some of them already.
+    pub fn set_past(&mut self, past: Self) {
+        for (handle, before) in past.0 {
+            self.0
+                .entry(handle)
+                .and_modify(|ours| ours.total = before.total + since(before, *ours))
+                .or_insert(before);
+        }
+    }
+
+    /// Emits them of those that are there still, and forgets the others.
+    pub fn emit(&mut self, sink: &mut Sink<'_>, is_there: impl Fn(ContainerRef) -> bool) {
+        self.0.retain(|handle, seen| {
+            let container = ContainerRef::from_handle(*handle).filter(|container| is_there(*container));
+            if let Some(container) = container {
+                sink.container(&RESTARTS, container, &[], seen.total);
             }
-            stays
+            container.is_some()
         });
     }
 }
@@ -61,7 +73,12 @@ mod tests {
 
     #[test]
     fn restarts_across_those_of_the_agent() {
-        let seen = |restarts, pid| Seen { restarts, init: Some(Process { pid, start: 1 }), is_ours: false };
+        let seen = |restarts, pid| Seen {
+            restarts,
+            init: Some(Process { pid, start: 1 }),
+            total: 0,
+            is_ours: false,
+        };
         let ours = |restarts, pid| Seen { is_ours: true, ..seen(restarts, pid) };
         for (before, now, more) in [
             (seen(0, 1), seen(0, 1), 0),

@@ -4,7 +4,7 @@ mod support;
 
 use gantry_containers::Containers;
 use gantry_plugin_testkit::Kit;
-use support::{CONFIG, Rig, kit};
+use support::{CONFIG, Rig, kit, socket};
 
 #[test]
 fn wrong_values_are_refused_by_their_key() {
@@ -53,6 +53,11 @@ fn the_probe_says_what_it_found() {
     let note = |kit: &Kit| kit.probe("").expect("it is asked").notes;
     assert!(note(&kit)[0].contains("is not there"), "{:?}", note(&kit));
     kit.tree().write("run/docker.sock", "");
-    assert!(note(&kit)[0].contains("is there"));
+    assert!(note(&kit)[0].contains("is no socket"), "{:?}", note(&kit));
+    kit.tree().remove("run/docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(socket(&kit)).expect("a socket");
+    assert!(note(&kit)[0].contains("is there"), "{:?}", note(&kit));
+    let none = kit.probe("[docker]\nenabled = false").expect("it is asked").notes;
+    assert!(none[0].contains("no runtime is asked"), "{none:?}");
     assert!(kit.probe("").expect("it is asked").unsupported.is_empty());
 }

@@ -127,10 +127,11 @@ impl State {
     }
 
     /// Those without a process, and their directories: whoever can look says
-    /// which are there.
-    pub fn empty(&self) -> Vec<(u64, Vec<Directory>)> {
+    /// which are there. Of those that were first seen since then.
+    pub fn empty(&self, since: u64) -> Vec<(u64, Vec<Directory>)> {
         let those = self.unsettled.iter().filter_map(|handle| self.records.get(handle));
         let those = those.filter(|record| record.gone.is_none() && record.processes.is_empty());
+        let those = those.filter(|record| record.first_seen >= since);
         those.map(|record| (record.handle, record.cgroups.clone())).collect()
     }
 

@@ -43,12 +43,24 @@ impl State {
     /// Whether a container is shown in metrics, for people: `yes`, or why not.
     pub fn shown_as(&self, record: &Record, now: u64) -> String {
         match record.phase {
-            Phase::Shown => "yes".to_owned(),
+            Phase::Shown => match self.opted_out(record) {
+                none if none.is_empty() => "yes".to_owned(),
+                names => format!("yes, but not by {names}"),
+            },
             Phase::Hidden => format!("no: {}", record.named.skipped.unwrap_or("left out")),
-            Phase::Held if self.times.may_show(record, false, now) => "not yet: no name".to_owned(),
-            Phase::Held => "not yet: young".to_owned(),
+            Phase::Held if !self.times.may_show(record, false, now) => "not yet: young".to_owned(),
+            Phase::Held if record.metadata.is_none() && self.is_awaited(&record.found) => {
+                "not yet: no name".to_owned()
+            }
+            // It will be at the next scrape.
+            Phase::Held => "yes".to_owned(),
             Phase::Folded | Phase::Replaced => "no: another has its id".to_owned(),
         }
+    }
+
+    /// The collectors that a container asks to leave it alone.
+    fn opted_out(&self, record: &Record) -> String {
+        record.container().opted_out.join(", ")
     }
 
     pub fn snapshot(&self) -> Snapshot {

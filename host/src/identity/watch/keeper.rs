@@ -40,8 +40,15 @@ const ADVANCE: Duration = Duration::from_secs(10);
 /// end was not told.
 const EMPTY: Duration = Duration::from_secs(2);
 
-/// How long events are let come together. A process that starts, executes and
-/// exits is three events, and each wake-up costs what two of them cost. One
+/// A container that is as new has a process any moment: its runtime moves one
+/// there, some milliseconds before it executes the container's program. That
+/// may end before somebody can look where it was. In nanoseconds.
+const NEW: u64 = 1_000_000_000;
+
+/// How long events are let come together after the last ones. A process that
+/// starts, executes and exits is three events, and each wake-up costs what two
+/// of them cost. What comes after a quiet time is looked at first: a program
+/// that a runtime starts may be gone in a millisecond. On a busy machine one
 /// that lives shorter than this is taken to be where its parent was.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -132,11 +139,12 @@ impl Watcher {
                 self.next_look = Instant::now();
             }
             self.wait();
-            self.gather();
             self.take_processes(&mut events);
             self.take_directories();
+            self.look_at_empty(NEW);
             self.look();
             self.follow_the_clock();
+            self.gather();
         }
     }
 
@@ -317,7 +325,7 @@ impl Watcher {
         }
         if now >= self.next_empty {
             self.next_empty = now + EMPTY;
-            self.look_at_empty();
+            self.look_at_empty(u64::MAX);
         }
         if now >= self.next_advance {
             self.next_advance = now + ADVANCE;
@@ -331,8 +339,10 @@ impl Watcher {
 
     /// Containers without a process: their directories may have gone unseen,
     /// and a process may have moved into them, which the kernel does not tell.
-    fn look_at_empty(&mut self) {
-        for (handle, cgroups) in self.shared.read(State::empty) {
+    /// Those at most so old, in nanoseconds.
+    fn look_at_empty(&mut self, age: u64) {
+        let since = clock::boot().saturating_sub(age);
+        for (handle, cgroups) in self.shared.read(|state| state.empty(since)) {
             match self.sources.places.look_into(&cgroups) {
                 Inside::Gone => {
                     let now = clock::boot();

@@ -180,10 +180,31 @@ impl Figures {
         }
     }
 
-    /// Reads all that are there, and emits their samples.
-    pub fn collect(&mut self, sink: &mut Sink<'_>, traffic: &mut dyn Traffic) {
+    /// A container is gone. What nobody read of it is lost.
+    pub fn container_goes(&mut self, container: ContainerRef) {
+        match self.containers.get_mut(&container) {
+            Some(watched) => {
+                for watch in watched.groups.iter_mut().filter(|watch| watch.is_unread) {
+                    watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
+                }
+            }
+            None => self.troubles.unread += 1,
+        }
+    }
+
+    /// Reads all that are there, and emits their samples. Of those that are
+    /// gone, while they are known.
+    pub fn collect(
+        &mut self,
+        sink: &mut Sink<'_>,
+        traffic: &mut dyn Traffic,
+        is_known: &dyn Fn(ContainerRef) -> bool,
+    ) {
         self.reader.begin();
         for (container, watched) in &mut self.containers {
+            if watched.gone > 0 && !is_known(*container) {
+                continue;
+            }
             if watched.gone == 0 {
                 for watch in &mut watched.groups {
                     watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
