@@ -19,7 +19,7 @@ families! { ALL:
     APPLICATION_TYPE = Family::gauge("container_application_type",
         "What runs in the container, by the programs of its processes; always 1.")
         .labels(&["application_type"]).per_container().largest();
-    RESTARTS = Family::counter_read("container_restarts_total",
+    RESTARTS = Family::counter("container_restarts_total",
         "How often all processes of the container were gone and another came.").per_container();
 
     CPU_LIMIT = Family::gauge("container_resources_cpu_limit_cores", "The CPU time that the container's own cgroup allows.")
