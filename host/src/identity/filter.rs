@@ -26,10 +26,13 @@ impl Filter {
         Ok(Self { allow: compile(allow)?, deny: compile(deny)? })
     }
 
-    /// Whether a container with this id is shown. What is denied is not, even
+    /// Why a container with this id is not shown. What is denied is not, even
     /// if it is allowed too; an empty list allows all.
-    pub fn permits(&self, id: &str) -> bool {
-        !self.deny.is_match(id) && (self.allow.is_empty() || self.allow.is_match(id))
+    pub fn refuses(&self, id: &str) -> Option<&'static str> {
+        if self.deny.is_match(id) {
+            return Some("denied");
+        }
+        (!self.allow.is_empty() && !self.allow.is_match(id)).then_some("not allowed")
     }
 }
 
@@ -102,17 +105,17 @@ mod tests {
     #[test]
     fn what_is_denied_is_not_shown_even_if_allowed() {
         let filter = filter(&["^/docker/", "web"], &["secret", "/web-2$"]);
-        assert!(filter.permits("/docker/db"));
-        assert!(filter.permits("/k8s/default/web-0/nginx"), "not anchored");
-        assert!(!filter.permits("/docker/web-2"));
-        assert!(!filter.permits("/docker/my-secret-1"));
-        assert!(!filter.permits("/system.slice/ssh.service"), "in no list");
+        assert_eq!(filter.refuses("/docker/db"), None);
+        assert_eq!(filter.refuses("/k8s/default/web-0/nginx"), None, "not anchored");
+        assert_eq!(filter.refuses("/docker/web-2"), Some("denied"));
+        assert_eq!(filter.refuses("/docker/my-secret-1"), Some("denied"));
+        assert_eq!(filter.refuses("/system.slice/ssh.service"), Some("not allowed"), "in no list");
     }
 
     #[test]
     fn empty_lists_permit_all() {
-        assert!(filter(&[], &[]).permits("/docker/db"));
-        assert!(!filter(&[], &["db"]).permits("/docker/db"));
+        assert_eq!(filter(&[], &[]).refuses("/docker/db"), None);
+        assert_eq!(filter(&[], &["db"]).refuses("/docker/db"), Some("denied"));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Identity {
     pub fn set_rules(&self, config: &IdentityConfig) {
         *lock(&self.config) = config.clone();
         if let Some(running) = self.begun() {
-            running.shared.write(|state| state.set_rules(config));
+            running.shared.write(|state| state.set_rules(config, clock::boot()));
             running.shared.set_users(users(config));
             running.wake();
         }

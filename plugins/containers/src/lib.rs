@@ -70,6 +70,12 @@ fn found(path: &Path) -> &'static str {
     }
 }
 
+/// Whether other users' processes may be looked at (ptrace(2), access checks).
+fn may_trace() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+}
+
 impl Plugin for Containers {
     const MANIFEST: Manifest = Manifest::new(
         "containers",
@@ -101,6 +107,12 @@ impl Plugin for Containers {
 
     fn probe(config: &Config, host: &Host) -> Probe {
         let mut probe = Probe::supported();
+        if !may_trace() {
+            probe = probe.degraded(
+                "CAP_SYS_PTRACE: of other users' processes neither application types nor volumes are shown, and \
+                 what their environment says is not heard (GANTRY_DISABLE)",
+            );
+        }
         let sockets: Vec<&String> =
             config.docker.socket.all().iter().filter(|_| config.docker.enabled).collect();
         for socket in &sockets {

@@ -184,24 +184,16 @@ impl State {
             return false;
         }
         record.found = found.clone();
-        // A process in a pod's own cgroup was nobody's until now.
-        let was_hidden = record.phase == Phase::Hidden;
-        if was_hidden {
-            record.phase = Phase::Held;
-            self.unsettled.insert(handle);
-            self.version += 1;
-        }
-        self.by_raw_id.entry(found.raw_id.clone()).or_insert(handle);
-        let told = self.take_pending(handle);
+        self.by_raw_id.entry(found.raw_id).or_insert(handle);
+        self.take_pending(handle);
         if self.absorb(handle, now).is_some() {
             return true;
         }
+        let was_asked_for = self.known(handle) != 0;
+        // A process in a pod's own cgroup was nobody's until now.
         self.rename(handle, now);
-        if was_hidden && self.known(handle) != 0 {
-            self.tell(EventKind::ContainerAppeared, handle, None, now);
-        }
-        if !told && self.is_provided(&found) {
-            self.tell(EventKind::MetadataWanted, handle, None, now);
+        if was_asked_for {
+            self.want_metadata(handle, now);
         }
         false
     }
@@ -305,7 +297,7 @@ impl State {
         }
         self.unsettled.insert(handle);
         self.take_cgroups(handle, cgroups);
-        let told = self.take_pending(handle);
+        self.take_pending(handle);
         if let Some(known) = self.absorb(handle, now) {
             return known;
         }
@@ -316,9 +308,7 @@ impl State {
         self.version += 1;
         if self.known(handle) != 0 {
             self.tell(EventKind::ContainerAppeared, handle, None, now);
-            if !told && self.is_provided(found) {
-                self.tell(EventKind::MetadataWanted, handle, None, now);
-            }
+            self.want_metadata(handle, now);
         }
         handle
     }

@@ -4,7 +4,8 @@
 //! # Layout
 //! * [`record`]: one container. [`processes`]: who is in which.
 //! * [`facts`]: processes and cgroups come and go.
-//! * [`provided`]: what plugins tell of containers.
+//! * [`provided`]: what plugins tell of containers. [`rules`]: its id, and
+//!   whether a rule leaves it out.
 //! * [`time`]: what time alone changes: shown, folded, forgotten.
 //! * [`presence`]: the rules for that. [`ids`]: who has which id.
 //! * [`shown`]: what the exposition needs of it.
@@ -17,6 +18,7 @@ mod presence;
 mod processes;
 mod provided;
 mod record;
+mod rules;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -184,13 +186,6 @@ impl State {
     /// Seconds since the epoch.
     fn epoch(&self, boot: u64) -> u64 {
         u64::try_from((i128::from(boot) + self.epoch_offset) / 1_000_000_000).unwrap_or_default()
-    }
-
-    /// Other rules, from now on. An id that is shown stays.
-    pub fn set_rules(&mut self, config: &IdentityConfig) {
-        self.times = Times::of(config);
-        self.filter = filter(config);
-        self.skip_units = config.skip_units.clone();
     }
 
     /// A rule leaves it out: none, for plugins.

@@ -37,11 +37,14 @@ impl Times {
         }
     }
 
-    /// Whether a held container may be shown now. `waits`: somebody is asked
-    /// for its name and has not answered.
-    pub fn may_show(&self, record: &Record, waits: bool, now: u64) -> bool {
-        let is_old = record.age(now) >= self.min_age;
-        is_old && (!waits || now.saturating_sub(record.first_seen) >= self.metadata_wait)
+    /// Whether a container is old enough to be shown.
+    pub fn is_old(&self, record: &Record, now: u64) -> bool {
+        record.age(now) >= self.min_age
+    }
+
+    /// Whether a container's name may still come, where somebody is asked for it.
+    pub fn may_wait(&self, record: &Record, now: u64) -> bool {
+        record.gone.is_none() && now.saturating_sub(record.first_seen) < self.metadata_wait
     }
 
     /// Whether one that is gone died so young that it was never shown.

@@ -1,12 +1,11 @@
 //! What plugins tell of containers.
 
-use super::super::filter::UnitFacts;
 use super::super::naming;
-use super::super::path::{Found, Runtime};
+use super::super::path::Found;
 use super::processes::Known;
 use super::record::{Gone, Provided};
-use super::{Phase, State};
-use gantry_plugin_api::identity::{Container, EventKind, Metadata};
+use super::{Phase, Record, State};
+use gantry_plugin_api::identity::{EventKind, Metadata};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -64,8 +63,16 @@ impl State {
     }
 
     /// Whether a container's name is worth waiting for.
-    pub(super) fn is_awaited(&self, found: &Found) -> bool {
+    fn is_awaited(&self, found: &Found) -> bool {
         !self.providers_are_known || self.is_provided(found)
+    }
+
+    /// Whether a container that nobody told of yet waits for its name.
+    pub(super) fn waits_for_name(&self, record: &Record, now: u64) -> bool {
+        record.phase == Phase::Held
+            && record.metadata.is_none()
+            && self.times.may_wait(record, now)
+            && self.is_awaited(&record.found)
     }
 
     /// Whether a container in which something runs waits for its name.
@@ -218,33 +225,5 @@ impl State {
         self.unsettled.extend([newer, older]);
         self.version += 1;
         self.publish(older, now);
-    }
-
-    /// Gives a container the id that follows from what is known; one that is
-    /// shown keeps its own.
-    pub(super) fn rename(&mut self, handle: u64, now: u64) {
-        let epoch = self.epoch(now);
-        let Some(record) = self.records.get_mut(&handle) else { return };
-        if record.phase != Phase::Held {
-            return;
-        }
-        let metadata: Option<&Container> = record.metadata.as_ref().map(|provided| &*provided.container);
-        let known = naming::Known { metadata, environment: &record.environment, now: epoch };
-        record.named = naming::name(&record.found, known);
-        let fact = |key: &str| metadata.and_then(|known| known.names.get(key)).map_or("", String::as_str);
-        let facts = UnitFacts {
-            systemd_type: fact("systemd_type"),
-            systemd_triggered_by: fact("systemd_triggered_by"),
-        };
-        let is_noise =
-            record.found.runtime == Runtime::Systemd && self.skip_units.skips(&record.found.raw_id, facts);
-        if record.named.skipped.is_some() || is_noise || !self.filter.permits(&record.named.id) {
-            record.phase = Phase::Hidden;
-            self.version += 1;
-            if !record.is_told() {
-                return;
-            }
-            self.tell(EventKind::ContainerGone, handle, None, now);
-        }
     }
 }

@@ -47,11 +47,9 @@ impl State {
                 none if none.is_empty() => "yes".to_owned(),
                 names => format!("yes, but not by {names}"),
             },
-            Phase::Hidden => format!("no: {}", record.named.skipped.unwrap_or("left out")),
-            Phase::Held if !self.times.may_show(record, false, now) => "not yet: young".to_owned(),
-            Phase::Held if record.metadata.is_none() && self.is_awaited(&record.found) => {
-                "not yet: no name".to_owned()
-            }
+            Phase::Hidden => format!("no: {}", self.leaves_out(record, now).unwrap_or("left out")),
+            Phase::Held if !self.times.is_old(record, now) => "not yet: young".to_owned(),
+            Phase::Held if self.waits_for_name(record, now) => "not yet: no name".to_owned(),
             // It will be at the next scrape.
             Phase::Held => "yes".to_owned(),
             Phase::Folded | Phase::Replaced => "no: another has its id".to_owned(),

@@ -52,11 +52,16 @@ impl State {
     /// What time has made of one container.
     pub(super) fn settle(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get(&handle) else { return };
+        if record.phase == Phase::Held && !self.waits_for_name(record, now) {
+            self.judge(handle, now);
+        }
+        let Some(record) = self.records.get(&handle) else { return };
         if record.phase == Phase::Held {
-            let waits = record.metadata.is_none() && self.is_awaited(&record.found);
             if record.gone.is_some() && self.times.died_young(record) {
                 self.fold(handle, now);
-            } else if record.gone.is_some() || self.times.may_show(record, waits, now) {
+            } else if record.gone.is_some()
+                || (self.times.is_old(record, now) && !self.waits_for_name(record, now))
+            {
                 self.show(handle, now);
             }
         }

@@ -1,5 +1,7 @@
 //! Facts and time, played to the state.
 
+mod rules;
+
 use super::directory::Directory;
 use super::*;
 use crate::identity::path::{Found, Place, UserSlices};
@@ -63,6 +65,10 @@ impl Machine {
         let runtimes = vec!["docker".to_owned()];
         self.state.set_provider(Provider { plugin: plugin.into(), order, runtimes, active: true });
         self
+    }
+
+    fn rules(&mut self, rules: &IdentityConfig) {
+        self.state.set_rules(rules, self.now);
     }
 
     /// Time passes, and somebody collects.
@@ -171,9 +177,7 @@ fn the_last_values_are_served_twice_however_rarely_somebody_asks() {
 #[test]
 fn one_without_its_name_waits_for_it_and_not_for_ever() {
     let mut machine = Machine::new().provider("containers", 0);
-    machine
-        .state
-        .set_rules(&IdentityConfig { min_container_age: Duration::ZERO, ..IdentityConfig::default() });
+    machine.rules(&IdentityConfig { min_container_age: Duration::ZERO, ..IdentityConfig::default() });
     let (one, two) = (machine.start(10, &docker('a')), machine.start(11, &docker('b')));
     assert!(machine.told(one).contains(&EventKind::MetadataWanted));
     machine.after(1);

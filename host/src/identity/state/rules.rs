@@ -1,0 +1,103 @@
+//! Which id a container has, and whether a rule leaves it out.
+
+use super::super::filter::UnitFacts;
+use super::super::naming;
+use super::super::path::Runtime;
+use super::{Phase, Record, State};
+use crate::config::IdentityConfig;
+use gantry_plugin_api::identity::{Container, EventKind};
+
+/// Why a unit of systemd is not shown.
+const NOISE: &str = "a unit that is skipped";
+
+impl State {
+    /// Other rules, from now on, also for what is shown. An id that is shown
+    /// stays.
+    pub fn set_rules(&mut self, config: &IdentityConfig, now: u64) {
+        self.times = super::Times::of(config);
+        self.filter = super::filter(config);
+        self.skip_units = config.skip_units.clone();
+        for handle in self.records.keys().copied().collect::<Vec<_>>() {
+            self.judge(handle, now);
+        }
+    }
+
+    /// Gives a container the id that follows from what is known; one that is
+    /// shown keeps its own.
+    pub(super) fn rename(&mut self, handle: u64, now: u64) {
+        let epoch = self.epoch(now);
+        let Some(record) = self.records.get_mut(&handle) else { return };
+        if matches!(record.phase, Phase::Held | Phase::Hidden) {
+            let metadata = record.metadata.as_ref().map(|provided| &*provided.container);
+            let known = naming::Known { metadata, environment: &record.environment, now: epoch };
+            record.named = naming::name(&record.found, known);
+        }
+        self.judge(handle, now);
+    }
+
+    /// Leaves a container out where a rule says so, and takes it in again where
+    /// none does any more.
+    pub(super) fn judge(&mut self, handle: u64, now: u64) {
+        let Some(record) = self.records.get(&handle) else { return };
+        let is_out = self.leaves_out(record, now).is_some();
+        match record.phase {
+            Phase::Held | Phase::Shown if is_out => self.leave_out(handle, now),
+            Phase::Hidden if !is_out => self.take_in(handle, now),
+            _ => {}
+        }
+    }
+
+    /// Why a rule leaves a container out.
+    pub(super) fn leaves_out(&self, record: &Record, now: u64) -> Option<&'static str> {
+        let is_noise = || record.found.runtime == Runtime::Systemd && self.skips_unit(record);
+        record.named.skipped.or_else(|| is_noise().then_some(NOISE)).or_else(|| {
+            // The lists are about the id that it will have: an operator's
+            // `^/docker/web` is not about a name that nobody told yet.
+            if self.waits_for_name(record, now) { None } else { self.filter.refuses(&record.named.id) }
+        })
+    }
+
+    fn skips_unit(&self, record: &Record) -> bool {
+        let metadata: Option<&Container> = record.metadata.as_ref().map(|provided| &*provided.container);
+        let fact = |key: &str| metadata.and_then(|known| known.names.get(key)).map_or("", String::as_str);
+        let facts = UnitFacts {
+            systemd_type: fact("systemd_type"),
+            systemd_triggered_by: fact("systemd_triggered_by"),
+        };
+        self.skip_units.skips(&record.found.raw_id, facts)
+    }
+
+    /// What it counted is kept, and not shown.
+    fn leave_out(&mut self, handle: u64, now: u64) {
+        let Some(record) = self.records.get_mut(&handle) else { return };
+        if record.phase == Phase::Shown {
+            self.ids.leave(&record.named.id, handle);
+            record.group = None;
+        }
+        record.phase = Phase::Hidden;
+        self.version += 1;
+        if record.is_told() && record.gone.is_none() {
+            self.tell(EventKind::ContainerGone, handle, None, now);
+        }
+    }
+
+    fn take_in(&mut self, handle: u64, now: u64) {
+        let Some(record) = self.records.get_mut(&handle) else { return };
+        record.phase = Phase::Held;
+        record.publish();
+        self.version += 1;
+        self.unsettled.insert(handle);
+        if record.gone.is_none() {
+            self.tell(EventKind::ContainerAppeared, handle, None, now);
+            self.want_metadata(handle, now);
+        }
+    }
+
+    /// Asks its provider for what nobody told yet.
+    pub(super) fn want_metadata(&mut self, handle: u64, now: u64) {
+        let unknown = self.records.get(&handle).filter(|record| record.metadata.is_none());
+        if unknown.is_some_and(|record| self.is_provided(&record.found)) {
+            self.tell(EventKind::MetadataWanted, handle, None, now);
+        }
+    }
+}
