@@ -1,9 +1,10 @@
 //! The tasks of this repository, started with `cargo xtask TASK`.
 //!
 //! # Layout
-//! * one file a task: [`run`], [`mod@test`], [`mod@bench`], [`docs`];
+//! * one file a task: [`run`], [`mod@test`], [`kernels`], [`mod@bench`], [`docs`];
 //! * [`workspace`]: which packages there are, as cargo knows them;
 //! * [`building`]: what several tasks build;
+//! * [`tally`]: what test runners report;
 //! * [`tools`]: programs of the system that the tests talk to;
 //! * [`shell`]: starting other programs, and what goes wrong with them.
 #![forbid(unsafe_code)]
@@ -12,8 +13,10 @@
 mod bench;
 mod building;
 mod docs;
+mod kernels;
 mod run;
 mod shell;
+mod tally;
 mod test;
 mod tools;
 mod workspace;
@@ -27,6 +30,9 @@ const USAGE: &str = "usage: cargo xtask TASK
                     ARGS go to `gantry run`, as --listen 127.0.0.1:9000
   test [-- ARGS]    install what the tests need (as root, with apt), build, run every test;
                     ARGS go to `cargo test`, as -p gantry-host, or part of a test's name
+  kernels [SERIES…] [-- FILTER…]
+                    boot older kernels (5.10, 6.1, 6.12, or these) in a virtual machine, and run
+                    there the tests that are about the kernel, or those that match
   bench [NAME] [-- ARGS]
                     run the benchmarks, or those whose package or name contains NAME
   docs [--check]    write docs/metrics.md from the plugins' declarations, or compare it";
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
     let done = match task.as_str() {
         "run" => run::task(&args),
         "test" => test::task(&args),
+        "kernels" => kernels::task(&args),
         "bench" => bench::task(&args),
         "docs" => docs::task(&args),
         "help" | "--help" | "-h" => {

@@ -15,7 +15,8 @@ pub struct Tool {
     shows: &'static str,
 }
 
-const TOOLS: &[Tool] = &[
+/// For the tests.
+pub const OF_TESTS: &[Tool] = &[
     Tool {
         program: "prometheus",
         package: "prometheus",
@@ -99,6 +100,46 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// For the tests in other kernels.
+pub const OF_KERNELS: &[Tool] = &[
+    Tool {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        works: &["qemu-system-x86_64", "--version"],
+        shows: "the agent works in older kernels",
+    },
+    Tool {
+        program: "busybox",
+        package: "busybox-static",
+        works: &["busybox", "true"],
+        shows: "the agent works in older kernels",
+    },
+    Tool {
+        program: "mke2fs",
+        package: "e2fsprogs",
+        works: &["/sbin/mke2fs", "-V"],
+        shows: "the agent works in older kernels",
+    },
+    Tool {
+        program: "unshare",
+        package: "util-linux",
+        works: &["unshare", "--version"],
+        shows: "the agent works in older kernels",
+    },
+    Tool {
+        program: "xz",
+        package: "xz-utils",
+        works: &["xz", "--version"],
+        shows: "the agent works in older kernels",
+    },
+    Tool {
+        program: "dpkg-deb",
+        package: "dpkg",
+        works: &["dpkg-deb", "--version"],
+        shows: "the agent works in older kernels",
+    },
+];
+
 /// Packages of servers would start them. The policy file is how Debian is told
 /// not to; the trap takes it away again also after an interrupt.
 const INSTALL: &str = r#"
@@ -115,8 +156,8 @@ apt-get install -y -qq --no-install-recommends "$@"
 "#;
 
 /// Installs what is missing where that is possible, and gives what is missing still.
-pub fn provide() -> Result<Vec<Tool>> {
-    let missing = find_missing();
+pub fn provide(tools: &[Tool]) -> Result<Vec<Tool>> {
+    let missing = find_missing(tools);
     if missing.is_empty() {
         return Ok(missing);
     }
@@ -135,7 +176,7 @@ pub fn provide() -> Result<Vec<Tool>> {
             eprintln!("apt-get: {status}");
         }
     }
-    let missing = find_missing();
+    let missing = find_missing(tools);
     // Skipping is for people at their desk; a check that skips is none. The tests hold to the same.
     if !missing.is_empty() && std::env::var("CI").is_ok_and(|ci| ci == "true") {
         let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
@@ -163,8 +204,8 @@ pub fn say_skipped(missing: &[Tool]) {
     eprintln!("On Debian or Ubuntu: sudo apt-get install {}\n", packages.join(" "));
 }
 
-fn find_missing() -> Vec<Tool> {
-    TOOLS.iter().copied().filter(|tool| !works(tool.works)).collect()
+fn find_missing(tools: &[Tool]) -> Vec<Tool> {
+    tools.iter().copied().filter(|tool| !works(tool.works)).collect()
 }
 
 fn works(command: &[&str]) -> bool {
@@ -197,7 +238,7 @@ mod tests {
 
     #[test]
     fn tools_of_one_package_stand_together() {
-        let mut packages: Vec<_> = TOOLS.iter().map(|tool| tool.package).collect();
+        let mut packages: Vec<_> = OF_TESTS.iter().map(|tool| tool.package).collect();
         packages.dedup();
         let apart = packages.iter().collect::<std::collections::BTreeSet<_>>().len();
         assert_eq!(apart, packages.len(), "dedup names a package twice");

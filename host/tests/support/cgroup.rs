@@ -48,9 +48,13 @@ impl Cgroup {
     /// One at this path, for a test that may make it.
     pub fn at(path: &str) -> Self {
         let make = |root: PathBuf| {
-            let directory = root.join(path.trim_start_matches('/'));
-            std::fs::create_dir_all(&directory)
-                .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+            let mut directory = root;
+            for part in path.trim_start_matches('/').split('/') {
+                delegate(&directory);
+                directory.push(part);
+                let made = std::fs::create_dir(&directory);
+                assert!(made.is_ok() || directory.exists(), "{}: {made:?}", directory.display());
+            }
             directory
         };
         Self { path: path.to_owned(), directories: hierarchies().into_iter().map(make).collect() }
@@ -121,6 +125,15 @@ impl Drop for Member {
         // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Of version 2: the cgroups in it have all controllers that it has itself.
+fn delegate(directory: &Path) {
+    let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        std::fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"))
+            .unwrap_or_else(|error| panic!("{controller} of {}: {error}", directory.display()));
     }
 }
 

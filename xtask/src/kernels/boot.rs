@@ -1,0 +1,121 @@
+//! A virtual machine, from its start to its results.
+
+use super::fetch::Kernel;
+use super::guest;
+use crate::shell::{self, Error, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A machine that is not through by then hangs. A run takes a third of it.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Of the machine's disk, in bytes.
+const DISK: u64 = 256 << 20;
+
+/// The last of what the kernel printed, where it died.
+const LINES: usize = 60;
+
+/// What came of it.
+pub struct Ended {
+    pub results: String,
+    /// Why there are no results, or not all of them.
+    pub died: Option<String>,
+    /// What the kernel printed last.
+    pub console: String,
+    pub took: Duration,
+}
+
+/// Boots, and once more where the machine itself died: under emulation a
+/// kernel panics now and then, which says nothing of the tests.
+pub fn twice_at_most(kernel: &Kernel, base: &Path, dir: &Path) -> Result<Ended> {
+    let image = dir.join("initrd.cpio");
+    guest::with_modules(base, &kernel.modules, &image)?;
+    let first = once(kernel, &image, dir)?;
+    if let Some(why) = &first.died {
+        eprintln!("{}\nLinux {}: {why}; booting it once more", first.console, kernel.series);
+        return once(kernel, &image, dir);
+    }
+    Ok(first)
+}
+
+fn once(kernel: &Kernel, initrd: &Path, dir: &Path) -> Result<Ended> {
+    let disk = disk(dir)?;
+    let (console, results) = (dir.join("console.log"), dir.join("results.log"));
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "1024", "-display", "none", "-no-reboot"])
+        .args(["-nodefaults", "-monitor", "none"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .arg("-serial")
+        .arg(format!("file:{}", results.display()))
+        .arg("-drive")
+        .arg(format!("file={},format=raw,if=virtio,cache=unsafe", disk.display()))
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(initrd)
+        // Pressure is off unless it is asked for in some of Debian's.
+        .args(["-append", "console=ttyS0 panic=-1 psi=1 quiet"])
+        .stdin(Stdio::null());
+    let begun = Instant::now();
+    eprintln!("booting Linux {}", kernel.version);
+    let mut machine = Machine(command.spawn().map_err(|error| shell::not_started(&command, &error))?);
+    let is_late = !machine.ends_before(begun + DEADLINE)?;
+    drop(machine);
+    let text = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\r', "")
+    };
+    let results = text(&results);
+    let died = if is_late {
+        Some(format!("the machine was not through after {} s", DEADLINE.as_secs()))
+    } else if !results.lines().any(|line| line == guest::END) {
+        Some("the machine died".to_owned())
+    } else {
+        None
+    };
+    let console = text(&console);
+    let lines: Vec<&str> = console.lines().collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    Ok(Ended { results, died, console: last, took: begun.elapsed() })
+}
+
+/// An empty file system, and no more of it on ours than is written.
+fn disk(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("disk.img");
+    let file = File::create(&path).and_then(|file| file.set_len(DISK));
+    file.map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+    // Not in the PATH of users.
+    let program = if Path::new("/sbin/mke2fs").exists() { "/sbin/mke2fs" } else { "mke2fs" };
+    shell::output(Command::new(program).args(["-q", "-t", "ext4"]).arg(&path))?;
+    Ok(path)
+}
+
+/// Killed where it is left.
+struct Machine(Child);
+
+impl Machine {
+    fn ends_before(&mut self, until: Instant) -> Result<bool> {
+        loop {
+            let ended =
+                self.0.try_wait().map_err(|error| Error::failed(format!("waiting for qemu: {error}")))?;
+            match ended {
+                Some(status) if status.success() => return Ok(true),
+                Some(status) => return Err(Error::failed(format!("qemu: {status}"))),
+                None if Instant::now() >= until => return Ok(false),
+                None => std::thread::park_timeout(Duration::from_millis(50)),
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,31 @@
+//! What runs in the kernels.
+
+/// A test target of a package.
+#[derive(Debug, Clone, Copy)]
+pub struct Tests {
+    pub package: &'static str,
+    pub target: &'static str,
+    /// Those that need what is not in the machine, by name.
+    pub skip: &'static [&'static str],
+}
+
+const fn all(package: &'static str, target: &'static str) -> Tests {
+    Tests { package, target, skip: &[] }
+}
+
+/// Tests that ask the running kernel. Those that play one with files say the
+/// same everywhere.
+pub const TESTS: &[Tests] = &[
+    all("gantry-cgroupfs", "kernel"),
+    all("gantry-netlink", "kernel"),
+    all("gantry-netlink", "processes"),
+    // The root of the machine is in memory, and not shown.
+    Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
+    all("gantry-host", "identity"),
+];
+
+/// Programs of this machine that they start, beside busybox'.
+pub const PROGRAMS: &[&str] = &["/usr/bin/unshare"];
+
+/// Modules that are loaded: the disk's driver, and what tests need.
+pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth"];

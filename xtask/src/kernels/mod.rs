@@ -1,0 +1,138 @@
+//! `cargo xtask kernels`: the tests that are about the kernel, in the kernels
+//! that a fleet has.
+//!
+//! Each boots in a virtual machine whose whole file system is an archive in
+//! memory: the host, the plugins and the tests, under the paths that they have
+//! here. Nothing of this machine's own boot is touched.
+//!
+//! # Layout
+//! * [`list`]: which tests run. [`fetch`]: the kernels; [`modules`] of theirs.
+//! * [`archive`], [`guest`]: the file system. [`boot`]: the virtual machine.
+
+mod archive;
+mod boot;
+mod fetch;
+mod guest;
+mod list;
+mod modules;
+
+use crate::shell::{Error, Result};
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+use crate::{building, tools};
+use boot::Ended;
+use fetch::Kernel;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Instant;
+
+/// Long-term series that distributions of the last five years run.
+const SERIES: [&str; 3] = ["5.10", "6.1", "6.12"];
+
+/// Machines at once. Each has one processor, as with two some boots of 6.12
+/// under this emulation panicked.
+const AT_ONCE: usize = 2;
+
+/// Fetches kernels, builds, boots, and reports.
+pub fn task(args: &[String]) -> Result<()> {
+    let (series, filters) = read(args)?;
+    let missing = tools::provide(tools::OF_KERNELS)?;
+    if !missing.is_empty() {
+        return Ok(());
+    }
+    let workspace = Workspace::load()?;
+    let dir = workspace.target.join("kernels");
+    let kernels = fetch::all(&dir, &series)?;
+    building::everything(&workspace)?;
+    let base = guest::base(&workspace, &dir, &filters)?;
+    let begun = Instant::now();
+    let tally = boot_all(&kernels, &base, &dir)?;
+    println!(
+        "\nkernels: {} tests passed, {} failed, {} skipped in {} kernels, {} s",
+        tally.passed,
+        tally.failed,
+        tally.ignored,
+        kernels.len(),
+        begun.elapsed().as_secs()
+    );
+    if !tally.broken.is_empty() {
+        Err(Error::failed(tally.broken.join("\n               ")))
+    } else if tally.passed == 0 {
+        Err(Error::failed("no test ran: nothing matches the filter"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Which kernels, and which tests.
+fn read(args: &[String]) -> Result<(Vec<&'static str>, Vec<String>)> {
+    let mut parts = args.splitn(2, |arg| arg == "--");
+    let (named, filters) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let known = |name: &String| {
+        SERIES.iter().find(|series| *series == name).copied().ok_or_else(|| {
+            Error::Usage(format!(
+                "no kernel {name:?}: there are {}; filters stand after --",
+                SERIES.join(", ")
+            ))
+        })
+    };
+    let named = named.iter().map(known).collect::<Result<Vec<_>>>()?;
+    Ok((if named.is_empty() { SERIES.to_vec() } else { named }, filters.to_vec()))
+}
+
+fn boot_all(kernels: &[Kernel], base: &Path, dir: &Path) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let (sender, ended) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut waiting = kernels.iter();
+        let start = |kernel: &Kernel| {
+            let (kernel, sender) = (kernel.clone(), sender.clone());
+            scope.spawn(move || {
+                let ended = boot::twice_at_most(&kernel, base, &dir.join(kernel.series));
+                // The receiver lives as long as this scope.
+                let _ = sender.send((kernel, ended));
+            });
+        };
+        waiting.by_ref().take(AT_ONCE).for_each(&start);
+        for _ in kernels {
+            let (kernel, ended) = ended.recv().expect("each thread sends, and the sender is held here");
+            waiting.by_ref().take(1).for_each(&start);
+            report(&kernel, ended?, &mut tally);
+        }
+        Ok(tally)
+    })
+}
+
+/// Shows what a machine printed, and counts along.
+fn report(kernel: &Kernel, ended: Ended, tally: &mut Tally) {
+    println!("\n=== Linux {} ({} s)", kernel.version, ended.took.as_secs());
+    for line in ended.results.lines() {
+        println!("{line}");
+        tally.count(line);
+        if let Some(broken) = line.strip_prefix(guest::BROKEN) {
+            tally.broken.push(format!("Linux {}:{broken}", kernel.series));
+        }
+    }
+    if let Some(why) = ended.died {
+        println!("{}", ended.console);
+        tally.broken.push(format!("Linux {}: {why}", kernel.series));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn kernels_and_filters_are_told_apart() {
+        assert_eq!(read(&[]).unwrap(), (SERIES.to_vec(), vec![]));
+        assert_eq!(read(&words(&["6.1"])).unwrap(), (vec!["6.1"], vec![]));
+        assert_eq!(read(&words(&["6.1", "--", "a", "b"])).unwrap(), (vec!["6.1"], words(&["a", "b"])));
+        assert_eq!(read(&words(&["--", "5.10"])).unwrap(), (SERIES.to_vec(), words(&["5.10"])));
+        assert!(matches!(read(&words(&["4.4"])), Err(Error::Usage(_))));
+    }
+}
