@@ -30,9 +30,9 @@ const USAGE: &str = "usage: cargo xtask TASK
                     ARGS go to `gantry run`, as --listen 127.0.0.1:9000
   test [-- ARGS]    install what the tests need (as root, with apt), build, run every test;
                     ARGS go to `cargo test`, as -p gantry-host, or part of a test's name
-  kernels [SERIES…] [-- FILTER…]
-                    boot older kernels (5.10, 6.1, 6.12, or these) in a virtual machine, and run
-                    there the tests that are about the kernel, or those that match
+  kernels [SERIES…] [NAME…]
+                    boot older kernels (5.10, 6.1, 6.12, or those named) in virtual machines, and run
+                    there the tests that are about the kernel, or those whose names contain a NAME
   bench [NAME] [-- ARGS]
                     run the benchmarks, or those whose package or name contains NAME
   docs [--check]    write docs/metrics.md from the plugins' declarations, or compare it";

@@ -42,6 +42,9 @@ for module in /modules/*; do
     insmod "$module" || echo "insmod $module failed"
 done
 mount -t ext4 /dev/vda "$DISK" || echo "no disk at $DISK"
+dd if=/dev/zero of="$DISK/swap" bs=1M count=64
+mkswap "$DISK/swap"
+swapon "$DISK/swap"
 ip link set lo up
 hostname gantry
 echo "root:x:0:0:root:/root:/bin/sh" >/etc/passwd
