@@ -84,8 +84,10 @@ fn number(cgroup: &Cgroup, file: &str) -> f64 {
     cgroup.read(file).trim().parse().unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
+type Labels = Vec<(&'static str, &'static str)>;
+
 /// Each family with its labels, and what the kernel's files say.
-fn wanted(cgroup: &Cgroup) -> Vec<(String, Vec<(&'static str, &'static str)>, f64)> {
+fn wanted(cgroup: &Cgroup) -> Vec<(String, Labels, f64)> {
     let mut all = Vec::new();
     let mut add = |name: &str, labels: &[(&'static str, &'static str)], value: f64| {
         all.push((format!("container_resources_{name}"), labels.to_vec(), value));

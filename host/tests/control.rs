@@ -42,7 +42,8 @@ fn tables_are_given_to_people_and_to_programs() {
     assert_eq!(agent.table(&["plugins", "--where", "state=failed"]).len(), 0);
     let none = agent.good(&["containers", "--where", "runtime=none"]);
     // Whether the machine has containers is its own affair.
-    assert!(none == "no rows in containers\n" || none.starts_with("none of "), "{none:?}");
+    let answers = ["no rows in containers\n", "none of ", "the only row is not "];
+    assert!(answers.iter().any(|answer| none.starts_with(answer)), "{none:?}");
     let views = agent.table(&["show", "node"]);
     assert!(views.iter().any(|view| view["view"] == "filesystems"), "{views:?}");
     let state = agent.table(&["show", "hostile", "state"]);

@@ -4,13 +4,14 @@
 use super::read::Proc;
 use super::state::same_start;
 use gantry_plugin_api::identity::Process;
-use procfs_core::net::{TcpNetEntries, TcpState};
+use procfs_core::net::TcpNetEntries;
 use procfs_core::{ExplicitSystemInfo, FromBufReadSI};
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, readlinkat, statx};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,14 +19,27 @@ use std::time::{Duration, Instant};
 /// database has some thousand files open.
 const MAX_DESCRIPTORS: usize = 8192;
 
-/// The most processes that are kept; more are forgotten together.
-const MAX_PROCESSES: usize = 1024;
+/// The most bytes of one process's paths: a path may have 4 KiB, and most have 60.
+const MAX_PATHS: usize = 1 << 20;
+
+/// The most bytes that are kept of all; more are forgotten together. A process
+/// with few files open takes some 200.
+const MAX_KEPT: usize = 16 << 20;
 
 /// How old an answer may be: several plugins ask at one collection.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The most that is read of one table of sockets: 100,000 lines of 150 bytes.
-const MAX_TABLE: u64 = 16 << 20;
+/// The most that is read of one table of sockets: 400,000 lines of 150 bytes,
+/// which the kernel writes in some 0.2 s. Of those only the ones that listen,
+/// which are few, are held.
+const MAX_TABLE: u64 = 64 << 20;
+
+/// The most of them.
+const MAX_LISTENING: usize = 8192;
+
+/// Of a line of the table: the state of a socket that listens (`TCP_LISTEN` in
+/// include/net/tcp_states.h), behind its number and its two addresses.
+const LISTENS: &[u8] = b"0A";
 
 /// The byte order in which the kernel writes addresses is all that is asked of it here.
 const SYSTEM: ExplicitSystemInfo = ExplicitSystemInfo {
@@ -39,7 +53,17 @@ const SYSTEM: ExplicitSystemInfo = ExplicitSystemInfo {
 #[derive(Debug)]
 pub struct Files {
     proc: PathBuf,
-    kept: Mutex<HashMap<Process, Kept>>,
+    kept: Mutex<All>,
+    /// Processes with more descriptors than are looked at.
+    cut: AtomicU64,
+    /// Tables of sockets that could not be read to their end.
+    tables: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    by_process: HashMap<Process, Kept>,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -53,11 +77,35 @@ struct Kept {
 struct Open {
     files: Vec<String>,
     sockets: HashSet<u64>,
+    /// That all of it takes.
+    bytes: usize,
+}
+
+impl All {
+    fn keep(&mut self, process: Process, kept: Kept) {
+        // What is old is of no use: each insert drops it.
+        self.by_process.retain(|_, kept| kept.at.elapsed() < FRESH);
+        self.bytes = self.by_process.values().map(|kept| kept.open.bytes).sum();
+        if self.bytes + kept.open.bytes > MAX_KEPT {
+            self.by_process.clear();
+        }
+        self.by_process.insert(process, kept);
+    }
 }
 
 impl Files {
     pub fn new(proc: &Path) -> Self {
-        Self { proc: proc.to_owned(), kept: Mutex::default() }
+        Self {
+            proc: proc.to_owned(),
+            kept: Mutex::default(),
+            cut: AtomicU64::new(0),
+            tables: AtomicU64::new(0),
+        }
+    }
+
+    /// What was not read, by reason.
+    pub fn losses(&self) -> [(&'static str, u64); 2] {
+        [("open_files", self.cut.load(Relaxed)), ("listening", self.tables.load(Relaxed))]
     }
 
     /// The regular files that a process holds open, as paths in its own root;
@@ -78,48 +126,49 @@ impl Files {
             self.addresses(process.pid, &kept.open.sockets)
         };
         let addresses = Arc::new(addresses);
-        if let Some(kept) = self.lock().get_mut(&process) {
+        if let Some(kept) = self.lock().by_process.get_mut(&process) {
             kept.listening = Some(addresses.clone());
         }
         Some(addresses.to_vec())
     }
 
     fn of(&self, process: Process) -> Option<Kept> {
-        if let Some(kept) = self.lock().get(&process).filter(|kept| kept.at.elapsed() < FRESH) {
+        if let Some(kept) = self.lock().by_process.get(&process).filter(|kept| kept.at.elapsed() < FRESH) {
             return Some(kept.clone());
         }
-        let start = Proc::open(&self.proc).ok()?.start(process.pid, &mut Vec::new())?;
+        let start = Proc::open(&self.proc).ok()?.start(process.pid, &mut Vec::new()).ok()?;
         if process.start != 0 && !same_start(start, process.start) {
             return None;
         }
         let open = Arc::new(self.read(process.pid)?);
         let kept = Kept { at: Instant::now(), open, listening: None };
-        let mut all = self.lock();
-        if all.len() >= MAX_PROCESSES {
-            all.retain(|_, kept| kept.at.elapsed() < FRESH);
-        }
-        if all.len() >= MAX_PROCESSES {
-            all.clear();
-        }
-        all.insert(process, kept.clone());
+        self.lock().keep(process, kept.clone());
         Some(kept)
     }
 
     fn read(&self, pid: u32) -> Option<Open> {
         let directory = self.proc.join(pid.to_string()).join("fd");
         let mut open = Open::default();
-        for entry in std::fs::read_dir(&directory).ok()?.take(MAX_DESCRIPTORS).flatten() {
+        let mut paths = 0;
+        for (count, entry) in std::fs::read_dir(&directory).ok()?.flatten().enumerate() {
+            if count >= MAX_DESCRIPTORS || paths >= MAX_PATHS {
+                self.cut.fetch_add(1, Relaxed);
+                break;
+            }
             let path = entry.path();
             let Ok(link) = readlinkat(CWD, &path, Vec::with_capacity(256)) else { continue };
             let Ok(link) = link.to_str() else { continue };
             if let Some(socket) = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
                 open.sockets.extend(socket.parse::<u64>());
             } else if link.starts_with('/') && is_regular(&path) {
+                paths += link.len();
                 open.files.push(link.to_owned());
             }
         }
         open.files.sort_unstable();
         open.files.dedup();
+        open.bytes =
+            paths + open.files.len() * size_of::<String>() + open.sockets.len() * size_of::<u64>() * 2;
         Some(open)
     }
 
@@ -128,10 +177,13 @@ impl Files {
         for table in ["tcp", "tcp6"] {
             let path = self.proc.join(pid.to_string()).join("net").join(table);
             let Ok(file) = File::open(path) else { continue };
-            let table = BufReader::new(file.take(MAX_TABLE));
-            let Ok(TcpNetEntries(entries)) = TcpNetEntries::from_buf_read(table, &SYSTEM) else { continue };
-            let listens = entries.into_iter().filter(|entry| entry.state == TcpState::Listen);
-            let own = listens.filter(|entry| sockets.contains(&entry.inode));
+            let (lines, is_whole) = listening(BufReader::new(file.take(MAX_TABLE)));
+            let entries = TcpNetEntries::from_buf_read(lines.as_slice(), &SYSTEM);
+            if !is_whole || entries.is_err() {
+                self.tables.fetch_add(1, Relaxed);
+            }
+            let entries = entries.map_or_else(|_| Vec::new(), |TcpNetEntries(entries)| entries);
+            let own = entries.into_iter().filter(|entry| sockets.contains(&entry.inode));
             found.extend(own.map(|entry| entry.local_address.to_string()));
         }
         found.sort_unstable();
@@ -139,9 +191,32 @@ impl Files {
         found
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Process, Kept>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, All> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first line of a table of sockets and those that listen; whether that is
+/// all of them.
+fn listening(mut table: impl BufRead) -> (Vec<u8>, bool) {
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    for count in 0_usize.. {
+        line.clear();
+        match table.read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) if line.last() == Some(&b'\n') => {}
+            // It ends within a line: there is more than is read.
+            Ok(_) | Err(_) => return (lines, false),
+        }
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        if count == 0 || fields.nth(3) == Some(LISTENS) {
+            if lines.len() >= MAX_LISTENING * line.len() {
+                return (lines, false);
+            }
+            lines.extend_from_slice(&line);
+        }
+    }
+    (lines, true)
 }
 
 /// What the kernel has in memory must do: a network file system that hangs is not asked.
@@ -154,6 +229,40 @@ fn is_regular(path: &Path) -> bool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn a_table_of_any_length_is_read_as_far_as_it_goes() {
+        let line = |number: u32, state: &str| {
+            format!(
+                "{number:4}: 0100007F:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 {number} 1\n"
+            )
+        };
+        let mut table = "  sl  local_address rem_address   st\n".to_owned();
+        (0..1000).for_each(|number| table += &line(number, if number % 100 == 0 { "0A" } else { "01" }));
+        let count = |lines: &[u8]| lines.iter().filter(|byte| **byte == b'\n').count();
+        let (lines, is_whole) = listening(table.as_bytes());
+        assert_eq!((count(&lines), is_whole), (11, true));
+        let (lines, is_whole) = listening(&table.as_bytes()[..table.len() / 2]);
+        assert_eq!((count(&lines), is_whole), (6, false), "cut within a line");
+        let many: String = (0..20_000).map(|number| line(number, "0A")).collect();
+        let (lines, is_whole) = listening(many.as_bytes());
+        assert!(!is_whole && count(&lines) >= MAX_LISTENING && lines.len() < 2 * MAX_LISTENING * 150);
+    }
+
+    #[test]
+    fn answers_are_bounded_by_their_bytes() {
+        let mut all = All::default();
+        let kept = |bytes| Kept {
+            at: Instant::now(),
+            open: Arc::new(Open { bytes, ..Open::default() }),
+            listening: None,
+        };
+        for pid in 0..1000 {
+            all.keep(Process { pid, start: 1 }, kept(MAX_KEPT / 100));
+            assert!(all.by_process.values().map(|kept| kept.open.bytes).sum::<usize>() <= MAX_KEPT);
+        }
+        assert!(all.by_process.len() > 50);
+    }
 
     #[test]
     fn files_and_addresses_of_this_process() {

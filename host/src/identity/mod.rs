@@ -22,6 +22,8 @@ mod path;
 mod read;
 mod shared;
 mod state;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use state::{Provider, Record, Shown, ShownGroup, Snapshot};
@@ -38,9 +40,9 @@ use state::{Handles, State};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watch::{Places, Sources, Watcher};
 
 /// The identity service, one for all plugins.
@@ -49,7 +51,8 @@ pub struct Identity {
     paths: Paths,
     config: Mutex<IdentityConfig>,
     files: Files,
-    running: OnceLock<Option<Running>>,
+    running: OnceLock<Running>,
+    begins: Mutex<Begins>,
     /// What is to be told to the service when it begins.
     providers: Mutex<Vec<Provider>>,
     order: Mutex<Vec<Arc<str>>>,
@@ -58,10 +61,24 @@ pub struct Identity {
     conflicts: Mutex<BTreeMap<Arc<str>, u64>>,
 }
 
+/// When it may be begun again, and how often it failed.
+#[derive(Debug, Default)]
+struct Begins {
+    failed: u64,
+    next: Option<Instant>,
+}
+
+/// What is in the way of a begin, as descriptors that are missing, may go away.
+const BEGIN_AGAIN: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 struct Running {
     shared: Arc<Shared>,
     wake: OwnedFd,
+    /// Until its thread runs.
+    watcher: Mutex<Option<Watcher>>,
+    /// The first look at everything: until it is done nobody is answered.
+    first_look: Once,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// For processes that nothing is known of yet, on the thread of who asks.
     asked: Mutex<(Places, Proc)>,
@@ -105,6 +122,7 @@ impl Identity {
             config: Mutex::new(config.clone()),
             files: Files::new(&paths.proc),
             running: OnceLock::new(),
+            begins: Mutex::default(),
             providers: Mutex::default(),
             order: Mutex::default(),
             providers_are_known: AtomicBool::new(false),
@@ -115,11 +133,11 @@ impl Identity {
 
     /// Other rules, from now on.
     pub fn set_rules(&self, config: &IdentityConfig) {
-        *lock(&self.config) = config.clone();
+        let mut known = lock(&self.config);
+        *known = config.clone();
+        // Under the lock, as below: the last one to be set is the last one to be told.
         if let Some(running) = self.begun() {
-            running.shared.write(|state| state.set_rules(config, clock::boot()));
-            running.shared.set_users(users(config));
-            running.wake();
+            running.set_rules(config);
         }
     }
 
@@ -158,7 +176,7 @@ impl Identity {
     }
 
     pub fn container(&self, handle: u64) -> Option<Container> {
-        self.running()?.shared.read(|state| state.record(handle).map(Record::container))
+        self.running()?.shared.read(|state| state.public(handle).map(Record::container))
     }
 
     pub fn processes(&self, handle: u64) -> Vec<AbiProcess> {
@@ -232,7 +250,6 @@ impl Identity {
         let mut providers = lock(&self.providers);
         providers.retain(|known| known.plugin != provider.plugin);
         providers.push(provider.clone());
-        // Under the lock, as the service reads them all when it begins.
         if let Some(running) = self.begun() {
             running.shared.write(|state| state.set_provider(provider));
         }
@@ -240,9 +257,14 @@ impl Identity {
 
     /// All plugins have started, or failed to.
     pub fn providers_are_known(&self) {
+        let _told_in_order = lock(&self.providers);
         self.providers_are_known.store(true, Relaxed);
         if let Some(running) = self.begun() {
-            running.shared.write(State::providers_are_known);
+            running.shared.write(|state| {
+                state.providers_are_known();
+                // Who waited for a name that nobody is asked for waits no more.
+                state.advance(clock::boot());
+            });
         }
     }
 
@@ -263,6 +285,7 @@ impl Identity {
         if told.lost > 0 {
             *lock(&self.conflicts).entry(plugin.into()).or_default() += told.lost;
         }
+        running.shared.lost_many("early_metadata", told.forgotten);
     }
 
     /// What is shown of all containers, up to date. `known` is returned where
@@ -287,19 +310,27 @@ impl Identity {
         let Some(running) = self.running() else { return Vec::new() };
         let now = clock::boot();
         running.shared.read(|state| {
-            let there = state.records().filter(|record| record.gone.is_none() && !record.keys.is_empty());
+            let there = state.records().filter(|record| record.gone.is_none());
             there.map(|record| row(record, state.shown_as(record, now))).collect()
         })
     }
 
     /// `None`: nobody has asked for anything yet.
     pub fn figures(&self) -> Option<Figures> {
-        let shared = &self.begun()?.shared;
+        let failed = lock(&self.begins).failed;
+        let Some(Running { shared, .. }) = self.begun() else {
+            let lost = BTreeMap::from([("begin", failed)]);
+            return (failed > 0).then(|| Figures { lost, ..Figures::default() });
+        };
         let mut lost = shared.losses();
+        lost.insert("begin", failed);
+        lost.extend(self.files.losses());
         let figures = shared.read(|state| {
             lost.insert("processes", state.processes().refused());
             lost.insert("containers", state.counts.containers_refused);
             lost.insert("gone_containers", state.counts.forgotten_early);
+            lost.insert("environments", state.counts.unread);
+            lost.insert("short_lived", state.lives().refused());
             Figures {
                 containers: state.living().len(),
                 processes: state.processes().len(),
@@ -321,36 +352,68 @@ impl Identity {
 
     /// Where it has begun.
     fn begun(&self) -> Option<&Running> {
-        self.running.get()?.as_ref()
+        self.running.get()
     }
 
     /// It begins where nobody asked before.
     fn running(&self) -> Option<&Running> {
-        let begin = || {
-            let begun = self.begin();
-            begun.inspect_err(|error| tracing::error!("identity: {error}; no container is known")).ok()
+        let running = match self.begun() {
+            Some(running) => running,
+            None => self.begin()?,
         };
-        self.running.get_or_init(begin).as_ref()
+        running.first_look.call_once(|| {
+            self.catch_up(running);
+            running.look();
+        });
+        Some(running)
     }
 
-    fn begin(&self) -> std::io::Result<Running> {
+    fn begin(&self) -> Option<&Running> {
+        let mut begins = lock(&self.begins);
+        if let Some(running) = self.begun() {
+            return Some(running);
+        }
+        if begins.next.is_some_and(|next| Instant::now() < next) {
+            return None;
+        }
+        match self.make() {
+            Ok(running) => Some(self.running.get_or_init(|| running)),
+            Err(error) => {
+                let again = BEGIN_AGAIN.as_secs();
+                tracing::error!("identity: {error}; no container is known, it is tried again in {again} s");
+                begins.failed += 1;
+                begins.next = Some(Instant::now() + BEGIN_AGAIN);
+                None
+            }
+        }
+    }
+
+    fn make(&self) -> std::io::Result<Running> {
         let boot_id = std::fs::read_to_string(self.paths.proc.join("sys/kernel/random/boot_id"));
         let config = lock(&self.config).clone();
         // Without the id of the boot, as in a tree of a test, handles are the same for ever.
-        let mut state = State::new(&config, Handles::new(boot_id.unwrap_or_default().trim()));
-        lock(&self.providers).iter().for_each(|provider| state.set_provider(provider.clone()));
-        if self.providers_are_known.load(Relaxed) {
-            state.providers_are_known();
-        }
+        let state = State::new(&config, Handles::new(boot_id.unwrap_or_default().trim()));
         let shared = Arc::new(Shared::new(state));
         shared.set_users(users(&config));
         let (sleeper, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let places = || Places::read(&self.paths, users(&config)).map_err(std::io::Error::other);
-        let sources = Sources { proc: Proc::open(&self.paths.proc)?, places: places()?, wake: sleeper };
-        let watcher = Watcher::new(shared.clone(), sources);
-        let thread = std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run())?;
         let asked = Mutex::new((places()?, Proc::open(&self.paths.proc)?));
-        Ok(Running { shared, wake, thread: Mutex::new(Some(thread)), asked })
+        let sources = Sources { proc: Proc::open(&self.paths.proc)?, places: places()?, wake: sleeper };
+        let watcher = Mutex::new(Some(Watcher::new(shared.clone(), sources)));
+        Ok(Running { shared, wake, watcher, first_look: Once::new(), thread: Mutex::default(), asked })
+    }
+
+    /// What was set before there was anybody to tell. Whoever sets something
+    /// from now on tells it as well; both do it under the lock.
+    fn catch_up(&self, running: &Running) {
+        running.set_rules(&lock(&self.config));
+        let providers = lock(&self.providers);
+        running.shared.write(|state| {
+            providers.iter().for_each(|provider| state.set_provider(provider.clone()));
+            if self.providers_are_known.load(Relaxed) {
+                state.providers_are_known();
+            }
+        });
     }
 }
 
@@ -359,6 +422,29 @@ fn users(config: &IdentityConfig) -> UserSlices {
 }
 
 impl Running {
+    /// Looks at everything, and goes on with that on a thread.
+    fn look(&self) {
+        let Some(mut watcher) = lock(&self.watcher).take() else { return };
+        watcher.look_at_all();
+        match std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run()) {
+            Ok(thread) => *lock(&self.thread) = Some(thread),
+            Err(error) => {
+                self.shared.lost("begin");
+                self.shared.set_watched(false);
+                tracing::error!(
+                    "identity: a thread: {error}; what begins from now on is known where a plugin asks for \
+                     it, and what ends is not noticed until the agent is restarted"
+                );
+            }
+        }
+    }
+
+    fn set_rules(&self, config: &IdentityConfig) {
+        self.shared.set_users(users(config));
+        self.shared.write(|state| state.set_rules(config, clock::boot()));
+        self.wake();
+    }
+
     fn wake(&self) {
         // A pipe that is full wakes as well.
         let _ = rustix::io::write(&self.wake, &[1]);
@@ -370,13 +456,13 @@ impl Running {
         let (places, proc) = &mut *asked;
         places.set_users(self.shared.users());
         let mut buffer = Vec::new();
-        let is = proc.start(pid, &mut buffer)?;
+        let is = proc.start(pid, &mut buffer).ok()?;
         if start != 0 && !state::same_start(is, start) {
             return None;
         }
-        proc.cgroup(pid, &mut buffer)?;
+        proc.cgroup(pid, &mut buffer).ok()?;
         let placement = places.of(&buffer, |key| self.shared.has_directories(key));
-        Some(self.shared.write(|state| state.process_is(pid, is, &placement, clock::boot())))
+        Some(self.shared.write(|state| state.process_was(pid, is, &placement, clock::boot())))
     }
 }
 

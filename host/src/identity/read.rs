@@ -1,4 +1,4 @@
-//! Small files of processes, with bounds. A process that is gone is `None`.
+//! Small files of processes, with bounds.
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
@@ -43,35 +43,38 @@ impl Proc {
 
     /// The pids of all processes.
     pub fn pids(&self) -> io::Result<Vec<u32>> {
-        let entries = rustix::fs::Dir::read_from(&self.dir)?;
-        let pid = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-            entry.ok()?.file_name().to_str().ok()?.parse().ok()
-        };
-        Ok(entries.filter_map(pid).collect())
+        let mut pids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.dir)? {
+            pids.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(pids)
     }
 
     /// `/proc/PID/cgroup`, into `buffer`.
-    pub fn cgroup(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+    ///
+    /// # Errors
+    /// [`Errno::SRCH`], [`Errno::NOENT`]: there is no such process; else it may
+    /// be there, here as below.
+    pub fn cgroup(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<()> {
         self.read(pid, "cgroup", MAX_CGROUP, buffer)
     }
 
     /// When a process started, in clock ticks since boot: field 22 of
-    /// `/proc/PID/stat` (proc_pid_stat(5)).
-    pub fn start(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+    /// `/proc/PID/stat` (proc_pid_stat(5)). A zombie is gone, unless it is the
+    /// first thread of those that go on.
+    pub fn start(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<u64> {
         self.read(pid, "stat", MAX_STAT, buffer)?;
-        // The name may hold anything, also parentheses: fields begin behind the last one.
-        let name_end = buffer.iter().rposition(|byte| *byte == b')')?;
-        let fields = std::str::from_utf8(&buffer[name_end + 1..]).ok()?;
-        fields.split_ascii_whitespace().nth(19)?.parse().ok()
+        let Stat { is_over, start } = Stat::parse(buffer).ok_or(Errno::INVAL)?;
+        if is_over { Err(Errno::SRCH) } else { Ok(start) }
     }
 
     /// `/proc/PID/environ`, at most its first part.
-    pub fn environ(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+    pub fn environ(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<()> {
         self.read(pid, "environ", MAX_ENVIRON, buffer)
     }
 
     /// `/proc/PID/cmdline`, at most its first part.
-    pub fn cmdline(&self, pid: u32, buffer: &mut Vec<u8>) -> Option<()> {
+    pub fn cmdline(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<()> {
         self.read(pid, "cmdline", MAX_CMDLINE, buffer)
     }
 
@@ -82,17 +85,17 @@ impl Proc {
         namespace(link.to_str().ok()?)
     }
 
-    fn read(&self, pid: u32, name: &str, most: usize, buffer: &mut Vec<u8>) -> Option<()> {
+    fn read(&self, pid: u32, name: &str, most: usize, buffer: &mut Vec<u8>) -> rustix::io::Result<()> {
         // What stands here is written into a buffer of the stack: this is the hot path of each start.
         let mut path = [0_u8; 32];
         let length = {
             use std::io::Write as _;
             let mut rest = &mut path[..];
-            write!(rest, "{pid}/{name}").ok()?;
+            write!(rest, "{pid}/{name}").map_err(|_| Errno::NAMETOOLONG)?;
             32 - rest.len()
         };
-        let path = std::str::from_utf8(&path[..length]).ok()?;
-        let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let path = &path[..length];
+        let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         buffer.clear();
         while buffer.len() < most {
             buffer.reserve(4096.min(most - buffer.len()));
@@ -100,13 +103,35 @@ impl Proc {
             match rustix::io::read(&file, rustix::buffer::spare_capacity(buffer)) {
                 // The kernel gives all it has, as far as there is room: less is
                 // the end (seq_read_iter in fs/seq_file.c, environ_read in fs/proc/base.c).
-                Ok(length) if length < room => return Some(()),
-                Ok(_) => {}
-                Err(Errno::INTR) => {}
-                Err(_) => return None,
+                Ok(length) if length < room => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
             }
         }
-        Some(())
+        Ok(())
+    }
+}
+
+/// Whether an error says that there is no such process.
+pub fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::SRCH | Errno::NOENT)
+}
+
+/// What counts of `/proc/PID/stat`.
+struct Stat {
+    is_over: bool,
+    start: u64,
+}
+
+impl Stat {
+    fn parse(line: &[u8]) -> Option<Self> {
+        // The name may hold anything, also parentheses: fields begin behind the last one.
+        let name_end = line.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = std::str::from_utf8(&line[name_end + 1..]).ok()?.split_ascii_whitespace();
+        let is_zombie = matches!(fields.next()?, "Z" | "X");
+        let threads: u64 = fields.nth(16)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        Some(Self { is_over: is_zombie && threads <= 1, start })
     }
 }
 
@@ -129,18 +154,24 @@ mod tests {
         assert!(proc.start(pid, &mut buffer).expect("start") > 0);
         assert!(proc.network_namespace(pid).expect("namespace") > 0);
         proc.environ(pid, &mut buffer).expect("environ");
-        assert_eq!(proc.cgroup(u32::MAX, &mut buffer), None);
+        assert_eq!(proc.cgroup(u32::MAX, &mut buffer), Err(Errno::NOENT));
     }
 
     #[test]
     fn a_name_may_hold_anything() {
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(root.path().join("7")).expect("a directory");
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2 3\n";
-        std::fs::write(root.path().join("7/stat"), stat).expect("a file");
         let proc = Proc::open(root.path()).expect("a proc");
-        assert_eq!(proc.start(7, &mut Vec::new()), Some(4242));
-        std::fs::write(root.path().join("7/stat"), "7 (a S 1").expect("a file");
-        assert_eq!(proc.start(7, &mut Vec::new()), None);
+        let start = |stat: &str| {
+            std::fs::write(root.path().join("7/stat"), stat).expect("a file");
+            proc.start(7, &mut Vec::new())
+        };
+        let stat = |state, threads| {
+            format!("7 (a) b (c)) {state} 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 4242 1 2 3\n")
+        };
+        assert_eq!(start(&stat("S", 1)), Ok(4242));
+        assert_eq!(start("7 (a S 1"), Err(Errno::INVAL));
+        assert_eq!(start(&stat("Z", 1)), Err(Errno::SRCH), "it waits for its parent alone");
+        assert_eq!(start(&stat("Z", 2)), Ok(4242), "its first thread is over, and others go on");
     }
 }

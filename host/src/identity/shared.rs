@@ -113,7 +113,14 @@ impl Shared {
 
     /// Something was lost, for this reason.
     pub fn lost(&self, reason: &'static str) {
-        *lock(&self.lost).entry(reason).or_default() += 1;
+        self.lost_many(reason, 1);
+    }
+
+    /// So many more were lost, for this reason.
+    pub fn lost_many(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            *lock(&self.lost).entry(reason).or_default() += count;
+        }
     }
 
     /// So much was lost in all, for this reason.

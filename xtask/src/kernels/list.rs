@@ -28,7 +28,6 @@ pub const TESTS: &[Tests] = &[
         skip: &["ten_thousand_containers_come_and_go"],
     },
     all("gantry-host", "cgroup2"),
-    all("gantry-containers", "volumes"),
 ];
 
 /// Programs of this machine that they start, beside busybox'.

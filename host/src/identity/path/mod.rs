@@ -133,6 +133,11 @@ impl Found {
         self.owner.is_none() && (any || self.runtime.as_str() == provided)
     }
 
+    /// Whether it counts only where what users run in their own slices does.
+    pub fn is_of_user_slice(&self) -> bool {
+        matches!(&self.key, Key::Cgroup(path) if classify(path, UserSlices::Hidden) == Place::Nobody)
+    }
+
     /// The same, where a process in it is a gVisor sandbox of this id
     /// ([`sandbox_of_command`]): its cgroup may be the pod's own.
     #[must_use]

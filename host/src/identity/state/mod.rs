@@ -2,30 +2,42 @@
 //! read here and no clock: whoever watches the machine says what is, and when.
 //!
 //! # Layout
-//! * [`record`]: one container. [`processes`]: who is in which.
-//! * [`facts`]: processes and cgroups come and go.
-//! * [`provided`]: what plugins tell of containers. [`rules`]: its id, and
-//!   whether a rule leaves it out.
-//! * [`time`]: what time alone changes: shown, folded, forgotten.
-//! * [`presence`]: the rules for that. [`ids`]: who has which id.
-//! * [`shown`]: what the exposition needs of it.
+//! * [`record`]: one container. [`processes`]: who is in which. [`aliases`]: by
+//!   what a container is found; [`newest`]: those that were just made.
+//! * [`facts`]: processes and cgroups come and go. [`life`]: what that makes of
+//!   a container; [`merge`]: it turns out to be another.
+//! * [`look`]: what its processes tell. [`provided`]: what plugins tell,
+//!   [`pending`] while it is not there.
+//! * [`rules`]: its id, and whether a rule leaves it out.
+//! * [`time`]: what time alone changes: shown, folded, forgotten; [`presence`]:
+//!   the rules for that; [`lives`]: what is remembered of those that died young.
+//! * [`series`]: under which id its figures are. [`ids`]: who has which id.
+//!   [`shown`]: what the exposition needs of it.
 
+mod aliases;
 mod directory;
 mod facts;
 mod handles;
 mod ids;
+mod life;
+mod lives;
+mod look;
+mod merge;
+mod newest;
+mod pending;
 mod presence;
 mod processes;
 mod provided;
 mod record;
 mod rules;
+mod series;
 mod shown;
 #[cfg(test)]
 mod tests;
 mod time;
 
 pub use directory::Directory;
-pub use facts::{Look, Placement, Seen};
+pub use facts::{Environment, Look, Placement, Seen};
 pub use handles::Handles;
 pub use presence::Phase;
 pub use processes::same_start;
@@ -36,14 +48,18 @@ pub use shown::{Shown, ShownGroup, Snapshot};
 use super::filter::{Filter, SkipUnits};
 use crate::config::IdentityConfig;
 use ahash::RandomState;
+use aliases::Aliases;
 use gantry_events::Memory;
 use gantry_plugin_api::abi::types::AbiEvent;
 use gantry_plugin_api::identity::{ContainerRef, EventKind, Process};
 use ids::Ids;
+use lives::Lives;
+use newest::Newest;
+use pending::Pending;
 use presence::Times;
 use processes::Processes;
-use provided::Pending;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How many events plugins may be behind: ten seconds of 3,000 events.
 const EVENTS: usize = 32_768;
@@ -51,6 +67,12 @@ const EVENTS: usize = 32_768;
 /// The most containers that are known, those that are gone included. A machine
 /// with more is being flooded; what is over it is of no container, and counted.
 const MAX_CONTAINERS: usize = 50_000;
+
+/// A pod's container has another path and another id each time it is started.
+const MAX_NAMES: usize = 16;
+
+/// It has one in each hierarchy, a dozen, and others each time it is started.
+const MAX_CGROUPS: usize = 128;
 
 /// All that is known.
 #[derive(Debug)]
@@ -60,12 +82,15 @@ pub struct State {
     skip_units: SkipUnits,
     handles: Handles,
     records: HashMap<u64, Record, RandomState>,
-    by_key: HashMap<String, u64, RandomState>,
-    by_cgroup: HashMap<(u32, u64), u64, RandomState>,
+    /// What makes them the same: where they are, and what they are of.
+    keys: Aliases<Arc<str>>,
+    /// By hierarchy and id.
+    cgroups: Aliases<(u32, u64)>,
+    /// As runtimes know them.
+    raw_ids: Aliases<Arc<str>>,
     by_namespace: HashMap<u64, Vec<u64>, RandomState>,
-    by_raw_id: HashMap<String, u64, RandomState>,
-    /// Of containers that died young: when they were first seen.
-    lives: HashMap<String, time::Life, RandomState>,
+    lives: Lives,
+    newest: Newest,
     processes: Processes,
     ids: Ids,
     events: Memory,
@@ -91,12 +116,15 @@ pub struct State {
 /// What went wrong, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Containers that were not taken, since there are too many.
+    /// Processes and directories whose container was not taken, since there are
+    /// too many.
     pub containers_refused: u64,
     /// Containers that were forgotten before their time, for the same reason.
     pub forgotten_early: u64,
     /// Containers that died young and are folded.
     pub folded: u64,
+    /// Containers whose processes' environment could not be read.
+    pub unread: u64,
 }
 
 impl State {
@@ -107,11 +135,12 @@ impl State {
             skip_units: config.skip_units.clone(),
             handles,
             records: HashMap::default(),
-            by_key: HashMap::default(),
-            by_cgroup: HashMap::default(),
+            keys: Aliases::new(MAX_NAMES),
+            cgroups: Aliases::new(MAX_CGROUPS),
+            raw_ids: Aliases::new(MAX_NAMES),
             by_namespace: HashMap::default(),
-            by_raw_id: HashMap::default(),
-            lives: HashMap::default(),
+            lives: Lives::default(),
+            newest: Newest::default(),
             processes: Processes::default(),
             ids: Ids::default(),
             events: Memory::new(EVENTS),
@@ -129,6 +158,12 @@ impl State {
         }
     }
 
+    #[cfg(test)]
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    #[cfg(test)]
     pub fn record(&self, handle: u64) -> Option<&Record> {
         self.records.get(&handle)
     }
@@ -139,6 +174,10 @@ impl State {
 
     pub fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    pub fn lives(&self) -> &Lives {
+        &self.lives
     }
 
     pub fn events(&self) -> &Memory {
@@ -152,14 +191,15 @@ impl State {
 
     /// The container of a cgroup, also for a while after it is gone.
     pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> Option<u64> {
-        self.by_cgroup.get(&(hierarchy, id)).map(|handle| self.known(*handle))
+        self.cgroups.get(&(hierarchy, id)).map(|handle| self.known(handle))
     }
 
     /// The container that owns a network namespace: the oldest of those that
     /// are in it, as others were started into the one that was there.
     pub fn of_namespace(&self, inode: u64) -> Option<u64> {
-        let those = self.by_namespace.get(&inode)?.iter().filter_map(|handle| self.records.get(handle));
-        those.min_by_key(|record| (record.gone.is_some(), record.started)).map(|record| record.handle)
+        let those = self.by_namespace.get(&inode)?.iter().filter_map(|handle| self.public(*handle));
+        let oldest = those.min_by_key(|record| (record.gone.is_some(), record.started));
+        Some(oldest.map_or(0, |record| record.handle))
     }
 
     /// Those that are there, and are not left out by a rule.
@@ -171,11 +211,14 @@ impl State {
 
     /// The living processes of a container, by pid.
     pub fn processes_of(&self, handle: u64) -> Vec<Process> {
-        let Some(record) = self.records.get(&handle) else { return Vec::new() };
-        let start = |pid: &u32| Some(Process { pid: *pid, start: self.processes.living(*pid)?.start });
-        let mut all: Vec<Process> = record.processes.iter().filter_map(start).collect();
+        let mut all: Vec<Process> = self.processes_in(self.known(handle)).collect();
         all.sort_unstable_by_key(|process| process.pid);
         all
+    }
+
+    fn processes_in(&self, handle: u64) -> impl Iterator<Item = Process> {
+        let pids = self.records.get(&handle).into_iter().flat_map(|record| &record.processes);
+        pids.filter_map(|pid| Some(Process { pid: *pid, start: self.processes.living(*pid)?.start }))
     }
 
     /// What the machine's clock says at a time since boot; it may be set.
@@ -188,12 +231,19 @@ impl State {
         u64::try_from((i128::from(boot) + self.epoch_offset) / 1_000_000_000).unwrap_or_default()
     }
 
-    /// A rule leaves it out: none, for plugins.
+    /// A container as plugins may know it: none that a rule leaves out.
+    pub fn public(&self, handle: u64) -> Option<&Record> {
+        self.records.get(&handle).filter(|record| record.phase != Phase::Hidden)
+    }
+
+    /// 0 where plugins may not know it.
     fn known(&self, handle: u64) -> u64 {
-        self.records.get(&handle).map_or(0, |record| if record.phase == Phase::Hidden { 0 } else { handle })
+        self.public(handle).map_or(0, |record| record.handle)
     }
 
     fn tell(&mut self, kind: EventKind, container: u64, process: Option<Process>, at: u64) {
+        // Of a container that a rule leaves out nothing is told but that it is left out.
+        let container = if process.is_some() { self.known(container) } else { container };
         let Process { pid, start } = process.unwrap_or(Process { pid: 0, start: 0 });
         let container = ContainerRef::from_handle(container).map_or(0, ContainerRef::handle);
         self.events.push(AbiEvent { container, at, start, pid, kind: kind.code() });

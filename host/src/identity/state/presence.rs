@@ -15,6 +15,9 @@ pub enum Phase {
     Hidden,
     /// It died young: what it counted is part of a folded series.
     Folded,
+    /// It turned out to be one that was there before, and goes on as that: what
+    /// it counted is part of that one's.
+    Merged,
     /// Another container has its id: its series make room.
     Replaced,
 }
@@ -44,7 +47,7 @@ impl Times {
 
     /// Whether a container's name may still come, where somebody is asked for it.
     pub fn may_wait(&self, record: &Record, now: u64) -> bool {
-        record.gone.is_none() && now.saturating_sub(record.first_seen) < self.metadata_wait
+        record.gone.is_none() && now.saturating_sub(record.made) < self.metadata_wait
     }
 
     /// Whether one that is gone died so young that it was never shown.
@@ -59,7 +62,7 @@ impl Times {
         let span = match record.phase {
             Phase::Replaced | Phase::Hidden => 0,
             // It is part of a series that stays; a plugin that is late brings the last of it.
-            Phase::Folded => self.linger.min(LATE),
+            Phase::Folded | Phase::Merged => self.linger.min(LATE),
             Phase::Held | Phase::Shown => self.linger,
         };
         now.saturating_sub(gone.at) >= span && collections >= gone.collections + COLLECTIONS

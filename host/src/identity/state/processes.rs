@@ -41,6 +41,10 @@ struct Dead {
     at: u64,
 }
 
+/// It was not taken.
+#[derive(Debug)]
+pub struct TooMany;
+
 /// All processes.
 #[derive(Debug, Default)]
 pub struct Processes {
@@ -72,12 +76,15 @@ impl Processes {
     }
 
     /// A process is there, in this container; what was known of its pid before.
-    pub fn set(&mut self, pid: u32, known: Known) -> Option<Known> {
+    ///
+    /// # Errors
+    /// There are too many, and it was not taken.
+    pub fn set(&mut self, pid: u32, known: Known) -> Result<Option<Known>, TooMany> {
         if self.living.len() >= MAX_LIVING && !self.living.contains_key(&pid) {
             self.refused += 1;
-            return None;
+            return Err(TooMany);
         }
-        self.living.insert(pid, known)
+        Ok(self.living.insert(pid, known))
     }
 
     /// It is gone.
@@ -113,20 +120,23 @@ impl Processes {
     /// The container of a process, living or dead; `start` 0 is any, and the
     /// living one goes first. `None`: nothing is known of it.
     pub fn container(&self, pid: u32, start: u64) -> Option<u64> {
-        let fits = |known: &Known| start == 0 || known.start.abs_diff(start) <= TOLERANCE;
-        if let Some(known) = self.living.get(&pid).filter(|known| fits(known)) {
-            return Some(known.container);
-        }
+        let living = self.living.get(&pid).filter(|known| start == 0 || same_start(known.start, start));
+        living.copied().or_else(|| self.dead(pid, start)).map(|known| known.container)
+    }
+
+    /// What is known of a process that is gone; `start` 0 is any.
+    pub fn dead(&self, pid: u32, start: u64) -> Option<Known> {
+        let fits = |known: &Known| start == 0 || same_start(known.start, start);
         let (count, newest) = self.newest.get(&pid)?;
         if fits(newest) {
-            return Some(newest.container);
+            return Some(*newest);
         }
         if *count == 1 {
             return None;
         }
         // A pid that was used twice within the time: rare, so it may take some microseconds.
         let older = self.dead.iter().rev().find(|dead| dead.pid == pid && fits(&dead.known));
-        older.map(|dead| dead.known.container)
+        older.map(|dead| dead.known)
     }
 }
 
@@ -149,20 +159,20 @@ mod tests {
     fn a_pid_that_is_used_again_is_another_process() {
         let mut all = Processes::default();
         assert_eq!(all.container(7, 0), None);
-        all.set(7, known(100, 1));
+        all.set(7, known(100, 1)).expect("room");
         assert_eq!(
             (all.container(7, 0), all.container(7, 100), all.container(7, 101)),
             (Some(1), Some(1), Some(1))
         );
         assert_eq!(all.container(7, 300), None);
         all.remove(7, SECOND);
-        all.set(7, known(300, 2));
+        all.set(7, known(300, 2)).expect("room");
         assert_eq!(
             (all.container(7, 0), all.container(7, 100), all.container(7, 300)),
             (Some(2), Some(1), Some(2))
         );
         all.remove(7, 2 * SECOND);
-        all.set(7, known(500, 3));
+        all.set(7, known(500, 3)).expect("room");
         assert_eq!((all.container(7, 100), all.container(7, 300)), (Some(1), Some(2)));
         all.forget_old(SECOND + 91 * SECOND);
         assert_eq!((all.container(7, 100), all.container(7, 300)), (None, Some(2)));
@@ -175,7 +185,7 @@ mod tests {
     fn the_dead_are_bounded() {
         let mut all = Processes::default();
         for pid in 1..=100_000 {
-            all.set(pid, known(5, 9));
+            all.set(pid, known(5, 9)).expect("room");
             all.remove(pid, 1);
         }
         assert_eq!((all.dead.len(), all.newest.len(), all.len()), (MAX_DEAD, MAX_DEAD, 0));

@@ -3,6 +3,7 @@
 use super::super::naming::Named;
 use super::super::path::Found;
 use super::directory::Directory;
+use super::lives::Life;
 use super::presence::Phase;
 use gantry_plugin_api::identity::{Container, Process};
 use std::collections::{BTreeMap, HashSet};
@@ -12,21 +13,25 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Record {
     pub handle: u64,
-    /// What makes it the same container, the first by its path: a pod's
-    /// container has one for each time that it was started.
-    pub keys: Vec<String>,
     pub found: Found,
     /// Its pids, living.
     pub processes: HashSet<u32>,
     /// The directories of it that are there, by hierarchy and id.
     pub directories: HashSet<(u32, u64)>,
     pub cgroups: Vec<Directory>,
-    /// Nanoseconds since boot.
+    /// When this was made, in nanoseconds since boot.
+    pub made: u64,
+    /// The same, or that of its first life where it died young before.
     pub first_seen: u64,
     /// The start of its first process, where that was before.
     pub started: u64,
-    /// The process that it began with, this time.
+    /// The process that it began with, this time; the oldest of the others where
+    /// that ended and they go on.
     pub init: Option<Process>,
+    /// Somebody has read its processes' environment.
+    pub is_seen: bool,
+    /// How many processes somebody has tried to read for that.
+    pub tries: u8,
     /// How often it began anew.
     pub restarts: u64,
     /// When its last process went; nothing before it had one.
@@ -40,14 +45,18 @@ pub struct Record {
     pub metadata: Option<Provided>,
     pub named: Named,
     pub phase: Phase,
+    /// The id that it has in what is shown.
+    pub member: Option<Arc<str>>,
     /// With whom it is one in what is shown.
     pub group: Option<u64>,
+    /// Those that turned out to be this one, while something of them is there.
+    pub parts: Vec<u64>,
+    /// The one that this turned out to be.
+    pub into: Option<u64>,
     /// Since when it is gone.
     pub gone: Option<Gone>,
     /// What plugins were told of last.
     pub published: Option<Published>,
-    /// Somebody should look at its first process: namespace, environment.
-    pub look: bool,
 }
 
 /// Who told what.
@@ -69,9 +78,35 @@ pub struct Gone {
 }
 
 impl Record {
-    /// What it is remembered by.
-    pub fn key(&self) -> &str {
-        self.keys.first().map_or("", String::as_str)
+    /// One of which nothing is known but where it is, and whether it was there before.
+    pub fn new(handle: u64, found: Found, life: Option<Life>, now: u64) -> Self {
+        Self {
+            handle,
+            found,
+            processes: HashSet::new(),
+            directories: HashSet::new(),
+            cgroups: Vec::new(),
+            made: now,
+            first_seen: life.map_or(now, |life| life.first_seen),
+            started: now,
+            init: None,
+            is_seen: false,
+            tries: 0,
+            restarts: u64::from(life.is_some()),
+            emptied: None,
+            network_namespace: 0,
+            opted_out: Vec::new(),
+            environment: BTreeMap::new(),
+            metadata: None,
+            named: Named::default(),
+            phase: Phase::Held,
+            member: None,
+            group: None,
+            parts: Vec::new(),
+            into: None,
+            gone: None,
+            published: None,
+        }
     }
 
     /// Whether nothing of it is left.

@@ -69,11 +69,8 @@ impl State {
 
     /// What it counted is kept, and not shown.
     fn leave_out(&mut self, handle: u64, now: u64) {
+        self.leave_with_parts(handle);
         let Some(record) = self.records.get_mut(&handle) else { return };
-        if record.phase == Phase::Shown {
-            self.ids.leave(&record.named.id, handle);
-            record.group = None;
-        }
         record.phase = Phase::Hidden;
         self.version += 1;
         if record.is_told() && record.gone.is_none() {
@@ -90,14 +87,6 @@ impl State {
         if record.gone.is_none() {
             self.tell(EventKind::ContainerAppeared, handle, None, now);
             self.want_metadata(handle, now);
-        }
-    }
-
-    /// Asks its provider for what nobody told yet.
-    pub(super) fn want_metadata(&mut self, handle: u64, now: u64) {
-        let unknown = self.records.get(&handle).filter(|record| record.metadata.is_none());
-        if unknown.is_some_and(|record| self.is_provided(&record.found)) {
-            self.tell(EventKind::MetadataWanted, handle, None, now);
         }
     }
 }

@@ -52,7 +52,7 @@ impl State {
             Phase::Held if self.waits_for_name(record, now) => "not yet: no name".to_owned(),
             // It will be at the next scrape.
             Phase::Held => "yes".to_owned(),
-            Phase::Folded | Phase::Replaced => "no: another has its id".to_owned(),
+            Phase::Folded | Phase::Merged | Phase::Replaced => "no: another has its id".to_owned(),
         }
     }
 
@@ -67,7 +67,11 @@ impl State {
             let shown = Shown {
                 id: text(&record.named.id),
                 app_id: text(&record.named.app_id),
-                held: matches!(record.phase, Phase::Held | Phase::Hidden),
+                held: match record.phase {
+                    Phase::Held | Phase::Hidden => true,
+                    Phase::Merged => record.group.is_none(),
+                    Phase::Shown | Phase::Folded | Phase::Replaced => false,
+                },
                 gone: record.gone.is_some(),
                 group: record.group,
             };

@@ -1,17 +1,7 @@
 //! What time alone changes.
 
+use super::lives::Life;
 use super::{Phase, State};
-use gantry_plugin_api::identity::EventKind;
-use std::time::Duration;
-
-/// An earlier life of a container that died young.
-#[derive(Debug, Clone, Copy)]
-pub struct Life {
-    /// How many there were.
-    pub number: u64,
-    /// Nanoseconds since boot.
-    pub first_seen: u64,
-}
 
 /// A folded series: who is in it, and since when nobody joined.
 #[derive(Debug, Clone)]
@@ -21,22 +11,11 @@ pub struct Fold {
     pub collections: u64,
 }
 
-/// How long it is remembered of a container that died young that it was
-/// there: the longest pause that an orchestrator makes between two tries is
-/// five minutes (kubelet's back-off), and then it must grow old at last.
-const LIVES: Duration = Duration::from_secs(15 * 60);
-
-/// The most of them.
-const MAX_LIVES: usize = 10_000;
-
 impl State {
     /// Brings everything up to now; whether anything still waits for time to pass.
     pub fn advance(&mut self, now: u64) -> bool {
         self.processes.forget_old(now);
-        let kept = u64::try_from(LIVES.as_nanos()).unwrap_or(u64::MAX);
-        if self.lives.len() > MAX_LIVES / 2 {
-            self.lives.retain(|_, life| now.saturating_sub(life.first_seen) < kept);
-        }
+        self.lives.forget_old(now);
         for handle in self.unsettled.iter().copied().collect::<Vec<_>>() {
             self.settle(handle, now);
         }
@@ -78,20 +57,8 @@ impl State {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Shown;
         let named = record.named.clone();
-        let records = &self.records;
-        let is_gone = |other: u64| records.get(&other).is_none_or(|record| record.gone.is_some());
-        let joined = self.ids.join(&named.id, &named.app_id, handle, named.shared, is_gone);
-        for member in joined.regrouped.iter().chain([&handle]) {
-            if let Some(record) = self.records.get_mut(member) {
-                record.group = joined.group;
-            }
-        }
-        for replaced in joined.replaced {
-            if let Some(record) = self.records.get_mut(&replaced) {
-                (record.phase, record.group) = (Phase::Replaced, None);
-            }
-        }
-        self.version += 1;
+        self.join(handle, &named.id, &named.app_id, named.shared);
+        self.join_parts(handle, &named.id, &named.app_id);
         self.publish(handle, now);
     }
 
@@ -100,79 +67,19 @@ impl State {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Folded;
         let id = folded_id(&record.named.id);
-        let known = self.lives.get(record.key()).map_or(0, |life| life.number);
-        let life = Life { number: known + 1, first_seen: record.first_seen.min(record.started) };
-        if self.lives.len() < MAX_LIVES {
-            self.lives.insert(record.key().to_owned(), life);
+        let first_seen = record.first_seen.min(record.started);
+        for key in self.keys.of(handle).to_vec() {
+            let number = self.lives.get(&key, now).map_or(0, |life| life.number) + 1;
+            self.lives.add(key, Life { number, first_seen, ended: now }, now);
         }
-        let joined = self.ids.join(&id, "", handle, true, |_| false);
-        record.group = joined.group;
-        if let Some(group) = joined.group {
+        self.join(handle, &id, "", true);
+        self.join_parts(handle, &id, "");
+        if let Some(group) = self.records.get(&handle).and_then(|record| record.group) {
             // The fold itself has a place of its own, so that it stays when its members go.
             self.ids.join(&id, "", 0, true, |_| false);
             self.folds.insert(group, Fold { id, last: now, collections: self.collections });
         }
         self.counts.folded += 1;
-        self.version += 1;
-    }
-
-    /// A container of this key is there again. Whether it must be made anew,
-    /// since what the one before counted was folded.
-    pub(super) fn revive(&mut self, handle: u64, now: u64) -> bool {
-        let Some(record) = self.records.get_mut(&handle) else { return true };
-        if record.gone.is_none() {
-            return false;
-        }
-        match record.phase {
-            Phase::Folded | Phase::Replaced => true,
-            Phase::Held | Phase::Shown | Phase::Hidden => {
-                record.gone = None;
-                // Whoever is the first now comes after all that were.
-                record.emptied = record.emptied.map(|_| 0);
-                record.publish();
-                self.version += 1;
-                self.unsettled.insert(handle);
-                if self.known(handle) != 0 {
-                    self.tell(EventKind::ContainerAppeared, handle, None, now);
-                }
-                false
-            }
-        }
-    }
-
-    /// There are too many: those that are gone for longest make room, though
-    /// their last values were not yet served for as long as they should be.
-    pub(super) fn make_room(&mut self) {
-        let gone = self.records.values().filter_map(|record| Some((record.gone?.at, record.handle)));
-        let mut gone: Vec<(u64, u64)> = gone.collect();
-        gone.sort_unstable();
-        // A tenth at once: sorting for each single one would cost the agent what the flood costs the machine.
-        gone.truncate(gone.len().div_ceil(10));
-        self.counts.forgotten_early += gone.len() as u64;
-        gone.into_iter().for_each(|(_, handle)| self.forget(handle));
-    }
-
-    fn forget(&mut self, handle: u64) {
-        let Some(record) = self.records.remove(&handle) else { return };
-        self.unsettled.remove(&handle);
-        record.keys.iter().for_each(|key| self.by_key.retain_if(key, handle));
-        self.by_raw_id.retain_if(&record.found.raw_id, handle);
-        for cgroup in &record.cgroups {
-            let place = (cgroup.hierarchy, cgroup.id);
-            if self.by_cgroup.get(&place) == Some(&handle) {
-                self.by_cgroup.remove(&place);
-            }
-        }
-        if let Some(those) = self.by_namespace.get_mut(&record.network_namespace) {
-            those.retain(|other| *other != handle);
-            if those.is_empty() {
-                self.by_namespace.remove(&record.network_namespace);
-            }
-        }
-        match (record.phase, record.group.and_then(|group| self.folds.get(&group))) {
-            (Phase::Folded, Some(fold)) => self.ids.leave(&fold.id.clone(), handle),
-            _ => self.ids.leave(&record.named.id, handle),
-        }
         self.version += 1;
     }
 
@@ -210,19 +117,6 @@ fn folded_id(id: &str) -> String {
 
 /// No runtime allows `~` in a name.
 const SHORT_LIVED: &str = "~short-lived";
-
-/// Removing an entry that another may have by now.
-trait RetainIf {
-    fn retain_if(&mut self, key: &str, handle: u64);
-}
-
-impl<S: std::hash::BuildHasher> RetainIf for std::collections::HashMap<String, u64, S> {
-    fn retain_if(&mut self, key: &str, handle: u64) {
-        if self.get(key) == Some(&handle) {
-            self.remove(key);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

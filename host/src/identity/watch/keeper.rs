@@ -2,16 +2,16 @@
 //! all of them at the start, after each loss, and now and then.
 
 use super::super::clock;
-use super::super::optout::opted_out;
-use super::super::path::sandbox_of_command;
-use super::super::read::Proc;
+use super::super::path::UserSlices;
+use super::super::read::{self, Proc};
 use super::super::shared::Shared;
-use super::super::state::{Look, Placement, Seen, State};
+use super::super::state::{Directory, Placement, State};
 use super::place::{Inside, Places};
 use super::tree::{Change, Tree};
+use super::{order, seen};
 use gantry_netlink::{ProcessEvent, ProcessEvents, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,11 +40,6 @@ const ADVANCE: Duration = Duration::from_secs(10);
 /// end was not told.
 const EMPTY: Duration = Duration::from_secs(2);
 
-/// A container that is as new has a process any moment: its runtime moves one
-/// there, some milliseconds before it executes the container's program. That
-/// may end before somebody can look where it was. In nanoseconds.
-const NEW: u64 = 1_000_000_000;
-
 /// How long events are let come together after the last ones. A process that
 /// starts, executes and exits is three events, and each wake-up costs what two
 /// of them cost. What comes after a quiet time is looked at first: a program
@@ -54,20 +49,6 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// The most events that are taken under one lock.
 const BATCH: usize = 512;
-
-/// A task of Nomad has some fifty variables of its own.
-const MAX_VARIABLES: usize = 128;
-
-/// The variables of a `/proc/PID/environ`; what is no text is left out.
-fn variables(environ: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    environ.split(|byte| *byte == 0).filter_map(|one| std::str::from_utf8(one).ok()?.split_once('='))
-}
-
-/// The arguments of a `/proc/PID/cmdline`.
-fn arguments(cmdline: &[u8]) -> impl Iterator<Item = &str> {
-    let cmdline = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
-    cmdline.split(|byte| *byte == 0).map(|one| std::str::from_utf8(one).unwrap_or_default())
-}
 
 /// Where the machine is read.
 #[derive(Debug)]
@@ -93,7 +74,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Subscribes first and then looks, so that nothing is missed between.
+    /// Subscribes: a look at everything comes after it, so that nothing is missed
+    /// between.
     pub fn new(shared: Arc<Shared>, sources: Sources) -> Self {
         let connector = match ProcessEvents::open(EVENT_BUFFER, CONNECTOR_WAIT) {
             Ok(connector) => Some(connector),
@@ -115,7 +97,7 @@ impl Watcher {
         };
         shared.set_watched(connector.is_some());
         let now = Instant::now();
-        let mut watcher = Self {
+        let watcher = Self {
             shared,
             sources,
             connector,
@@ -127,7 +109,6 @@ impl Watcher {
         };
         let host = watcher.sources.proc.network_namespace(1).or_else(clock::own_network_namespace);
         watcher.shared.write(|state| state.set_host_namespace(host.unwrap_or_default()));
-        watcher.look_at_all();
         watcher
     }
 
@@ -135,13 +116,11 @@ impl Watcher {
     pub fn run(mut self) {
         let mut events = Vec::with_capacity(BATCH);
         while !self.shared.is_ending() {
-            if self.sources.places.set_users(self.shared.users()) {
-                self.next_look = Instant::now();
-            }
+            self.follow_the_rules();
             self.wait();
             self.take_processes(&mut events);
             self.take_directories();
-            self.look_at_empty(NEW);
+            self.look_at_new();
             self.look();
             self.follow_the_clock();
             self.gather();
@@ -204,21 +183,33 @@ impl Watcher {
     /// all of them: plugins ask it at the same time.
     fn apply(&mut self, events: &[ProcessEvent]) {
         let offset = clock::boot_offset();
-        let mut forked = HashSet::new();
+        let go_on = order::exits_that_go_on(events);
+        // What earlier events of these say: it is there, or not.
+        let mut told = HashMap::new();
         let mut seen = Vec::with_capacity(events.len());
-        for event in events {
-            if matches!(event.what, What::Forked { .. }) {
-                forked.insert(event.pid);
-            }
-            seen.push(self.seen(event, forked.contains(&event.pid)));
+        for (at, event) in events.iter().enumerate() {
+            seen.push(match event.what {
+                What::Executed => self.seen(event.pid, told.get(&event.pid).copied()),
+                What::Forked { .. } => {
+                    told.insert(event.pid, true);
+                    None
+                }
+                What::Exited => {
+                    if !go_on.contains(&at) {
+                        told.insert(event.pid, false);
+                    }
+                    None
+                }
+            });
         }
         self.shared.write(|state| {
-            for (event, seen) in events.iter().zip(seen) {
+            for (index, (event, seen)) in events.iter().zip(seen).enumerate() {
                 let at = event.at.saturating_add(offset);
                 match (event.what, seen) {
                     (What::Forked { parent }, _) => {
                         state.process_forked(event.pid, parent, at / clock::TICK, at);
                     }
+                    (What::Exited, _) if go_on.contains(&index) => {}
                     (What::Exited, _) => state.process_exited(event.pid, at),
                     (What::Executed, Some((start, placement))) => {
                         state.process_executed(event.pid, start, &placement, at);
@@ -231,19 +222,19 @@ impl Watcher {
 
     /// Where a process is that executes, and its start, where that is not known:
     /// its fork, also one that was just read, tells it.
-    fn seen(&mut self, event: &ProcessEvent, is_forked: bool) -> Option<(u64, Arc<Placement>)> {
-        if event.what != What::Executed {
-            return None;
-        }
-        if self.sources.proc.cgroup(event.pid, &mut self.buffer).is_none() {
-            // It exited meanwhile: it stays where its parent was.
-            self.shared.missed();
-            return None;
-        }
+    fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Arc<Placement>)> {
         let shared = &self.shared;
+        let is_known =
+            is_told.unwrap_or_else(|| shared.read(|state| state.processes().living(pid).is_some()));
+        let proc = &self.sources.proc;
+        let start = if is_known { Ok(0) } else { proc.start(pid, &mut self.buffer) };
+        let read = start.and_then(|start| proc.cgroup(pid, &mut self.buffer).map(|()| start));
+        let Ok(start) = read else {
+            // It exited meanwhile: it stays where its parent was.
+            shared.missed();
+            return None;
+        };
         let placement = self.sources.places.of(&self.buffer, |key| shared.has_directories(key));
-        let is_known = is_forked || shared.read(|state| state.processes().living(event.pid).is_some());
-        let start = if is_known { 0 } else { self.sources.proc.start(event.pid, &mut self.buffer)? };
         Some((start, placement))
     }
 
@@ -289,28 +280,17 @@ impl Watcher {
 
     /// What a container's process tells besides its cgroups.
     fn look(&mut self) {
-        for Look { handle, pid } in self.shared.write(State::take_looks) {
-            let proc = &self.sources.proc;
-            let mut seen =
-                Seen { namespace: proc.network_namespace(pid).unwrap_or_default(), ..Seen::default() };
-            if proc.environ(pid, &mut self.buffer).is_some() {
-                seen.opted_out = opted_out(variables(&self.buffer));
-                let nomad = variables(&self.buffer)
-                    .filter(|(name, _)| name.starts_with("NOMAD_"))
-                    .take(MAX_VARIABLES);
-                seen.environment = nomad.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        loop {
+            let looks = self.shared.write(State::take_looks);
+            if looks.is_empty() {
+                return;
             }
-            let placement = match proc.cgroup(pid, &mut self.buffer) {
-                Some(()) => self.sources.places.of(&self.buffer, |_| false),
-                None => Arc::default(),
-            };
-            if placement.found.as_ref().is_some_and(|found| found.pod_uid.is_some())
-                && proc.cmdline(pid, &mut self.buffer).is_some()
-            {
-                seen.sandbox = sandbox_of_command(arguments(&self.buffer)).map(str::to_owned);
+            for look in looks {
+                let Sources { proc, places, .. } = &mut self.sources;
+                let (seen, placement) = seen::at(look.pid, proc, places, &mut self.buffer);
+                let now = clock::boot();
+                self.shared.write(|state| state.looked(look, seen, &placement, now));
             }
-            let now = clock::boot();
-            self.shared.write(|state| state.looked(handle, seen, &placement, now));
         }
     }
 
@@ -325,7 +305,7 @@ impl Watcher {
         }
         if now >= self.next_empty {
             self.next_empty = now + EMPTY;
-            self.look_at_empty(u64::MAX);
+            self.look_at_empty();
         }
         if now >= self.next_advance {
             self.next_advance = now + ADVANCE;
@@ -339,10 +319,22 @@ impl Watcher {
 
     /// Containers without a process: their directories may have gone unseen,
     /// and a process may have moved into them, which the kernel does not tell.
-    /// Those at most so old, in nanoseconds.
-    fn look_at_empty(&mut self, age: u64) {
-        let since = clock::boot().saturating_sub(age);
-        for (handle, cgroups) in self.shared.read(|state| state.empty(since)) {
+    fn look_at_empty(&mut self) {
+        let those = self.shared.read(State::empty);
+        self.look_into_empty(those);
+    }
+
+    /// Those that were just made: they have a process any moment, as their
+    /// runtime moves one there some milliseconds before it executes the
+    /// container's program. That may end before somebody can look where it was.
+    fn look_at_new(&mut self) {
+        let now = clock::boot();
+        let those = self.shared.read(|state| state.new_and_empty(now));
+        self.look_into_empty(those);
+    }
+
+    fn look_into_empty(&mut self, those: Vec<(u64, Vec<Directory>)>) {
+        for (handle, cgroups) in those {
             match self.sources.places.look_into(&cgroups) {
                 Inside::Gone => {
                     let now = clock::boot();
@@ -351,26 +343,40 @@ impl Watcher {
                 Inside::Empty => {}
                 Inside::Processes(pids) => {
                     for pid in pids {
-                        self.look_at(pid);
+                        // One that is gone is told of, or seen by the next look at all.
+                        let _ = self.look_at(pid);
                     }
                 }
             }
         }
     }
 
-    /// Where a process is, now. `None`: nowhere.
-    fn look_at(&mut self, pid: u32) -> Option<()> {
+    /// Where a process is, now.
+    fn look_at(&mut self, pid: u32) -> rustix::io::Result<()> {
         let now = clock::boot();
         let start = self.sources.proc.start(pid, &mut self.buffer)?;
         self.sources.proc.cgroup(pid, &mut self.buffer)?;
         let shared = &self.shared;
         let placement = self.sources.places.of(&self.buffer, |key| shared.has_directories(key));
         shared.write(|state| state.process_is(pid, start, &placement, now));
-        Some(())
+        Ok(())
+    }
+
+    /// What users run counts from now on, or does not.
+    fn follow_the_rules(&mut self) {
+        let users = self.shared.users();
+        if !self.sources.places.set_users(users) {
+            return;
+        }
+        self.next_look = Instant::now();
+        if users == UserSlices::Hidden {
+            let now = clock::boot();
+            self.shared.write(|state| state.leave_out_users(now));
+        }
     }
 
     /// All directories and all processes.
-    fn look_at_all(&mut self) {
+    pub fn look_at_all(&mut self) {
         let connected = self.connector.is_some();
         self.next_look = Instant::now() + if connected { RARE } else { OFTEN };
         let (boot, epoch) = (clock::boot(), clock::epoch());
@@ -384,15 +390,26 @@ impl Watcher {
         let pids = match self.sources.proc.pids() {
             Ok(pids) => pids,
             Err(error) => {
-                tracing::warn!("{}: {error}; no process is known", self.sources.proc.path().display());
+                tracing::warn!(
+                    "{}: {error}; processes are looked for again in {} s",
+                    self.sources.proc.path().display(),
+                    OFTEN.as_secs()
+                );
                 self.shared.lost("scan");
+                self.next_look = Instant::now() + OFTEN;
                 return;
             }
         };
         let mut there = HashSet::with_capacity(pids.len());
         for pid in pids {
-            if self.look_at(pid).is_some() {
-                there.insert(pid);
+            match self.look_at(pid) {
+                Err(errno) if read::is_gone(errno) => {}
+                Ok(()) => drop(there.insert(pid)),
+                // It is there, and the agent has no descriptors or memory left: what was known stays.
+                Err(_) => {
+                    there.insert(pid);
+                    self.shared.lost("scan");
+                }
             }
         }
         // Those that started since then are not among them: what the kernel tells of them comes after.

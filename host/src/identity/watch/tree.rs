@@ -82,7 +82,8 @@ impl Tree {
             into.push(Change::Removed { hierarchy, id });
         }
         for Root { hierarchy, .. } in self.roots.clone() {
-            self.enter(hierarchy, "/", 0, true, descend, into);
+            let is_watched = self.enter(hierarchy, "/", 0, true, descend, into);
+            self.refused += u64::from(!is_watched);
         }
     }
 
@@ -151,12 +152,14 @@ impl Tree {
             into.push(Change::Made { hierarchy, path: path.to_owned(), id });
         }
         if (again || known != Some(id)) && depth < MAX_DEPTH && descend(path) {
-            self.enter(hierarchy, path, depth, again, descend, into);
+            let is_watched = self.enter(hierarchy, path, depth, again, descend, into);
+            self.refused += u64::from(!is_watched && known != Some(id));
         }
         Some(())
     }
 
-    /// Watches a directory, and tells of its children.
+    /// Watches a directory, and tells of its children. `false`: it is not
+    /// watched.
     fn enter(
         &mut self,
         hierarchy: u32,
@@ -165,21 +168,25 @@ impl Tree {
         again: bool,
         descend: Descend<'_>,
         into: &mut Vec<Change>,
-    ) {
-        let Some(directory) = self.directory(hierarchy, path) else { return };
-        if self.watches.len() >= MAX_WATCHES {
-            self.refused += 1;
-        } else {
-            let flags =
-                WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
-            match inotify::add_watch(&self.inotify, &directory, flags) {
-                Ok(watch) => drop(self.watches.insert(watch, Watched { hierarchy, path: path.to_owned() })),
-                Err(Errno::NOENT) => return,
-                Err(_) => self.refused += 1,
+    ) -> bool {
+        let Some(directory) = self.directory(hierarchy, path) else { return true };
+        let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
+        let is_watched = match inotify::add_watch(&self.inotify, &directory, flags) {
+            // One that is watched has the same number again, so only this tells whether it is one more.
+            Ok(watch) if self.watches.len() >= MAX_WATCHES && !self.watches.contains_key(&watch) => {
+                // It fails where the directory is gone, and the watch with it.
+                let _ = inotify::remove_watch(&self.inotify, watch);
+                false
             }
-        }
+            Ok(watch) => {
+                self.watches.insert(watch, Watched { hierarchy, path: path.to_owned() });
+                true
+            }
+            Err(Errno::NOENT) => return true,
+            Err(_) => false,
+        };
         // Watched first: what comes in between is told twice and not missed.
-        let Ok(entries) = std::fs::read_dir(&directory) else { return };
+        let Ok(entries) = std::fs::read_dir(&directory) else { return is_watched };
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir())
                 && let Some(name) = entry.file_name().to_str()
@@ -187,6 +194,7 @@ impl Tree {
                 self.found(hierarchy, &join(path, name), depth + 1, again, descend, into);
             }
         }
+        is_watched
     }
 
     /// Those that were told and are not there any more; they are forgotten.
@@ -271,6 +279,21 @@ mod tests {
         make("other/deep/c4");
         tree.list(&mut descend, &mut changes);
         assert_eq!((made(&changes), changes.len()), (vec!["/other/deep/c4"], 2), "as after a loss");
+    }
+
+    #[test]
+    fn those_that_are_too_many_are_counted_once() {
+        let root = tempfile::tempdir().expect("a directory");
+        for number in 0..MAX_WATCHES + 9 {
+            std::fs::create_dir(root.path().join(number.to_string())).expect("a directory");
+        }
+        let mut tree =
+            Tree::new(vec![Root { hierarchy: 4, directory: root.path().to_owned() }]).expect("inotify");
+        for _ in 0..3 {
+            tree.list(&mut descend, &mut Vec::new());
+            // The root is one of those that are watched.
+            assert_eq!((tree.refused(), tree.watches.len()), (10, MAX_WATCHES));
+        }
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Facts and time, played to the state.
 
+mod lives;
+mod looks;
+mod merge;
+mod processes;
 mod rules;
 
 use super::directory::Directory;
@@ -54,6 +58,10 @@ fn named(letter: char, name: &str) -> Metadata {
     Metadata { runtime_id: raw(letter), container, removed: false }
 }
 
+fn in_namespace(inode: u64) -> Seen {
+    Seen { namespace: inode, environment: Some(Environment::default()), sandbox: None }
+}
+
 impl Machine {
     fn new() -> Self {
         let mut state = State::new(&IdentityConfig::default(), Handles::new("boot"));
@@ -82,6 +90,11 @@ impl Machine {
         self.state.process_is(pid, self.now / 10_000_000, placement, self.now)
     }
 
+    /// Somebody looked at a process, which was at this place then.
+    fn sees(&mut self, handle: u64, pid: u32, placement: &Placement, seen: Seen) {
+        self.state.looked(Look { handle, pid }, seen, placement, self.now);
+    }
+
     fn exit(&mut self, pid: u32) {
         self.state.process_exited(pid, self.now);
     }
@@ -90,6 +103,14 @@ impl Machine {
         for cgroup in &placement.cgroups {
             self.state.directory_gone(cgroup.hierarchy, cgroup.id, self.now);
         }
+    }
+
+    /// It starts, and all of it goes.
+    fn live(&mut self, pid: u32, placement: &Placement) -> u64 {
+        let handle = self.start(pid, placement);
+        self.exit(pid);
+        self.remove(placement);
+        handle
     }
 
     fn provide(&mut self, plugin: &str, metadata: Metadata) -> u64 {
@@ -399,19 +420,14 @@ fn the_oldest_in_a_network_namespace_owns_it() {
     machine.after(1);
     let two = machine.start(11, &docker('b'));
     machine.state.set_host_namespace(1);
-    for (handle, inode) in [(two, 5), (one, 5)] {
-        machine.state.looked(
-            handle,
-            Seen { namespace: inode, ..Seen::default() },
-            &Placement::default(),
-            machine.now,
-        );
-    }
+    machine.sees(two, 11, &docker('b'), in_namespace(5));
+    machine.sees(one, 10, &docker('a'), in_namespace(5));
     assert_eq!(machine.state.of_namespace(5), Some(one));
     machine.exit(10);
     machine.remove(&docker('a'));
     assert_eq!(machine.state.of_namespace(5), Some(two));
-    machine.state.looked(two, Seen { namespace: 1, ..Seen::default() }, &Placement::default(), machine.now);
+    machine.sees(two, 11, &docker('b'), in_namespace(1));
+    assert_eq!(machine.state.of_namespace(5), Some(one), "the other one moved out");
     assert_eq!(machine.state.of_namespace(1), None, "the machine's own is nobody's");
 }
 
@@ -427,7 +443,7 @@ fn a_flood_of_containers_is_bounded() {
     assert!(machine.state.records.len() <= MAX_CONTAINERS);
     assert_eq!(machine.state.counts.containers_refused, 0, "those that are gone make room");
     assert!(machine.state.counts.forgotten_early >= 10_000);
-    assert!(machine.state.by_key.len() <= MAX_CONTAINERS && machine.state.by_raw_id.len() <= MAX_CONTAINERS);
+    assert!(machine.state.keys.len() <= MAX_CONTAINERS && machine.state.raw_ids.len() <= MAX_CONTAINERS);
     assert!(machine.state.lives.len() <= 10_000);
 }
 
@@ -486,7 +502,7 @@ fn a_sandbox_in_the_pod_s_own_cgroup_is_known_by_its_command() {
     let pod = place(0, "/kubepods/besteffort/pod88bcf96e-7b92-4ce5-a3c0-2a6d098a1c33", 9);
     let handle = machine.start(7, &pod);
     let seen = Seen { sandbox: Some(raw('s')), ..Seen::default() };
-    machine.state.looked(handle, seen.clone(), &pod, machine.now);
+    machine.sees(handle, 7, &pod, seen.clone());
     assert!(machine.told(handle).contains(&EventKind::MetadataWanted), "its id is known now");
     let mut metadata = named('s', "");
     for (label, value) in [("pod.namespace", "default"), ("pod.name", "web-0")] {
@@ -495,7 +511,7 @@ fn a_sandbox_in_the_pod_s_own_cgroup_is_known_by_its_command() {
     machine.provide("containers", metadata);
     assert_eq!(machine.id(handle), "/k8s/default/web-0/sandbox");
     // Each look says it again, and another process of the pod's cgroup is of it too.
-    machine.state.looked(handle, seen, &pod, machine.now);
+    machine.sees(handle, 7, &pod, seen);
     assert_eq!(
         (machine.start(8, &pod), machine.id(handle)),
         (handle, "/k8s/default/web-0/sandbox".to_owned())

@@ -1,0 +1,95 @@
+//! Processes, and what the order of what is told of them says.
+
+use super::*;
+
+const TICK: u64 = 10_000_000;
+
+#[test]
+fn one_that_was_read_before_its_fork_is_told_is_the_same() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    let at = machine.now;
+    machine.told(handle);
+    assert_eq!(
+        machine.state.process_was(11, at / TICK, &docker('b'), at),
+        machine.state.of_pid(11, 0).unwrap()
+    );
+    let other = machine.state.of_pid(11, 0).expect("known");
+    machine.state.process_forked(11, 10, at / TICK, at);
+    assert_eq!(machine.state.of_pid(11, 0), Some(other), "it was read where it is");
+    assert_eq!(machine.told(handle), []);
+    assert_eq!(machine.state.record(other).expect("there").gone, None);
+}
+
+#[test]
+fn one_that_ended_while_it_was_read_stays_ended() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    let at = machine.now;
+    // What somebody read is written after the watcher heard of the whole life.
+    machine.state.process_forked(11, 10, at / TICK, at);
+    machine.exit(11);
+    assert_eq!(machine.state.process_was(11, at / TICK, &docker('a'), at), handle);
+    assert_eq!(machine.state.processes_of(handle).len(), 1);
+    machine.exit(10);
+    machine.remove(&docker('a'));
+    assert!(machine.state.living().is_empty());
+}
+
+#[test]
+fn an_exit_that_is_told_late_is_not_that_of_the_next_of_its_pid() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    machine.state.process_exited(10, machine.now - SECOND);
+    assert_eq!(machine.state.of_pid(10, 0), Some(handle));
+    assert_eq!(machine.state.processes().len(), 1);
+}
+
+#[test]
+fn a_program_that_a_thread_executed_goes_on() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    let start = machine.now / TICK;
+    machine.after(100);
+    // The first thread's end was told in one batch, and what became of it in the next.
+    machine.exit(10);
+    machine.state.process_executed(10, start, &docker('a'), machine.now);
+    let record = machine.state.record(handle).expect("there");
+    assert_eq!((record.restarts, record.container().init.map(|init| init.start)), (0, Some(start)));
+    assert_eq!(machine.presence(handle), Some(Presence::Shown));
+    machine.state.process_executed(11, 0, &docker('b'), machine.now);
+    assert_eq!(machine.state.of_pid(11, 0), None, "a process without a start is none");
+}
+
+#[test]
+fn the_oldest_goes_on_where_the_first_one_ends() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    machine.after(1);
+    machine.start(12, &docker('a'));
+    machine.after(1);
+    machine.start(11, &docker('a'));
+    machine.state.take_looks();
+    machine.exit(10);
+    let record = machine.state.record(handle).expect("there");
+    assert_eq!((record.init.map(|init| init.pid), record.restarts), (Some(12), 0));
+    assert_eq!(machine.state.take_looks(), [Look { handle, pid: 12 }]);
+}
+
+#[test]
+fn what_users_run_is_as_if_gone_when_it_does_not_count_any_more() {
+    let mut machine = Machine::new();
+    let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service";
+    let found = match crate::identity::path::classify(path, UserSlices::Shown) {
+        Place::Container(found) => found,
+        Place::Nobody => unreachable!("it is shown"),
+    };
+    let placement = Placement { found: Some(found), ..place(0, path, 9) };
+    let user = machine.start(10, &placement);
+    let other = machine.start(11, &service("nginx"));
+    machine.after(40);
+    machine.state.leave_out_users(machine.now);
+    assert_eq!(machine.state.living(), [other]);
+    assert_eq!((machine.state.of_pid(10, 0), machine.presence(user)), (Some(0), Some(Presence::Lingering)));
+    assert_eq!(machine.state.processes().len(), 2, "it lives on, as nobody's");
+}
