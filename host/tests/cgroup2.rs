@@ -142,7 +142,7 @@ const WORK: &str = "
 mkdir -p /mnt && mount --bind $DISK /mnt
 dd if=/dev/zero of=/mnt/$NAME bs=64k count=32 oflag=direct
 dd if=/mnt/$NAME of=/dev/null bs=64k iflag=direct
-i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done
+i=0; while [ $i -lt 8000 ]; do i=$((i+1)); done
 exec 3>/mnt/$NAME.open
 dd if=/dev/zero bs=28M count=1 | { head -c 1 >/dev/null; touch $FLAG; read never </tmp/never.$NAME; }";
 
@@ -229,7 +229,7 @@ fn what_a_container_has_below_it_is_its_own() {
     let agent = agent();
     let dir = private_dir();
     let flag = dir.path().join("rests");
-    let script = "echo $$ >$UNIT/cgroup.procs; i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; touch $FLAG; \
+    let script = "echo $$ >$UNIT/cgroup.procs; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; touch $FLAG; \
                   exec sleep 1000";
     let member = nested.cgroup().spawn_with(&["/bin/sh", "-c", script], |command| {
         command.env("UNIT", &unit).env("FLAG", &flag);
@@ -255,7 +255,7 @@ fn a_threaded_cgroup_is_the_container_s() {
     let agent = agent();
     let dir = private_dir();
     let flag = dir.path().join("rests");
-    let script = "echo $$ >$THREADS/cgroup.threads; i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; \
+    let script = "echo $$ >$THREADS/cgroup.threads; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; \
                   touch $FLAG; exec sleep 1000";
     let member = nested.cgroup().spawn_with(&["/bin/sh", "-c", script], |command| {
         command.env("THREADS", &threads).env("FLAG", &flag);

@@ -90,7 +90,7 @@ fn cpu_time_is_that_of_the_kernel_s_files() {
         return;
     }
     fs::write(limit, quota.1).expect("a limit");
-    Waiting::new("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done").run_in(&made);
+    Waiting::new("i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done").run_in(&made);
     let cpu = read(&made).cpu;
     let (usage, throttled) = match version {
         Version::V1 => (alone(made.of("cpuacct"), "cpuacct.usage"), "throttled_time"),

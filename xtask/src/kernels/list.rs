@@ -22,11 +22,6 @@ pub const TESTS: &[Tests] = &[
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
     all("gantry-host", "identity"),
-    Tests {
-        package: "gantry-host",
-        target: "identity_bad_days",
-        skip: &["ten_thousand_containers_come_and_go"],
-    },
     all("gantry-host", "cgroup2"),
 ];
 
