@@ -87,6 +87,12 @@ pub const OF_TESTS: &[Tool] = &[
         shows: "what the containers of a real Docker run",
     },
     Tool {
+        program: "lxc-start",
+        package: "lxc",
+        works: &["lxc-start", "--version"],
+        shows: "containers of a real LXC have their names",
+    },
+    Tool {
         program: "iptables",
         package: "iptables",
         works: &["iptables", "--version"],

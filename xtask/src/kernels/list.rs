@@ -23,6 +23,11 @@ pub const TESTS: &[Tests] = &[
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
     all("gantry-host", "identity"),
     all("gantry-host", "cgroup2"),
+    Tests {
+        package: "gantry-host",
+        target: "runtimes",
+        skip: &["a_container_of_lxc_has_its_name_and_is_the_same_when_it_is_started_again"],
+    },
 ];
 
 /// Programs of this machine that they start, beside busybox'.

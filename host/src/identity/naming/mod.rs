@@ -129,6 +129,11 @@ fn plain(found: &Found, container: &Container) -> Option<Named> {
     Some(Named { id, ..Named::default() })
 }
 
+/// Whether a task that Nomad runs by itself can be named by this.
+pub fn is_named_by(environment: &BTreeMap<String, String>) -> bool {
+    orchestrated::NOMAD.iter().all(|name| environment.contains_key(*name))
+}
+
 /// What makes it the same container, once its metadata are known: a pod's
 /// container stays itself when it is started again.
 pub fn identity_key(found: &Found, metadata: Option<&Container>) -> Key {

@@ -87,6 +87,10 @@ pub fn swarm(container: &Container) -> Option<Named> {
     })
 }
 
+/// The variables that name a task, in the order of the id.
+pub const NOMAD: [&str; 5] =
+    ["NOMAD_NAMESPACE", "NOMAD_JOB_NAME", "NOMAD_GROUP_NAME", "NOMAD_ALLOC_ID", "NOMAD_TASK_NAME"];
+
 /// A task of Nomad, when all five variables are there. A container's are what
 /// the runtime was told. Those of a process are its own and prove nothing, so
 /// they must fit the cgroup that Nomad made.
@@ -94,11 +98,8 @@ pub fn nomad(found: &Found, known: Known<'_>) -> Option<Named> {
     let told = known.metadata.map(|container| &container.environment);
     let environment = if found.runtime == Runtime::Nomad { known.environment } else { told? };
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let namespace = get("NOMAD_NAMESPACE")?;
-    let job = get("NOMAD_JOB_NAME")?;
-    let group = get("NOMAD_GROUP_NAME")?;
-    let alloc = get("NOMAD_ALLOC_ID")?;
-    let task = get("NOMAD_TASK_NAME")?;
+    let [namespace, job, group, alloc, task] = NOMAD.map(get);
+    let (namespace, job, group, alloc, task) = (namespace?, job?, group?, alloc?, task?);
     if found.runtime == Runtime::Nomad && found.raw_id.split_once('.') != Some((alloc, task)) {
         return None;
     }

@@ -1,6 +1,7 @@
 //! What plugins tell of containers.
 
-use super::super::path::Found;
+use super::super::naming;
+use super::super::path::{Found, Runtime};
 use super::record::Provided;
 use super::{Phase, Record, State};
 use gantry_plugin_api::identity::{EventKind, Metadata};
@@ -47,17 +48,19 @@ impl State {
         self.providers.iter().any(|provider| provider.knows(found))
     }
 
-    /// Whether a container's name is worth waiting for.
-    fn is_awaited(&self, found: &Found) -> bool {
-        !self.providers_are_known || self.is_provided(found)
+    /// Whether a container has no name yet that is worth waiting for.
+    fn is_awaited(&self, record: &Record) -> bool {
+        let found = &record.found;
+        match found.runtime {
+            // Its processes say it, and the first of them may not be there yet.
+            Runtime::Nomad => !naming::is_named_by(&record.environment),
+            _ => record.metadata.is_none() && (!self.providers_are_known || self.is_provided(found)),
+        }
     }
 
-    /// Whether a container that nobody told of yet waits for its name.
+    /// Whether a container waits for its name.
     pub(super) fn waits_for_name(&self, record: &Record, now: u64) -> bool {
-        record.phase == Phase::Held
-            && record.metadata.is_none()
-            && self.times.may_wait(record, now)
-            && self.is_awaited(&record.found)
+        record.phase == Phase::Held && self.times.may_wait(record, now) && self.is_awaited(record)
     }
 
     /// Whether a container in which something runs waits for its name.
@@ -66,8 +69,7 @@ impl State {
             record.phase == Phase::Held
                 && record.gone.is_none()
                 && !record.processes.is_empty()
-                && record.metadata.is_none()
-                && self.is_awaited(&record.found)
+                && self.is_awaited(record)
         })
     }
 

@@ -10,6 +10,7 @@ use super::directory::Directory;
 use super::*;
 use crate::identity::path::{Found, Place, UserSlices};
 use gantry_plugin_api::identity::{Container, Metadata};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -222,6 +223,30 @@ fn one_without_its_name_waits_for_it_and_not_for_ever() {
     assert_eq!(machine.presence(unit), Some(Presence::Held));
     machine.after(0);
     assert_eq!(machine.presence(unit), Some(Presence::Shown), "nobody provides names of units");
+}
+
+#[test]
+fn a_task_of_nomad_waits_for_its_environment_and_not_for_ever() {
+    let mut machine = Machine::new();
+    machine.rules(&IdentityConfig { min_container_age: Duration::ZERO, ..IdentityConfig::default() });
+    let allocation = "5b1c7a52-1f3e-4d53-9f0e-2e6d0d3a8f11";
+    let task = |name: &str| place(0, &format!("/nomad.slice/share.slice/{allocation}.{name}.scope"), 5);
+    let (named, other) = (machine.start(10, &task("web")), machine.start(11, &task("db")));
+    machine.after(1);
+    assert_eq!(machine.presence(named), Some(Presence::Held));
+    let mut nomad = BTreeMap::from([("NOMAD_ALLOC_ID".to_owned(), allocation.to_owned())]);
+    for (name, value) in
+        [("NAMESPACE", "default"), ("JOB_NAME", "shop"), ("GROUP_NAME", "front"), ("TASK_NAME", "web")]
+    {
+        nomad.insert(format!("NOMAD_{name}"), value.to_owned());
+    }
+    let environment = Some(Environment { nomad, ..Environment::default() });
+    machine.sees(named, 10, &task("web"), Seen { environment, ..Seen::default() });
+    machine.after(1);
+    let id = format!("/nomad/default/shop/front/{allocation}/web");
+    assert_eq!((machine.presence(named), machine.id(named)), (Some(Presence::Shown), id));
+    machine.after(10);
+    assert_eq!(machine.presence(other), Some(Presence::Shown), "under its raw id");
 }
 
 #[test]
