@@ -18,7 +18,8 @@ pub const END: &str = "=== end";
 /// Where the modules are that the machine loads, in their order.
 pub const MODULES: &str = "/modules";
 
-/// The first process. The disk is where tests write that need one: below the
+/// The first process. Nothing is mounted over what the archive has, which may be
+/// below any directory but the kernel's own. The disk is where tests write that need one: below the
 /// build directory. Results go to the second serial line, which is closed at
 /// the end so that all of them are out before the machine is.
 const INIT: &str = r#"#!/bin/busybox sh
@@ -30,8 +31,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-mount -t tmpfs -o mode=1777 tmpfs /tmp
-mount -t tmpfs tmpfs /run
+chmod 1777 /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
