@@ -1,9 +1,9 @@
 //! Docker's requests, each under the deadline, bounded and counted.
 
 use super::transport::{self, TooLarge};
-use crate::provider::Ended;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
+use crate::provider::{Ended, Failed};
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -55,11 +55,9 @@ impl Client {
         };
         // Its own timeout is for the head of an answer alone; ours is shorter.
         let patience = deadline.as_secs() + 1;
-        let ended =
-            |error: &Error| Ended { request: VERSION, outcome: outcome(error), detail: system_words(error) };
         let docker =
             Docker::connect_with_custom_transport(send, Some("http://docker"), patience, API_DEFAULT_VERSION)
-                .map_err(|error| ended(&error))?;
+                .map_err(|error| failed(&error).into_ended(VERSION))?;
         let client = Self { docker: docker.clone(), socket, deadline, link };
         let docker = client
             .ask(VERSION, docker.negotiate_version())
@@ -100,7 +98,7 @@ impl Client {
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failed> {
         let answer = match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answer) => answer.map_err(|error| Failed::of(&error)),
+            Ok(answer) => answer.map_err(|error| failed(&error)),
             Err(_) => Err(Failed { outcome: Outcome::Timeout, detail: String::new() }),
         };
         self.link.count(request, answer.as_ref().map_or_else(|failed| failed.outcome, |_| Outcome::Ok));
@@ -140,24 +138,8 @@ pub enum Only<'a> {
     Id(&'a str),
 }
 
-/// A request that failed.
-#[derive(Debug)]
-pub struct Failed {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The system's words.
-    pub detail: String,
-}
-
-impl Failed {
-    fn of(error: &Error) -> Self {
-        Self { outcome: outcome(error), detail: system_words(error) }
-    }
-
-    /// The end of a session.
-    pub fn into_ended(self, request: &'static str) -> Ended {
-        Ended { request, outcome: self.outcome, detail: self.detail }
-    }
+fn failed(error: &Error) -> Failed {
+    Failed { outcome: outcome(error), detail: system_words(error) }
 }
 
 fn limit_of(path: &str) -> u64 {

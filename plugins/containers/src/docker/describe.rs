@@ -3,6 +3,7 @@
 
 use super::RUNTIME;
 use crate::provider::bounds::{Loss, Losses, MAX_NETWORKS, MAX_PORTS, MAX_VOLUMES};
+use crate::provider::described::{claim, environment};
 use crate::provider::link::Link;
 use crate::provider::started;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint, PortMap};
@@ -76,12 +77,6 @@ fn name(container: &mut Container, name: Option<&str>, losses: &Losses) {
     }
 }
 
-/// `NAME=VALUE`; a name alone is a variable that is taken away.
-fn environment(list: Vec<String>) -> Vec<(String, String)> {
-    let pair = |text: String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    list.into_iter().filter_map(pair).collect()
-}
-
 fn volumes(mounts: Vec<MountPoint>, tmpfs: Vec<String>, losses: &Losses) -> Vec<Volume> {
     let mut volumes: Vec<Volume> = mounts
         .into_iter()
@@ -108,22 +103,6 @@ fn volumes(mounts: Vec<MountPoint>, tmpfs: Vec<String>, losses: &Losses) -> Vec<
     // Docker has them in a map: each answer would be another one.
     volumes.sort_by(|one, other| one.mount_point.cmp(&other.mount_point));
     losses.list(volumes, MAX_VOLUMES, Loss::Volume)
-}
-
-/// The name of a Kubernetes volume in the path at which the kubelet mounted it:
-/// `pvc-` and a UUID, which is what its provisioner calls it.
-pub fn claim(path: &str) -> Option<&str> {
-    const LENGTH: usize = "pvc-01234567-89ab-cdef-0123-456789abcdef".len();
-    let is_claim = |part: &str| {
-        part.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-    };
-    path.match_indices("pvc-").find_map(|(at, start)| {
-        let found = path.get(at..at + LENGTH)?;
-        is_claim(&found[start.len()..]).then_some(found)
-    })
 }
 
 /// `"80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "8080" }]`; one that is only

@@ -3,9 +3,10 @@
 
 use super::client::{Client, EVENTS, http_outcome};
 use super::transport::{self, SendError};
-use crate::provider::Ended;
 use crate::provider::bounds::Loss;
 use crate::provider::outcome::Outcome;
+use crate::provider::session::Change;
+use crate::provider::{Ended, Failed, is_id};
 use gantry_plugin_api::serde::Deserialize;
 use gantry_plugin_api::serde_json;
 use hyper::body::{Body, Bytes, Incoming};
@@ -28,15 +29,6 @@ const FILTERS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C%
     %22start%22%2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22rename%22%2C%22update%22%2C%22connect%22%2C\
     %22disconnect%22%5D%7D";
 
-/// What an event asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Change {
-    /// To look at a container.
-    Look(String),
-    /// Nothing more: it is no more.
-    Removed(String),
-}
-
 /// An open stream.
 #[derive(Debug)]
 pub struct Events {
@@ -58,7 +50,7 @@ pub async fn open(client: &Client) -> Result<Events, Ended> {
     );
     let ended = |outcome, detail| {
         client.link().count(EVENTS, outcome);
-        Ended { request: EVENTS, outcome, detail }
+        Failed { outcome, detail }.into_ended(EVENTS)
     };
     let request = Request::get(path).body(String::new());
     let request = request.map_err(|error| ended(Outcome::Malformed, error.to_string()))?;
@@ -100,15 +92,12 @@ impl Events {
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(Ended {
-                        request: EVENTS,
-                        outcome: http_outcome(&error),
-                        detail: error.to_string(),
-                    });
+                    let failed = Failed { outcome: http_outcome(&error), detail: error.to_string() };
+                    return Err(failed.into_ended(EVENTS));
                 }
                 None => {
                     let detail = "the stream ended".to_owned();
-                    return Err(Ended { request: EVENTS, outcome: Outcome::Failed, detail });
+                    return Err(Failed { outcome: Outcome::Failed, detail }.into_ended(EVENTS));
                 }
             }
         }
@@ -156,7 +145,7 @@ fn change(line: &[u8]) -> Option<Option<Change>> {
     if id.is_empty() && !of_container {
         return Some(None);
     }
-    if !super::is_id(&id) {
+    if !is_id(&id) {
         return None;
     }
     Some(Some(match (of_container, event.action.as_str()) {

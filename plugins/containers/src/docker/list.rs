@@ -1,11 +1,12 @@
 //! All containers that Docker has, page by page: of ten thousand a single
 //! answer would take tens of megabytes.
 
-use super::client::{Client, Failed, LIST, Only};
-use crate::provider::Ended;
+use super::client::{Client, LIST, Only};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
+use crate::provider::session::Step;
+use crate::provider::{Ended, Failed, is_id};
 use gantry_plugin_api::tracing;
 use std::future::Future;
 
@@ -25,17 +26,6 @@ pub struct Listing {
     tries: u32,
 }
 
-/// What comes next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Another page.
-    More,
-    /// All are known.
-    Complete,
-    /// The rest cannot be listed.
-    Incomplete,
-}
-
 impl Default for Listing {
     fn default() -> Self {
         Self { size: PAGE, before: None, listed: 0, tries: TRIES }
@@ -49,7 +39,7 @@ impl Listing {
         async move {
             let only = before.as_deref().map_or(Only::All, Only::Before);
             let page = client.list(size, only).await?;
-            Ok(page.into_iter().filter_map(|summary| summary.id).filter(|id| super::is_id(id)).collect())
+            Ok(page.into_iter().filter_map(|summary| summary.id).filter(|id| is_id(id)).collect())
         }
     }
 

@@ -1,7 +1,7 @@
 //! Docker, as a provider of metadata.
 //!
 //! # Layout
-//! * [`session`]: from the first request to the end of a connection.
+//! * [`source`]: what a session asks, and what its answers mean for it.
 //! * [`client`]: the requests, over [`transport`]; [`events`]: what changes;
 //!   [`list`]: what there is.
 //! * [`describe`]: what of Docker's descriptions is told.
@@ -10,11 +10,11 @@ pub mod client;
 pub mod describe;
 pub mod events;
 pub mod list;
-pub mod session;
+pub mod source;
 pub mod transport;
 
 use crate::provider::link::Link;
-use crate::provider::{Ended, Provider};
+use crate::provider::{Ended, Provider, session};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,12 +46,6 @@ impl Provider for Docker {
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
         let client = client::Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
-        session::run(client).await
+        session::run(source::Source::open(client).await?).await
     }
-}
-
-/// Whether this is an id of a container: 64 hexadecimal digits. Another text
-/// would become part of a path.
-pub fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

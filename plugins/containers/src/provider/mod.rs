@@ -4,14 +4,18 @@
 //! # Layout
 //! * [`Provider`]: what a runtime's own part does. [`link`]: what it is given.
 //! * [`worker`]: its thread. [`backoff`]: how long it waits between sessions.
+//! * [`session`]: the course of a connection's life, where a runtime can list,
+//!   describe and tell of changes. [`described`]: what descriptions have in common.
 //! * [`wanted`]: what the host asked for. [`told`]: what it was told.
 //! * [`outcome`]: what became of a request, counted. [`bounds`]: what is kept of
 //!   a container's texts. [`started`]: times and start times.
 
 pub mod backoff;
 pub mod bounds;
+pub mod described;
 pub mod link;
 pub mod outcome;
+pub mod session;
 pub mod started;
 pub mod told;
 pub mod wanted;
@@ -35,6 +39,39 @@ pub struct Ended {
     pub outcome: Outcome,
     /// The system's own words, where it has any.
     pub detail: String,
+    /// When it is worth another try.
+    pub again: Again,
+}
+
+/// When a session that ended is worth another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// What was in the way may be gone at any time.
+    Soon,
+    /// Somebody must configure or update the runtime first.
+    Rarely,
+}
+
+/// A request that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The system's words.
+    pub detail: String,
+}
+
+impl Failed {
+    /// The end of a session.
+    pub fn into_ended(self, request: &'static str) -> Ended {
+        Ended { request, outcome: self.outcome, detail: self.detail, again: Again::Soon }
+    }
+}
+
+/// Whether this is a container's id as most runtimes make them: 64 hexadecimal
+/// digits. Another text would become part of a request.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn brackets(text: &str) -> String {

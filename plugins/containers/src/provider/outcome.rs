@@ -13,6 +13,8 @@ pub enum Outcome {
     NotFound,
     /// It answered that it cannot or will not.
     Refused,
+    /// It does not have this kind of request: it is too old, or set up so.
+    Unsupported,
     /// It did not answer within the deadline.
     Timeout,
     /// The answer was longer than is read.
@@ -24,10 +26,11 @@ pub enum Outcome {
 }
 
 /// All of them, in the order of the enum.
-const ALL: [Outcome; 7] = [
+const ALL: [Outcome; 8] = [
     Outcome::Ok,
     Outcome::NotFound,
     Outcome::Refused,
+    Outcome::Unsupported,
     Outcome::Timeout,
     Outcome::TooLarge,
     Outcome::Malformed,
@@ -41,6 +44,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::NotFound => "not_found",
             Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
             Self::Timeout => "timeout",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
@@ -55,6 +59,7 @@ impl fmt::Display for Outcome {
             Self::Ok => "answered",
             Self::NotFound => "unknown there",
             Self::Refused => "refused",
+            Self::Unsupported => "not offered",
             Self::Timeout => "no answer within the deadline",
             Self::TooLarge => "the answer is too long",
             Self::Malformed => "the answer makes no sense",

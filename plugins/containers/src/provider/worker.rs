@@ -1,14 +1,17 @@
 //! The thread of one runtime: sessions, one after the other, until it is stopped.
 
-use super::Provider;
 use super::backoff::Backoff;
 use super::link::Link;
+use super::{Again, Provider};
 use gantry_plugin_api::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+
+/// Between two sessions with a runtime that somebody must configure first.
+const RARELY: Duration = Duration::from_secs(60);
 
 /// A runtime's thread.
 #[derive(Debug)]
@@ -98,6 +101,9 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
             };
             link.failing(&ended);
             link.flush();
+            if ended.again == Again::Rarely {
+                rest(link).await;
+            }
         } else {
             link.absent();
         }
@@ -107,4 +113,16 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
             sleep(Backoff::least()).await;
         }
     }
+}
+
+/// A long time in which nothing that the host wants can be had.
+async fn rest(link: &Link) {
+    let drain = async {
+        loop {
+            link.wanted.added().await;
+            link.wanted.take();
+        }
+    };
+    // It has no end of its own.
+    let _: Result<(), _> = timeout(RARELY, drain).await;
 }

@@ -89,21 +89,6 @@ fn logs_of_other_drivers_have_no_path() {
 }
 
 #[test]
-fn claims_are_found_in_paths() {
-    let name = "pvc-0a1b2c3d-0000-1111-2222-0123456789ab";
-    for (path, expected) in [
-        (format!("/a/{name}/mount"), Some(name)),
-        (format!("/a/pvc-{name}"), Some(name)),
-        (name[..39].to_owned(), None),
-        ("/pvc-é".to_owned(), None),
-        ("/pvc-0a1b2c3d-0000-1111-2222-0123456789éb".to_owned(), None),
-        ("/data".to_owned(), None),
-    ] {
-        assert_eq!(claim(&path), expected, "{path}");
-    }
-}
-
-#[test]
 fn a_row_tells_less() {
     let row = serde_json::json!({
         "Names": ["/other/alias", "/web"], "Image": "", "ImageID": "sha256:2", "Labels": { "a": "b" },

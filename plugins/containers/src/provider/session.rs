@@ -1,28 +1,106 @@
-//! One connection's life: events first, then the list, then each container that
-//! is new or changed, a few at a time.
+//! One connection's life: the list, then each container that is new or changed,
+//! a few at a time; from then on what the runtime tells and what the host wants.
 
-use super::client::{Client, Failed, INSPECT, Only, VERSION};
-use super::describe;
-use super::events::{self, Change};
-use super::list::{Listing, Step};
-use crate::provider::Ended;
-use crate::provider::bounds::Loss;
-use crate::provider::link::Link;
-use crate::provider::outcome::Outcome;
+use super::bounds::Loss;
+use super::link::Link;
+use super::outcome::Outcome;
+use super::{Again, Ended, Failed, is_id};
 use gantry_plugin_api::Container;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// Containers that are looked at side by side: more do not make Docker faster,
+/// A runtime that is connected, and whose changes are heard from here on.
+pub trait Source: 'static {
+    /// What a part of the list holds.
+    type Part: Send + 'static;
+    /// The request by which a container is looked at.
+    const LOOK: &'static str;
+
+    /// What it was given.
+    fn link(&self) -> &Arc<Link>;
+
+    /// The list is read from its beginning.
+    fn begin_list(&mut self);
+
+    /// The next part of the list.
+    fn part(&self) -> impl Future<Output = Result<Self::Part, Failed>> + Send + 'static;
+
+    /// What that part says.
+    ///
+    /// # Errors
+    /// Where the runtime does not answer as it should.
+    fn take_part(&mut self, part: Result<Self::Part, Failed>) -> Result<Listed, Ended>;
+
+    /// One container.
+    fn look(&self, id: &str) -> impl Future<Output = Look> + Send + 'static;
+
+    /// Whether the runtime answers at all.
+    fn lives(&self) -> impl Future<Output = Result<(), Ended>> + Send + 'static;
+
+    /// The next change. May be dropped while it waits; nothing is lost then.
+    fn change(&mut self) -> impl Future<Output = Result<Change, Ended>>;
+
+    /// A container is no more.
+    fn removed(&mut self, _id: &str) {}
+}
+
+/// What a part of a list says.
+#[derive(Debug)]
+pub struct Listed {
+    /// What comes next.
+    pub step: Step,
+    /// Those to look at.
+    pub changed: Vec<String>,
+    /// Those that are as they were.
+    pub same: Vec<String>,
+}
+
+/// What comes after a part of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Another part.
+    More,
+    /// All are known.
+    Complete,
+    /// The rest cannot be listed now.
+    Incomplete,
+    /// The rest cannot be listed, and a second try would be no better.
+    Enough,
+}
+
+/// What changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// To look at a container.
+    Look(String),
+    /// Nothing more: it is no more.
+    Removed(String),
+    /// To list all.
+    List,
+}
+
+/// What a look at a container shows.
+#[derive(Debug)]
+pub enum Look {
+    /// This.
+    Known(Box<Container>),
+    /// The runtime does not have it.
+    Gone,
+    /// The runtime does not say.
+    Unclear,
+}
+
+/// Containers that are looked at side by side: more do not make a runtime faster,
 /// and one whose lock somebody holds must not hold the others.
 const AT_ONCE: usize = 8;
 
-/// Looks without an answer, one after the other, after which Docker itself is
-/// asked whether it lives: it may hang, or so many containers.
+/// Looks without an answer, one after the other, after which the runtime itself
+/// is asked whether it lives: it may hang, or so many containers.
 const PATIENCE: usize = AT_ONCE;
 
 /// What failed is tried again so much later, then twice as much, up to a minute:
@@ -34,24 +112,25 @@ const MOST_AGAIN: usize = 10_000;
 /// Containers that wait to be looked at: more than are listed.
 const MOST_QUEUED: usize = 120_000;
 
-struct Session {
-    client: Client,
+struct Session<S: Source> {
+    source: S,
     link: Arc<Link>,
-    listing: Listing,
+    /// The list is being read.
+    listing: bool,
     /// The list could not be read to its end.
     list_failed: bool,
-    /// Containers of which Docker did not say what they are.
+    /// Containers of which the runtime did not say what they are.
     failed: BTreeSet<String>,
     /// When what failed is tried again.
     again_at: Option<Instant>,
     again_wait: Duration,
-    /// Of those that the host knows from earlier sessions, and that were not
-    /// seen again so far.
+    /// Of those that the host knew when the list was begun, and that were not
+    /// seen in it so far.
     unseen: HashSet<Box<str>>,
     queue: VecDeque<String>,
     queued: HashSet<String>,
     running: HashMap<String, After>,
-    tasks: JoinSet<Done>,
+    tasks: JoinSet<Done<S::Part>>,
     unanswered: usize,
 }
 
@@ -65,37 +144,28 @@ enum After {
     Forget,
 }
 
-enum Done {
-    Page(Result<Vec<String>, Failed>),
+enum Done<P> {
+    Part(Result<P, Failed>),
     Look(String, Look),
-    Lives(Result<(), Failed>),
-}
-
-enum Look {
-    Known(Box<Container>),
-    /// Docker does not have it.
-    Gone,
-    /// Docker does not say.
-    Unclear,
+    Lives(Result<(), Ended>),
 }
 
 /// Leads a session to its end.
 ///
 /// # Errors
 /// Always: why it ended.
-pub async fn run(client: Client) -> Result<Infallible, Ended> {
-    let link = Arc::clone(client.link());
-    let mut events = events::open(&client).await?;
+pub async fn run<S: Source>(source: S) -> Result<Infallible, Ended> {
+    let link = Arc::clone(source.link());
     link.up();
     let mut session = Session {
-        unseen: link.told(),
+        source,
         link: Arc::clone(&link),
-        client: client.clone(),
-        listing: Listing::default(),
+        listing: false,
         list_failed: false,
         failed: BTreeSet::new(),
         again_at: None,
         again_wait: AGAIN,
+        unseen: HashSet::new(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
         running: HashMap::new(),
@@ -103,11 +173,11 @@ pub async fn run(client: Client) -> Result<Infallible, Ended> {
         unanswered: 0,
     };
     link.wanted.take().into_iter().for_each(|id| session.want(id));
-    session.ask_page();
+    session.list();
     loop {
         session.fill();
         tokio::select! {
-            change = events.next(&client) => session.change(change?),
+            change = session.source.change() => session.change(change?),
             () = link.wanted.added() => link.wanted.take().into_iter().for_each(|id| session.want(id)),
             Some(done) = session.tasks.join_next() => session.done(done)?,
             () = until(session.again_at) => session.try_again(),
@@ -115,10 +185,19 @@ pub async fn run(client: Client) -> Result<Infallible, Ended> {
     }
 }
 
-impl Session {
-    fn ask_page(&mut self) {
-        let page = self.listing.page(self.client.clone());
-        self.tasks.spawn(async move { Done::Page(page.await) });
+impl<S: Source> Session<S> {
+    /// Lists all, unless that is under way.
+    fn list(&mut self) {
+        if !std::mem::replace(&mut self.listing, true) {
+            self.unseen = self.link.told();
+            self.source.begin_list();
+            self.ask_part();
+        }
+    }
+
+    fn ask_part(&mut self) {
+        let part = self.source.part();
+        self.tasks.spawn(async move { Done::Part(part.await) });
     }
 
     /// Something failed.
@@ -135,8 +214,7 @@ impl Session {
             self.look_at(id, false);
         }
         if std::mem::take(&mut self.list_failed) {
-            self.listing = Listing::default();
-            self.ask_page();
+            self.list();
         }
     }
 
@@ -149,12 +227,9 @@ impl Session {
             if !self.queued.remove(&id) {
                 continue;
             }
-            let (client, looked_at) = (self.client.clone(), id.clone());
-            self.running.insert(id, After::Nothing);
-            self.tasks.spawn(async move {
-                let look = look(&client, &looked_at).await;
-                Done::Look(looked_at, look)
-            });
+            let look = self.source.look(&id);
+            self.running.insert(id.clone(), After::Nothing);
+            self.tasks.spawn(async move { Done::Look(id, look.await) });
         }
         // With more to come they are told together.
         if self.queue.is_empty() {
@@ -175,7 +250,7 @@ impl Session {
     /// The host waits for it: it goes before those of the list.
     fn want(&mut self, id: String) {
         // Of another runtime that calls itself the same, or nonsense.
-        if !super::is_id(&id) {
+        if !is_id(&id) {
             return;
         }
         // Where it stands further back too, it is passed over there.
@@ -187,6 +262,7 @@ impl Session {
         match change {
             Change::Look(id) => self.look_at(id, false),
             Change::Removed(id) => self.remove(&id),
+            Change::List => self.list(),
         }
     }
 
@@ -197,41 +273,47 @@ impl Session {
         self.queued.remove(id);
         self.unseen.remove(id);
         self.failed.remove(id);
+        self.source.removed(id);
         self.link.tell_removed(id);
     }
 
-    fn done(&mut self, done: Result<Done, JoinError>) -> Result<(), Ended> {
+    fn done(&mut self, done: Result<Done<S::Part>, JoinError>) -> Result<(), Ended> {
         match done {
-            Ok(Done::Page(page)) => self.page(page),
+            Ok(Done::Part(part)) => self.part(part),
             Ok(Done::Look(id, look)) => {
                 self.looked(id, look);
                 Ok(())
             }
             Ok(Done::Lives(answer)) => {
                 self.unanswered = 0;
-                answer.map_err(|failed| failed.into_ended(VERSION))
+                answer
             }
             Err(error) => {
                 let detail = if error.is_panic() { "a panic" } else { "it was cancelled" };
-                Err(Ended { request: INSPECT, outcome: Outcome::Failed, detail: detail.to_owned() })
+                Err(Ended {
+                    request: S::LOOK,
+                    outcome: Outcome::Failed,
+                    detail: detail.to_owned(),
+                    again: Again::Soon,
+                })
             }
         }
     }
 
-    fn page(&mut self, page: Result<Vec<String>, Failed>) -> Result<(), Ended> {
-        let (step, ids) = self.listing.take(page, &self.link)?;
-        for id in ids {
+    fn part(&mut self, part: Result<S::Part, Failed>) -> Result<(), Ended> {
+        let Listed { step, changed, same } = self.source.take_part(part)?;
+        for id in &same {
             self.unseen.remove(id.as_str());
-            // One that was looked at since is known already; the second look is cheap.
+        }
+        for id in changed {
+            self.unseen.remove(id.as_str());
             self.look_at(id, false);
         }
+        self.listing = step == Step::More;
         match step {
-            Step::More => self.ask_page(),
-            Step::Complete => {
-                for id in std::mem::take(&mut self.unseen) {
-                    self.link.tell_removed(&id);
-                }
-            }
+            Step::More => self.ask_part(),
+            Step::Complete => std::mem::take(&mut self.unseen).iter().for_each(|id| self.remove(id)),
+            Step::Enough => {}
             Step::Incomplete => {
                 self.list_failed = true;
                 self.plan_again();
@@ -244,8 +326,8 @@ impl Session {
         let after = self.running.remove(&id).unwrap_or(After::Nothing);
         self.unanswered = if matches!(look, Look::Unclear) { self.unanswered + 1 } else { 0 };
         if self.unanswered == PATIENCE {
-            let client = self.client.clone();
-            self.tasks.spawn(async move { Done::Lives(client.lives().await) });
+            let lives = self.source.lives();
+            self.tasks.spawn(async move { Done::Lives(lives.await) });
         }
         match look {
             _ if after == After::Forget => {}
@@ -277,30 +359,5 @@ async fn until(then: Option<Instant>) {
     match then {
         Some(then) => tokio::time::sleep_until(then).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn look(client: &Client, id: &str) -> Look {
-    let failed = match client.inspect(id).await {
-        Ok(found) => {
-            let found = describe::inspected(id, found, client.link());
-            return Look::Known(Box::new(found));
-        }
-        Err(failed) => failed,
-    };
-    match failed.outcome {
-        Outcome::NotFound => Look::Gone,
-        // The list says less, but something.
-        Outcome::TooLarge | Outcome::Malformed => match client.list(1, Only::Id(id)).await {
-            Ok(rows) => match rows.into_iter().find(|row| row.id.as_deref() == Some(id)) {
-                Some(row) => {
-                    client.link().losses().add(Loss::Description, 1);
-                    Look::Known(Box::new(describe::listed(id, row, client.link())))
-                }
-                None => Look::Gone,
-            },
-            Err(_) => Look::Unclear,
-        },
-        _ => Look::Unclear,
     }
 }
