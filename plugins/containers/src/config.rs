@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-/// Shorter, a Docker under load would be called hung; longer, a container would
+/// Shorter, a runtime under load would be called hung; longer, a container would
 /// be shown without its name before one that hangs is given up.
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub metrics: bool,
     /// Docker.
     pub docker: Docker,
+    /// Kubernetes' runtimes.
+    pub cri: Cri,
 }
 
 /// `[plugins.containers.config.docker]`
@@ -39,6 +41,22 @@ pub struct Docker {
     pub enabled: bool,
     /// Its socket, or a list of them, beneath the node's root directory. One
     /// that is not there is waited for.
+    #[serde(deserialize_with = "checked::sockets")]
+    pub socket: Sockets,
+    /// How long one request may take: 100ms to 60s.
+    #[serde(deserialize_with = "checked::deadline")]
+    pub deadline: HumanDuration,
+}
+
+/// `[plugins.containers.config.cri]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "gantry_plugin_api::serde")]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Cri {
+    /// Whether containerd and CRI-O are asked.
+    pub enabled: bool,
+    /// The socket of one of them, or a list, beneath the node's root directory.
+    /// One that is not there is waited for.
     #[serde(deserialize_with = "checked::sockets")]
     pub socket: Sockets,
     /// How long one request may take: 100ms to 60s.
@@ -92,7 +110,7 @@ impl Sockets {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { metrics: true, docker: Docker::default() }
+        Self { metrics: true, docker: Docker::default(), cri: Cri::default() }
     }
 }
 
@@ -101,6 +119,17 @@ impl Default for Docker {
         Self {
             enabled: true,
             socket: Sockets::One("/run/docker.sock".to_owned()),
+            deadline: HumanDuration(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl Default for Cri {
+    fn default() -> Self {
+        let sockets = ["/run/containerd/containerd.sock", "/run/crio/crio.sock"];
+        Self {
+            enabled: true,
+            socket: Sockets::Several(sockets.map(str::to_owned).to_vec()),
             deadline: HumanDuration(Duration::from_secs(5)),
         }
     }

@@ -108,7 +108,7 @@ impl Shared {
         for link in &self.links {
             let of_link = |id: &&str| !id.is_empty();
             let wanted = news.wanted.iter().filter_map(|container| known.get(*container));
-            let wanted = wanted.filter(|known| known.runtime == link.runtime());
+            let wanted = wanted.filter(|known| link.may_know(&known.runtime));
             for id in wanted.map(|known| known.runtime_id.as_str()).filter(of_link) {
                 want(link, id);
             }

@@ -5,7 +5,8 @@
 //! * `metrics`: what is shown; `config`: what can be set.
 //! * `known`: the containers that there are; `follow`: the thread that keeps
 //!   them up to date.
-//! * `provider`: what is common to all runtimes. `docker`: one of them.
+//! * `provider`: what is common to all runtimes. `docker`: one of them; `cri`:
+//!   Kubernetes', containerd and CRI-O.
 //! * `collector`: all metrics of containers. `figures`: of their cgroups;
 //!   `volumes`: of what is mounted in them; `application`: what runs in them;
 //!   `restarts`, `info`: how often they began anew, and what each is.
@@ -14,6 +15,7 @@
 mod application;
 mod collector;
 pub mod config;
+pub mod cri;
 pub mod docker;
 mod figures;
 mod follow;
@@ -26,6 +28,7 @@ mod volumes;
 
 use collector::Collector;
 use config::Config;
+use cri::Cri;
 use docker::Docker;
 use follow::{Follower, State};
 use gantry_plugin_api::{
@@ -76,6 +79,14 @@ fn may_trace() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
+fn docker_sockets(config: &Config) -> impl Iterator<Item = &String> {
+    config.docker.socket.all().iter().filter(|_| config.docker.enabled)
+}
+
+fn cri_sockets(config: &Config) -> impl Iterator<Item = &String> {
+    config.cri.socket.all().iter().filter(|_| config.cri.enabled)
+}
+
 impl Plugin for Containers {
     const MANIFEST: Manifest = Manifest::new(
         "containers",
@@ -83,13 +94,23 @@ impl Plugin for Containers {
         env!("CARGO_PKG_DESCRIPTION"),
     )
     .claims(&["container_runtime_", "container_resources_"])
-    .provides_identity(&[docker::RUNTIME])
+    .provides_identity(&[docker::RUNTIME, cri::CONTAINERD, cri::CRIO])
     .needs(&[
         Need::path("/proc", "processes, mounts and open files are read there"),
         Need::path("/sys/fs/cgroup", "what containers use is read there"),
         Need::path(
             "/run/docker.sock",
             "Docker says there what its containers are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::path(
+            "/run/containerd/containerd.sock",
+            "containerd says there what the containers of pods are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::path(
+            "/run/crio/crio.sock",
+            "CRI-O says there what the containers of pods are called; without it they are shown by their ids",
         )
         .optional(),
         Need::capability(
@@ -113,10 +134,12 @@ impl Plugin for Containers {
                  what their environment says is not heard (GANTRY_DISABLE)",
             );
         }
-        let sockets: Vec<&String> =
-            config.docker.socket.all().iter().filter(|_| config.docker.enabled).collect();
-        for socket in &sockets {
-            probe = probe.note(format!("docker: {socket} {}", found(&beneath(&host.root(), socket))));
+        let sockets: Vec<(&str, &String)> = docker_sockets(config)
+            .map(|socket| (docker::RUNTIME, socket))
+            .chain(cri_sockets(config).map(|socket| (cri::guess(socket), socket)))
+            .collect();
+        for (runtime, socket) in &sockets {
+            probe = probe.note(format!("{runtime}: {socket} {}", found(&beneath(&host.root(), socket))));
         }
         if sockets.is_empty() {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
@@ -127,16 +150,17 @@ impl Plugin for Containers {
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
         let mut workers = Vec::new();
-        for socket in config.docker.socket.all().iter().filter(|_| config.docker.enabled) {
-            let link = Link::new(
-                host.clone(),
-                docker::RUNTIME,
-                socket.into(),
-                &docker::REQUESTS,
-                Arc::clone(&losses),
-            );
-            let docker = Docker { socket: beneath(&host.root(), socket), deadline: config.docker.deadline.0 };
-            workers.push(Worker::start(docker, Arc::new(link))?);
+        let link = |runtime, socket: &String, requests| {
+            Arc::new(Link::new(host.clone(), runtime, socket.into(), requests, Arc::clone(&losses)))
+        };
+        for path in docker_sockets(&config) {
+            let socket = beneath(&host.root(), path);
+            let docker = Docker { socket, deadline: config.docker.deadline.0 };
+            workers.push(Worker::start(docker, link(docker::RUNTIME, path, &docker::REQUESTS))?);
+        }
+        for path in cri_sockets(&config) {
+            let cri = Cri { socket: beneath(&host.root(), path), deadline: config.cri.deadline.0 };
+            workers.push(Worker::start(cri, link(cri::guess(path), path, &cri::REQUESTS))?);
         }
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };

@@ -9,7 +9,12 @@ use super::wanted::Wanted;
 use gantry_plugin_api::{Container, Host, tracing};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+/// What the host calls the runtime of a container whose cgroup's path tells only
+/// that it has one: below `kubepods` with the cgroupfs driver, and in a scope
+/// with a prefix that nobody knows.
+const UNSAID: [&str; 2] = ["kubernetes", "oci"];
 
 /// How it goes with one runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,15 +34,28 @@ pub enum State {
 #[derive(Debug)]
 pub struct Link {
     host: Host,
-    runtime: &'static str,
     socket: PathBuf,
     proc: PathBuf,
     /// What the host asked for.
     pub wanted: Wanted,
     losses: Arc<Losses>,
-    requests: BTreeMap<&'static str, Requests>,
+    named: RwLock<Named>,
     told: Mutex<Told>,
     state: Mutex<State>,
+}
+
+/// Whose requests are counted.
+#[derive(Debug)]
+struct Named {
+    runtime: &'static str,
+    requests: BTreeMap<&'static str, Requests>,
+}
+
+impl Named {
+    fn new(host: &Host, runtime: &'static str, requests: impl Iterator<Item = &'static str>) -> Self {
+        let counters = |request| (request, Requests::new(host.metrics(), runtime, request));
+        Self { runtime, requests: requests.map(counters).collect() }
+    }
 }
 
 impl Link {
@@ -49,12 +67,10 @@ impl Link {
         requests: &[&'static str],
         losses: Arc<Losses>,
     ) -> Self {
-        let counters = |request: &&'static str| (*request, Requests::new(host.metrics(), runtime, request));
         Self {
-            requests: requests.iter().map(counters).collect(),
+            named: RwLock::new(Named::new(&host, runtime, requests.iter().copied())),
             proc: host.proc(),
             host,
-            runtime,
             socket,
             wanted: Wanted::default(),
             losses,
@@ -65,7 +81,25 @@ impl Link {
 
     /// The runtime.
     pub fn runtime(&self) -> &'static str {
-        self.runtime
+        self.named().runtime
+    }
+
+    /// The runtime says itself which one it is.
+    pub fn rename(&self, runtime: &'static str) {
+        let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        if named.runtime != runtime {
+            *named = Named::new(&self.host, runtime, named.requests.keys().copied());
+        }
+    }
+
+    /// Whether a container of this runtime, as the host knows it, may be one of
+    /// this runtime's: the paths of many cgroups do not tell whose they are.
+    pub fn may_know(&self, runtime: &str) -> bool {
+        runtime == self.runtime() || UNSAID.contains(&runtime)
+    }
+
+    fn named(&self) -> RwLockReadGuard<'_, Named> {
+        self.named.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its socket, as an operator would look for it.
@@ -85,7 +119,7 @@ impl Link {
 
     /// Counts a request.
     pub fn count(&self, request: &str, outcome: Outcome) {
-        if let Some(requests) = self.requests.get(request) {
+        if let Some(requests) = self.named().requests.get(request) {
             requests.count(outcome);
         }
     }
@@ -110,10 +144,10 @@ impl Link {
 
     /// Tells the host what it was not told yet.
     pub fn flush(&self) {
-        let told = lock(&self.told).flush(&self.host, self.runtime);
+        let told = lock(&self.told).flush(&self.host, self.runtime());
         if let Err(error) = told {
             self.losses.add(Loss::Container, 1);
-            tracing::warn!("the host did not take what {} tells: {error}", self.runtime);
+            tracing::warn!("the host did not take what {} tells: {error}", self.runtime());
         }
     }
 
@@ -121,7 +155,7 @@ impl Link {
     /// Asked for where events were lost.
     pub fn nameless(&self) -> Vec<String> {
         let known = self.host.containers().into_iter().filter_map(|container| self.host.container(container));
-        let nameless = known.filter(|known| known.runtime == self.runtime && known.names.is_empty());
+        let nameless = known.filter(|known| self.may_know(&known.runtime) && known.names.is_empty());
         nameless.map(|known| known.runtime_id).collect()
     }
 
@@ -133,14 +167,14 @@ impl Link {
     /// The runtime answers.
     pub fn up(&self) {
         if std::mem::replace(&mut *lock(&self.state), State::Up) != State::Up {
-            tracing::info!("{} answers at {}", self.runtime, self.socket.display());
+            tracing::info!("{} answers at {}", self.runtime(), self.socket.display());
         }
     }
 
     /// Its socket is not there.
     pub fn absent(&self) {
         if std::mem::replace(&mut *lock(&self.state), State::Absent) != State::Absent {
-            tracing::info!("{} is gone from {}", self.runtime, self.socket.display());
+            tracing::info!("{} is gone from {}", self.runtime(), self.socket.display());
         }
     }
 
@@ -148,7 +182,7 @@ impl Link {
     pub fn failing(&self, ended: &Ended) {
         let state = State::Failing(ended.to_string());
         if std::mem::replace(&mut *lock(&self.state), state.clone()) != state {
-            tracing::warn!("{} at {}: {ended}", self.runtime, self.socket.display());
+            tracing::warn!("{} at {}: {ended}", self.runtime(), self.socket.display());
         }
     }
 
@@ -159,7 +193,7 @@ impl Link {
 
     /// What an operator should know, if anything.
     pub fn trouble(&self) -> Option<String> {
-        let (runtime, socket) = (self.runtime, self.socket.display());
+        let (runtime, socket) = (self.runtime(), self.socket.display());
         match self.state() {
             State::Absent | State::Up => None,
             State::Failing(why) => {

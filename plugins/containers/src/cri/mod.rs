@@ -1,0 +1,143 @@
+//! Kubernetes' runtimes, containerd and CRI-O, over the CRI that they offer the
+//! kubelet, as providers of metadata. What they run for others than the kubelet
+//! (`moby`, nerdctl) is not in it.
+//!
+//! # Layout
+//! * [`source`]: what a session asks, and what its answers mean for it.
+//! * [`client`]: the requests, over [`connection`]; [`api`]: their messages, with
+//!   [`rows`] of which there may be many.
+//! * [`list`]: what there is; [`events`]: what changes; [`pods`]: whose containers
+//!   they are.
+//! * [`describe`]: what of the descriptions is told; [`info`]: what of them is JSON.
+
+pub mod api;
+pub mod client;
+pub mod connection;
+pub mod describe;
+pub mod events;
+pub mod info;
+pub mod list;
+pub mod pods;
+pub mod rows;
+pub mod source;
+
+use crate::provider::link::Link;
+use crate::provider::outcome::Outcome;
+use crate::provider::{Again, Ended, Provider, session};
+use api::VersionResponse;
+use client::Client;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// As the manifest and [`gantry_plugin_api::Container::runtime`] name it.
+pub const CONTAINERD: &str = "containerd";
+/// As the manifest and [`gantry_plugin_api::Container::runtime`] name it.
+pub const CRIO: &str = "crio";
+
+/// The kinds of its requests.
+pub const REQUESTS: [&str; 4] = [client::VERSION, client::EVENTS, client::LIST, client::STATUS];
+
+/// One runtime.
+#[derive(Debug)]
+pub struct Cri {
+    /// Where it listens, in the agent's own view.
+    pub socket: PathBuf,
+    /// How long one request may take.
+    pub deadline: Duration,
+}
+
+/// Which runtime probably listens there, until it says so itself.
+pub fn guess(socket: &str) -> &'static str {
+    if socket.contains("crio") { CRIO } else { CONTAINERD }
+}
+
+impl Provider for Cri {
+    fn runtime(&self) -> &'static str {
+        guess(&self.socket.to_string_lossy())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket.clone()
+    }
+
+    async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
+        let client = Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
+        let version = match client.version().await {
+            Ok(version) => version,
+            Err(failed) if failed.outcome == Outcome::Unsupported => {
+                return Err(useless(why_unsupported(&client).await));
+            }
+            Err(failed) => return Err(failed.into_ended(client::VERSION)),
+        };
+        let Some(runtime) = runtime(&version) else {
+            return Err(useless(
+                "neither containerd nor CRI-O answers there: take the socket out of cri.socket; Docker's \
+                 containers are told of by Docker's own",
+            ));
+        };
+        link.rename(runtime);
+        session::run(source::Source::new(client, has_events(runtime, &version.runtime_version))).await
+    }
+}
+
+/// The end of a session with one that has to be configured first.
+fn useless(why: &str) -> Ended {
+    Ended {
+        request: client::VERSION,
+        outcome: Outcome::Unsupported,
+        detail: why.to_owned(),
+        again: Again::Rarely,
+    }
+}
+
+async fn why_unsupported(client: &Client) -> &'static str {
+    if client.has_alpha().await {
+        "it has the CRI of before Kubernetes 1.20 alone, v1alpha2: update it, containerd to 1.6 or later"
+    } else {
+        "its CRI is switched off: take \"cri\" out of disabled_plugins in /etc/containerd/config.toml; where \
+         no kubelet uses it, set cri.enabled = false for this plugin"
+    }
+}
+
+/// As the host names it.
+fn runtime(version: &VersionResponse) -> Option<&'static str> {
+    match version.runtime_name.as_str() {
+        "containerd" => Some(CONTAINERD),
+        "cri-o" => Some(CRIO),
+        _ => None,
+    }
+}
+
+/// Whether events may be listened to. containerd 1.7 gives each event to one
+/// listener alone, and what it gave us the kubelet would lack; 2.0 and CRI-O
+/// give all to each.
+fn has_events(runtime: &str, version: &str) -> bool {
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    runtime == CRIO || major.is_some_and(|major| major >= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_be_listened_to() {
+        for (runtime, version, expected) in [
+            (CONTAINERD, "1.6.20~ds1", false),
+            (CONTAINERD, "v1.7.27", false),
+            (CONTAINERD, "v2.0.0", true),
+            (CONTAINERD, "2.1.4+unknown", true),
+            (CONTAINERD, "", false),
+            (CONTAINERD, "99999999999999.0", false),
+            (CRIO, "1.26.0", true),
+        ] {
+            assert_eq!(has_events(runtime, version), expected, "{runtime} {version}");
+        }
+        assert_eq!(
+            (guess("/run/crio/crio.sock"), guess("/run/k3s/containerd/containerd.sock")),
+            (CRIO, CONTAINERD)
+        );
+    }
+}
