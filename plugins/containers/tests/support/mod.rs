@@ -1,5 +1,8 @@
-//! The plugin in the test kit, before a Docker.
+//! The plugin in the test kit, before a runtime.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
+
+pub mod containerd;
+pub mod cri;
 
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;
@@ -74,8 +77,9 @@ impl Rig {
         let provided =
             self.kit.provided().wait_for(|provided| provided.metadata.iter().any(|told| of(&told)));
         let provided = provided.unwrap_or_else(|failure| panic!("{id}: {failure}"));
-        assert_eq!(provided.runtime, "docker");
-        provided.metadata.iter().rfind(of).expect("it was found just above").clone()
+        let told = provided.metadata.iter().rfind(of).expect("it was found just above").clone();
+        assert!(told.removed || provided.runtime == told.container.runtime, "{provided:?}");
+        told
     }
 
     /// The names of all containers that the host knows now, by what it was told.

@@ -1,0 +1,420 @@
+//! Something that looks like containerd or CRI-O at a socket: it has the pods
+//! and containers that a test gives it, and good and bad moods.
+
+use gantry_containers::cri::api::{
+    ContainerList, ContainerMetadata, ContainerRow, ContainerStatus, ContainerStatusResponse, Event,
+    ImageSpec, LinuxSandboxStatus, ListRequest, NamespaceOptions, Namespaces, SandboxList, SandboxMetadata,
+    SandboxRow, SandboxStatus, SandboxStatusResponse, StatusRequest, VersionResponse,
+};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use hyper::http::{HeaderMap, Request, Response};
+use prost::Message;
+use prost::bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// How requests of one kind are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mood {
+    Good,
+    /// Never.
+    Hang,
+    /// With a head that announces more than comes.
+    HangInBody,
+    /// With an error of this code.
+    Code(u16),
+    /// With bytes that are no message.
+    Garbage,
+    /// With a message of a gigabyte, as its head says.
+    Endless,
+    /// With half of a message.
+    Half,
+    /// Not at all: the stream is reset.
+    Reset,
+    /// With HTTP's own error.
+    Status(u16),
+}
+
+#[derive(Debug, Clone)]
+pub struct Pod {
+    pub status: SandboxStatusResponse,
+    pub state: i32,
+}
+
+#[derive(Debug, Clone)]
+pub struct FakeContainer {
+    pub status: ContainerStatusResponse,
+    pub sandbox: String,
+    pub state: i32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: (String, String),
+    api: String,
+    pods: BTreeMap<String, Pod>,
+    containers: BTreeMap<String, FakeContainer>,
+    moods: HashMap<String, Mood>,
+    moods_of: HashMap<String, Mood>,
+    asked: HashMap<String, u64>,
+    /// Whether there is a stream of events.
+    events: bool,
+    listeners: Vec<mpsc::UnboundedSender<Bytes>>,
+    /// What connections get in place of HTTP/2.
+    raw: Option<Vec<u8>>,
+}
+
+/// With the value it is gone, and its socket too.
+pub struct Fake {
+    socket: PathBuf,
+    state: Arc<Mutex<State>>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The id of the container with this number.
+pub fn id(number: usize) -> String {
+    format!("{number:064x}")
+}
+
+/// The id of a sandbox.
+pub fn pod_id(number: usize) -> String {
+    format!("{:064x}", 0xf000_0000 + number)
+}
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A pod as the kubelet has it made.
+pub fn pod(number: usize, name: &str) -> Pod {
+    let status = SandboxStatus {
+        id: pod_id(number),
+        metadata: Some(SandboxMetadata {
+            name: name.to_owned(),
+            uid: format!("uid-{number}"),
+            namespace: "shop".to_owned(),
+        }),
+        created_at: 1_795_413_423_000_000_000,
+        linux: Some(LinuxSandboxStatus {
+            namespaces: Some(Namespaces { options: Some(NamespaceOptions { network: 0 }) }),
+        }),
+        labels: labels(&[
+            ("app", "web"),
+            ("io.kubernetes.pod.name", name),
+            ("io.kubernetes.pod.namespace", "shop"),
+            ("io.kubernetes.pod.uid", "uid"),
+        ]),
+    };
+    Pod {
+        status: SandboxStatusResponse { status: Some(status), info: labels(&[("info", "{\"pid\":0}")]) },
+        state: 0,
+    }
+}
+
+/// A running container of a pod.
+pub fn container(number: usize, pod: usize, name: &str) -> FakeContainer {
+    let status = ContainerStatus {
+        id: id(number),
+        metadata: Some(ContainerMetadata { name: name.to_owned() }),
+        started_at: 1_795_413_424_123_456_789,
+        image: Some(ImageSpec { image: "docker.io/library/nginx:1.27".to_owned(), ..ImageSpec::default() }),
+        image_ref: "sha256:1".to_owned(),
+        labels: labels(&[
+            ("io.kubernetes.container.name", name),
+            ("io.kubernetes.pod.name", &format!("web-{pod}")),
+            ("io.kubernetes.pod.namespace", "shop"),
+        ]),
+        mounts: Vec::new(),
+        log_path: format!("/var/log/pods/shop_web-{pod}_uid-{pod}/{name}/0.log"),
+    };
+    let info = format!(
+        r#"{{"sandboxID":"{}","pid":0,"runtimeSpec":{{"process":{{"env":["PATH=/bin"]}}}}}}"#,
+        pod_id(pod)
+    );
+    FakeContainer {
+        status: ContainerStatusResponse { status: Some(status), info: labels(&[("info", &info)]) },
+        sandbox: pod_id(pod),
+        state: 1,
+    }
+}
+
+impl Fake {
+    /// A containerd of a version in which nobody else may listen to events.
+    pub fn containerd(socket: &Path) -> Self {
+        Self::start(socket, "containerd", "1.7.27", false)
+    }
+
+    /// A CRI-O that sends events.
+    pub fn crio(socket: &Path) -> Self {
+        Self::start(socket, "cri-o", "1.31.0", true)
+    }
+
+    pub fn start(socket: &Path, name: &str, version: &str, events: bool) -> Self {
+        let listener = std::os::unix::net::UnixListener::bind(socket).expect("a socket");
+        listener.set_nonblocking(true).expect("a socket that does not block");
+        let state = State {
+            version: (name.to_owned(), version.to_owned()),
+            api: "runtime.v1".to_owned(),
+            events,
+            ..State::default()
+        };
+        let state = Arc::new(Mutex::new(state));
+        let (end, ended) = oneshot::channel();
+        let own = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, own) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { socket: socket.to_owned(), state, end: Some(end), thread: Some(thread) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with it")
+    }
+
+    /// The package that it knows; another one is not implemented.
+    pub fn api(&self, package: &str) {
+        self.lock().api = package.to_owned();
+    }
+
+    pub fn raw(&self, bytes: Option<&[u8]>) {
+        self.lock().raw = bytes.map(<[u8]>::to_vec);
+    }
+
+    pub fn put_pod(&self, pod: Pod) {
+        let id = pod.status.status.as_ref().expect("a status").id.clone();
+        self.lock().pods.insert(id, pod);
+    }
+
+    pub fn put(&self, container: FakeContainer) {
+        let id = container.status.status.as_ref().expect("a status").id.clone();
+        self.lock().containers.insert(id, container);
+    }
+
+    /// One whose answers are about another id.
+    pub fn put_as(&self, id: &str, container: FakeContainer) {
+        self.lock().containers.insert(id.to_owned(), container);
+    }
+
+    pub fn remove(&self, id: &str) {
+        let mut state = self.lock();
+        state.containers.remove(id);
+        state.pods.remove(id);
+    }
+
+    /// How a method is answered from now on.
+    pub fn mood(&self, method: &str, mood: Mood) {
+        self.lock().moods.insert(method.to_owned(), mood);
+    }
+
+    /// How statuses of one container are answered from now on.
+    pub fn mood_of(&self, id: &str, mood: Mood) {
+        self.lock().moods_of.insert(id.to_owned(), mood);
+    }
+
+    pub fn asked(&self, method: &str) -> u64 {
+        self.lock().asked.get(method).copied().unwrap_or(0)
+    }
+
+    /// Tells all who listen.
+    pub fn event(&self, kind: i32, id: &str) {
+        self.raw_event(&Event { id: id.to_owned(), kind }.encode_to_vec());
+    }
+
+    pub fn raw_event(&self, message: &[u8]) {
+        let message = Bytes::copy_from_slice(message);
+        self.lock().listeners.retain(|listener| listener.send(message.clone()).is_ok());
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.lock().listeners.len()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+async fn accept(listener: std::os::unix::net::UnixListener, state: Arc<Mutex<State>>) {
+    let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
+    while let Ok((stream, _)) = listener.accept().await {
+        let raw = state.lock().expect("nobody panics with it").raw.clone();
+        if let Some(bytes) = raw {
+            let mut stream = stream.into_std().expect("a stream");
+            let _ = stream.write_all(&bytes);
+            continue;
+        }
+        tokio::spawn(connection(stream, Arc::clone(&state)));
+    }
+}
+
+async fn connection(stream: UnixStream, state: Arc<Mutex<State>>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::spawn(serve(request, respond, Arc::clone(&state)));
+    }
+}
+
+async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<Mutex<State>>) {
+    let path = request.uri().path().to_owned();
+    let mut body = request.into_body();
+    let mut question = Vec::new();
+    while let Some(Ok(chunk)) = body.data().await {
+        let _ = body.flow_control().release_capacity(chunk.len());
+        question.extend_from_slice(&chunk);
+    }
+    let question = question.get(5..).unwrap_or_default();
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    let (mood, answer) = {
+        let mut state = state.lock().expect("nobody panics with it");
+        *state.asked.entry(method.to_owned()).or_default() += 1;
+        if service != format!("{}.RuntimeService", state.api) {
+            (Mood::Code(12), Ok(Vec::new()))
+        } else {
+            let id = StatusRequest::decode(question).map(|request| request.id).unwrap_or_default();
+            let of_one = state.moods_of.get(&id).filter(|_| method.ends_with("Status")).cloned();
+            let mood = of_one.or_else(|| state.moods.get(method).cloned()).unwrap_or(Mood::Good);
+            (mood, state.answer(method, question))
+        }
+    };
+    if method == "GetContainerEvents" && mood == Mood::Good {
+        return events(respond, &state).await;
+    }
+    send(&mut respond, mood, answer).await;
+}
+
+impl State {
+    fn answer(&self, method: &str, question: &[u8]) -> Result<Vec<u8>, u16> {
+        let StatusRequest { id, verbose } = StatusRequest::decode(question).unwrap_or_default();
+        let filter =
+            ListRequest::decode(question).ok().and_then(|request| request.filter).unwrap_or_default();
+        let state = filter.state.map(|state| state.state);
+        let listed = |id: &str, its: i32| {
+            (filter.id.is_empty() || filter.id == id) && state.is_none_or(|state| state == its)
+        };
+        match method {
+            "Version" => Ok(VersionResponse {
+                runtime_name: self.version.0.clone(),
+                runtime_version: self.version.1.clone(),
+            }
+            .encode_to_vec()),
+            "ListPodSandbox" => {
+                let rows = self.pods.iter().filter(|(id, pod)| listed(id, pod.state));
+                let row = |(id, pod): (&String, &Pod)| SandboxRow { id: id.clone(), state: pod.state };
+                Ok(SandboxList { rows: rows.map(row).collect(), over: 0 }.encode_to_vec())
+            }
+            "ListContainers" => {
+                let rows = self.containers.iter().filter(|(id, one)| listed(id, one.state));
+                let row = |(id, one): (&String, &FakeContainer)| ContainerRow {
+                    id: id.clone(),
+                    sandbox: one.sandbox.clone(),
+                    state: one.state,
+                };
+                Ok(ContainerList { rows: rows.map(row).collect(), over: 0 }.encode_to_vec())
+            }
+            "PodSandboxStatus" => {
+                let mut pod = self.pods.get(&id).cloned().ok_or(5_u16)?;
+                pod.status.info.retain(|_, _| verbose);
+                Ok(pod.status.encode_to_vec())
+            }
+            "ContainerStatus" => {
+                let mut one = self.containers.get(&id).cloned().ok_or(5_u16)?;
+                one.status.info.retain(|_, _| verbose);
+                Ok(one.status.encode_to_vec())
+            }
+            _ => Err(12),
+        }
+    }
+}
+
+fn head() -> Response<()> {
+    Response::builder().header("content-type", "application/grpc").body(()).expect("a head")
+}
+
+fn trailers(code: u16) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.into());
+    trailers
+}
+
+fn framed(message: &[u8], length: usize) -> Bytes {
+    let mut bytes = vec![0];
+    bytes.extend(u32::try_from(length).expect("a length").to_be_bytes());
+    bytes.extend_from_slice(message);
+    bytes.into()
+}
+
+async fn send(respond: &mut SendResponse<Bytes>, mood: Mood, answer: Result<Vec<u8>, u16>) {
+    let refuse = |respond: &mut SendResponse<Bytes>, code: u16| {
+        let (mut parts, ()) = head().into_parts();
+        parts.headers.extend(trailers(code));
+        let _ = respond.send_response(Response::from_parts(parts, ()), true);
+    };
+    let message = match answer {
+        Ok(message) => message,
+        Err(code) if mood == Mood::Good => return refuse(respond, code),
+        Err(_) => Vec::new(),
+    };
+    let bytes = match mood {
+        Mood::Hang => return std::future::pending().await,
+        Mood::Code(code) => return refuse(respond, code),
+        Mood::Reset => return respond.send_reset(Reason::INTERNAL_ERROR),
+        Mood::Status(status) => {
+            let head = Response::builder().status(status).body(()).expect("a head");
+            let _ = respond.send_response(head, true);
+            return;
+        }
+        Mood::Good => framed(&message, message.len()),
+        Mood::Garbage => framed(b"\xff\xff\xff\xffgarbage", 11),
+        Mood::Endless => framed(b"x", 1 << 30),
+        Mood::HangInBody | Mood::Half => framed(&message, message.len() + 10),
+    };
+    let Ok(mut stream) = respond.send_response(head(), false) else { return };
+    let _ = stream.send_data(bytes, false);
+    if mood == Mood::HangInBody {
+        return std::future::pending().await;
+    }
+    let _ = stream.send_trailers(trailers(0));
+}
+
+/// As servers in Go do: nothing is sent before the first event.
+async fn events(mut respond: SendResponse<Bytes>, state: &Mutex<State>) {
+    let mut heard = {
+        let mut state = state.lock().expect("nobody panics with it");
+        let (listener, heard) = mpsc::unbounded_channel();
+        if state.events {
+            state.listeners.push(listener);
+        }
+        heard
+    };
+    let Some(first) = heard.recv().await else {
+        return send(&mut respond, Mood::Code(0), Ok(Vec::new())).await;
+    };
+    let Ok(mut stream) = respond.send_response(head(), false) else { return };
+    let mut next = Some(first);
+    while let Some(message) = next {
+        let _ = stream.send_data(framed(&message, message.len()), false);
+        next = heard.recv().await;
+    }
+    let _ = stream.send_trailers(trailers(0));
+}
