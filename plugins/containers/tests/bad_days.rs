@@ -44,7 +44,7 @@ fn each_request_may_fail_in_each_way() {
                         fake.mood(request, mood.clone());
                     });
                     let counted = results.iter().map(|result| {
-                        format!("container_runtime_requests_total{{request=\"{name}\",result=\"{result}\"}}")
+                        format!("container_runtime_requests_total{{runtime=\"docker\",request=\"{name}\",result=\"{result}\"}}")
                     });
                     let counted: Vec<String> = counted.collect();
                     gantry_plugin_testkit::eventually(|| {

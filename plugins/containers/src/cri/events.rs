@@ -5,7 +5,7 @@ use super::api::{DELETED, Event};
 use super::client::{Client, EVENTS, failed};
 use crate::provider::bounds::Loss;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::Change;
+use crate::provider::source::Change;
 use crate::provider::{Ended, Failed, is_id};
 use std::future::Future;
 use std::pin::Pin;

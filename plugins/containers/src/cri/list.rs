@@ -6,7 +6,7 @@ use super::client::{Client, LIST};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::{Listed, Step};
+use crate::provider::source::{Listed, Step};
 use crate::provider::{Ended, Failed, is_id};
 use gantry_plugin_api::tracing;
 use std::collections::HashMap;

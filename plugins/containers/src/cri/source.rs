@@ -9,7 +9,7 @@ use super::pods::{Pod, Pods};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::{self, Change, Listed, Look};
+use crate::provider::source::{self, Change, Listed, Look};
 use crate::provider::{Ended, Failed, is_id};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-impl session::Source for Source {
+impl source::Source for Source {
     type Part = Part;
     const LOOK: &'static str = STATUS;
 

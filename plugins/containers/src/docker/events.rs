@@ -5,7 +5,7 @@ use super::client::{Client, EVENTS, http_outcome};
 use super::transport::{self, SendError};
 use crate::provider::bounds::Loss;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::Change;
+use crate::provider::source::Change;
 use crate::provider::{Ended, Failed, is_id};
 use gantry_plugin_api::serde::Deserialize;
 use gantry_plugin_api::serde_json;

@@ -5,7 +5,7 @@ use super::client::{Client, LIST, Only};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::Step;
+use crate::provider::source::Step;
 use crate::provider::{Ended, Failed, is_id};
 use gantry_plugin_api::tracing;
 use std::future::Future;

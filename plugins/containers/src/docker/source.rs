@@ -7,7 +7,7 @@ use super::list::Listing;
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
-use crate::provider::session::{self, Change, Listed, Look};
+use crate::provider::source::{self, Change, Listed, Look};
 use crate::provider::{Ended, Failed};
 use std::future::Future;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Source {
     }
 }
 
-impl session::Source for Source {
+impl source::Source for Source {
     type Part = Vec<String>;
     const LOOK: &'static str = INSPECT;
 

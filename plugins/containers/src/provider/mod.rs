@@ -4,8 +4,8 @@
 //! # Layout
 //! * [`Provider`]: what a runtime's own part does. [`link`]: what it is given.
 //! * [`worker`]: its thread. [`backoff`]: how long it waits between sessions.
-//! * [`session`]: the course of a connection's life, where a runtime can list,
-//!   describe and tell of changes. [`described`]: what descriptions have in common.
+//! * [`session`]: the course of a connection's life, where a runtime is a
+//!   [`source`]: it can list, describe and tell of changes. [`described`]: what descriptions have in common.
 //! * [`wanted`]: what the host asked for. [`told`]: what it was told.
 //! * [`outcome`]: what became of a request, counted. [`bounds`]: what is kept of
 //!   a container's texts. [`started`]: times and start times.
@@ -16,6 +16,7 @@ pub mod described;
 pub mod link;
 pub mod outcome;
 pub mod session;
+pub mod source;
 pub mod started;
 pub mod told;
 pub mod wanted;

@@ -4,96 +4,14 @@
 use super::bounds::Loss;
 use super::link::Link;
 use super::outcome::Outcome;
+use super::source::{Change, Listed, Look, Source, Step};
 use super::{Again, Ended, Failed, is_id};
-use gantry_plugin_api::Container;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-
-/// A runtime that is connected, and whose changes are heard from here on.
-pub trait Source: 'static {
-    /// What a part of the list holds.
-    type Part: Send + 'static;
-    /// The request by which a container is looked at.
-    const LOOK: &'static str;
-
-    /// What it was given.
-    fn link(&self) -> &Arc<Link>;
-
-    /// The list is read from its beginning.
-    fn begin_list(&mut self);
-
-    /// The next part of the list.
-    fn part(&self) -> impl Future<Output = Result<Self::Part, Failed>> + Send + 'static;
-
-    /// What that part says.
-    ///
-    /// # Errors
-    /// Where the runtime does not answer as it should.
-    fn take_part(&mut self, part: Result<Self::Part, Failed>) -> Result<Listed, Ended>;
-
-    /// One container.
-    fn look(&self, id: &str) -> impl Future<Output = Look> + Send + 'static;
-
-    /// Whether the runtime answers at all.
-    fn lives(&self) -> impl Future<Output = Result<(), Ended>> + Send + 'static;
-
-    /// The next change. May be dropped while it waits; nothing is lost then.
-    fn change(&mut self) -> impl Future<Output = Result<Change, Ended>>;
-
-    /// A container is no more.
-    fn removed(&mut self, _id: &str) {}
-}
-
-/// What a part of a list says.
-#[derive(Debug)]
-pub struct Listed {
-    /// What comes next.
-    pub step: Step,
-    /// Those to look at.
-    pub changed: Vec<String>,
-    /// Those that are as they were.
-    pub same: Vec<String>,
-}
-
-/// What comes after a part of a list.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Another part.
-    More,
-    /// All are known.
-    Complete,
-    /// The rest cannot be listed now.
-    Incomplete,
-    /// The rest cannot be listed, and a second try would be no better.
-    Enough,
-}
-
-/// What changed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Change {
-    /// To look at a container.
-    Look(String),
-    /// Nothing more: it is no more.
-    Removed(String),
-    /// To list all.
-    List,
-}
-
-/// What a look at a container shows.
-#[derive(Debug)]
-pub enum Look {
-    /// This.
-    Known(Box<Container>),
-    /// The runtime does not have it.
-    Gone,
-    /// The runtime does not say.
-    Unclear,
-}
 
 /// Containers that are looked at side by side: more do not make a runtime faster,
 /// and one whose lock somebody holds must not hold the others.

@@ -1,7 +1,11 @@
 //! A real containerd of the test's own: its data, its state, its socket, its
 //! cgroups. What the kubelet asks of it, the test asks.
 
-use gantry_containers::cri::api::{ImageSpec, Mount};
+use super::kubelet::{
+    Attempt, ContainerConfig, ContainerLinux, ContainerSecurity, Create, Id, KeyValue, NamespaceOption,
+    Nothing, PodConfig, PodLinux, PodSecurity, RunPod,
+};
+use gantry_containers::cri::api::{ImageSpec, Mount, SandboxMetadata};
 use gantry_containers::cri::connection::Connection;
 use gantry_test_docker::needs;
 use prost::Message;
@@ -24,123 +28,6 @@ pub const IMAGE: &str = "registry.test/busybox:1";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody.
 const LOOK: Duration = Duration::from_millis(10);
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PodMetadata {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(string, tag = "2")]
-    pub uid: String,
-    #[prost(string, tag = "3")]
-    pub namespace: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct NamespaceOption {
-    #[prost(int32, tag = "1")]
-    pub network: i32,
-    #[prost(int32, tag = "2")]
-    pub pid: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PodSecurity {
-    #[prost(message, optional, tag = "1")]
-    pub namespaces: Option<NamespaceOption>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PodLinux {
-    #[prost(string, tag = "1")]
-    pub cgroup_parent: String,
-    #[prost(message, optional, tag = "2")]
-    pub security: Option<PodSecurity>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PodConfig {
-    #[prost(message, optional, tag = "1")]
-    pub metadata: Option<PodMetadata>,
-    #[prost(string, tag = "3")]
-    pub log_directory: String,
-    #[prost(btree_map = "string, string", tag = "6")]
-    pub labels: BTreeMap<String, String>,
-    #[prost(message, optional, tag = "8")]
-    pub linux: Option<PodLinux>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RunPod {
-    #[prost(message, optional, tag = "1")]
-    config: Option<PodConfig>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Id {
-    #[prost(string, tag = "1")]
-    id: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Nothing {}
-
-#[derive(Clone, PartialEq, Message)]
-struct Attempt {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint32, tag = "2")]
-    attempt: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct KeyValue {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ContainerSecurity {
-    #[prost(message, optional, tag = "3")]
-    namespaces: Option<NamespaceOption>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ContainerLinux {
-    #[prost(message, optional, tag = "2")]
-    security: Option<ContainerSecurity>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ContainerConfig {
-    #[prost(message, optional, tag = "1")]
-    metadata: Option<Attempt>,
-    #[prost(message, optional, tag = "2")]
-    image: Option<ImageSpec>,
-    #[prost(string, repeated, tag = "3")]
-    command: Vec<String>,
-    #[prost(message, repeated, tag = "6")]
-    envs: Vec<KeyValue>,
-    #[prost(message, repeated, tag = "7")]
-    mounts: Vec<Mount>,
-    #[prost(btree_map = "string, string", tag = "9")]
-    labels: BTreeMap<String, String>,
-    #[prost(string, tag = "11")]
-    log_path: String,
-    #[prost(message, optional, tag = "15")]
-    linux: Option<ContainerLinux>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Create {
-    #[prost(string, tag = "1")]
-    pod: String,
-    #[prost(message, optional, tag = "2")]
-    config: Option<ContainerConfig>,
-    #[prost(message, optional, tag = "3")]
-    pod_config: Option<PodConfig>,
-}
 
 /// A pod that was made.
 pub struct Pod {
@@ -289,7 +176,11 @@ impl Containerd {
         let log_directory = self.dir().join(format!("pods/{namespace}_{name}_{uid}"));
         std::fs::create_dir_all(&log_directory).expect("the test's own directory");
         let config = PodConfig {
-            metadata: Some(PodMetadata { name: name.into(), uid: uid.into(), namespace: namespace.into() }),
+            metadata: Some(SandboxMetadata {
+                name: name.into(),
+                uid: uid.into(),
+                namespace: namespace.into(),
+            }),
             log_directory: log_directory.display().to_string(),
             labels: pairs(&[
                 ("app", "web"),

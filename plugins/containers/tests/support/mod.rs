@@ -3,6 +3,7 @@
 
 pub mod containerd;
 pub mod cri;
+pub mod kubelet;
 
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;
@@ -120,10 +121,12 @@ impl Rig {
         self.shows("container_runtime_up{runtime=\"docker\"}", |value| value == f64::from(u8::from(up)));
     }
 
-    /// Waits until so many requests of a kind had this result.
+    /// Waits until so many requests of a kind to Docker had this result.
     #[track_caller]
     pub fn counted(&mut self, request: &str, result: &str, least: f64) {
-        let series = format!("container_runtime_requests_total{{request=\"{request}\",result=\"{result}\"}}");
+        let series = format!(
+            "container_runtime_requests_total{{runtime=\"docker\",request=\"{request}\",result=\"{result}\"}}"
+        );
         self.shows(&series, |value| value >= least);
     }
 
