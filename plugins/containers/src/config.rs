@@ -28,6 +28,8 @@ pub struct Config {
     pub metrics: bool,
     /// Docker.
     pub docker: Docker,
+    /// systemd.
+    pub systemd: Systemd,
 }
 
 /// `[plugins.containers.config.docker]`
@@ -39,6 +41,22 @@ pub struct Docker {
     pub enabled: bool,
     /// Its socket, or a list of them, beneath the node's root directory. One
     /// that is not there is waited for.
+    #[serde(deserialize_with = "checked::sockets")]
+    pub socket: Sockets,
+    /// How long one request may take: 100ms to 60s.
+    #[serde(deserialize_with = "checked::deadline")]
+    pub deadline: HumanDuration,
+}
+
+/// `[plugins.containers.config.systemd]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "gantry_plugin_api::serde")]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Systemd {
+    /// Whether systemd is asked.
+    pub enabled: bool,
+    /// The socket of the bus that it is on, or its own, or a list of them,
+    /// beneath the node's root directory. One that is not there is waited for.
     #[serde(deserialize_with = "checked::sockets")]
     pub socket: Sockets,
     /// How long one request may take: 100ms to 60s.
@@ -90,9 +108,19 @@ impl Sockets {
     }
 }
 
+impl Config {
+    /// The runtimes that are asked, each with a socket of its.
+    pub fn sockets(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let docker = self.docker.socket.all().iter().filter(|_| self.docker.enabled);
+        let systemd = self.systemd.socket.all().iter().filter(|_| self.systemd.enabled);
+        let docker = docker.map(|socket| (crate::docker::RUNTIME, socket));
+        docker.chain(systemd.map(|socket| (crate::systemd::RUNTIME, socket)))
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
-        Self { metrics: true, docker: Docker::default() }
+        Self { metrics: true, docker: Docker::default(), systemd: Systemd::default() }
     }
 }
 
@@ -101,6 +129,16 @@ impl Default for Docker {
         Self {
             enabled: true,
             socket: Sockets::One("/run/docker.sock".to_owned()),
+            deadline: HumanDuration(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            socket: Sockets::One("/run/dbus/system_bus_socket".to_owned()),
             deadline: HumanDuration(Duration::from_secs(5)),
         }
     }

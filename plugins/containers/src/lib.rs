@@ -5,7 +5,7 @@
 //! * `metrics`: what is shown; `config`: what can be set.
 //! * `known`: the containers that there are; `follow`: the thread that keeps
 //!   them up to date.
-//! * `provider`: what is common to all runtimes. `docker`: one of them.
+//! * `provider`: what is common to all runtimes. `docker`, `systemd`: two of them.
 //! * `collector`: all metrics of containers. `figures`: of their cgroups;
 //!   `volumes`: of what is mounted in them; `application`: what runs in them;
 //!   `restarts`, `info`: how often they began anew, and what each is.
@@ -22,6 +22,7 @@ pub mod known;
 pub mod metrics;
 pub mod provider;
 mod restarts;
+pub mod systemd;
 mod volumes;
 
 use collector::Collector;
@@ -37,6 +38,7 @@ use provider::worker::Worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use systemd::Systemd;
 
 /// The plugin.
 #[derive(Debug)]
@@ -83,13 +85,18 @@ impl Plugin for Containers {
         env!("CARGO_PKG_DESCRIPTION"),
     )
     .claims(&["container_runtime_", "container_resources_"])
-    .provides_identity(&[docker::RUNTIME])
+    .provides_identity(&[docker::RUNTIME, systemd::RUNTIME])
     .needs(&[
         Need::path("/proc", "processes, mounts and open files are read there"),
         Need::path("/sys/fs/cgroup", "what containers use is read there"),
         Need::path(
             "/run/docker.sock",
             "Docker says there what its containers are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::path(
+            "/run/dbus/system_bus_socket",
+            "systemd says there which services run once or on a timer; without it they are shown among the others",
         )
         .optional(),
         Need::capability(
@@ -113,12 +120,10 @@ impl Plugin for Containers {
                  what their environment says is not heard (GANTRY_DISABLE)",
             );
         }
-        let sockets: Vec<&String> =
-            config.docker.socket.all().iter().filter(|_| config.docker.enabled).collect();
-        for socket in &sockets {
-            probe = probe.note(format!("docker: {socket} {}", found(&beneath(&host.root(), socket))));
+        for (runtime, socket) in config.sockets() {
+            probe = probe.note(format!("{runtime}: {socket} {}", found(&beneath(&host.root(), socket))));
         }
-        if sockets.is_empty() {
+        if config.sockets().next().is_none() {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
         }
         probe
@@ -127,16 +132,21 @@ impl Plugin for Containers {
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
         let mut workers = Vec::new();
-        for socket in config.docker.socket.all().iter().filter(|_| config.docker.enabled) {
-            let link = Link::new(
-                host.clone(),
-                docker::RUNTIME,
-                socket.into(),
-                &docker::REQUESTS,
-                Arc::clone(&losses),
-            );
-            let docker = Docker { socket: beneath(&host.root(), socket), deadline: config.docker.deadline.0 };
-            workers.push(Worker::start(docker, Arc::new(link))?);
+        let link = |runtime, socket: &String, requests| {
+            Link::new(host.clone(), runtime, socket.into(), requests, Arc::clone(&losses))
+        };
+        for (runtime, socket) in config.sockets() {
+            let at = beneath(&host.root(), socket);
+            workers.push(match runtime {
+                systemd::RUNTIME => {
+                    let link = link(runtime, socket, &systemd::REQUESTS).lacking(systemd::LACK);
+                    Worker::start(Systemd::new(at, config.systemd.deadline.0), Arc::new(link))?
+                }
+                _ => {
+                    let docker = Docker { socket: at, deadline: config.docker.deadline.0 };
+                    Worker::start(docker, Arc::new(link(runtime, socket, &docker::REQUESTS)))?
+                }
+            });
         }
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };

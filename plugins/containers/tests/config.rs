@@ -16,6 +16,9 @@ fn wrong_values_are_refused_by_their_key() {
         ("[docker]\ndeadline = \"10ms\"", "docker.deadline"),
         ("[docker]\ndeadline = \"2m\"", "docker.deadline"),
         ("[docker]\nunknown = 1", "docker"),
+        ("[systemd]\nsocket = \"run/dbus/system_bus_socket\"", "systemd.socket"),
+        ("[systemd]\nsocket = []\ndeadline = \"10ms\"", "systemd.deadline"),
+        ("[systemd]\nunknown = 1", "systemd"),
         ("unknown = 1", "unknown"),
     ] {
         let Err(failure) = kit().start(config) else { panic!("{config} was taken") };
@@ -39,9 +42,9 @@ fn another_configuration_needs_a_restart_and_the_same_none() {
 }
 
 #[test]
-fn without_docker_no_thread_asks() {
+fn without_runtimes_no_thread_asks() {
     let kit = kit();
-    let mut rig = Rig::start(kit, "[docker]\nenabled = false");
+    let mut rig = Rig::start(kit, "[docker]\nenabled = false\n[systemd]\nenabled = false");
     let collected = rig.running.collect().expect("it collects");
     assert!(!collected.has_family("container_runtime_up"));
     rig.running.stop().expect("it stops");
@@ -57,7 +60,8 @@ fn the_probe_says_what_it_found() {
     kit.tree().remove("run/docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(socket(&kit)).expect("a socket");
     assert!(note(&kit)[0].contains("is there"), "{:?}", note(&kit));
-    let none = kit.probe("[docker]\nenabled = false").expect("it is asked").notes;
+    assert!(note(&kit)[1].contains("system_bus_socket is not there"), "{:?}", note(&kit));
+    let none = kit.probe("docker.enabled = false\nsystemd.enabled = false").expect("it is asked").notes;
     assert!(none[0].contains("no runtime is asked"), "{none:?}");
     assert!(kit.probe("").expect("it is asked").unsupported.is_empty());
 }

@@ -31,6 +31,8 @@ pub struct Link {
     host: Host,
     runtime: &'static str,
     socket: PathBuf,
+    /// What an operator lacks while the runtime does not answer.
+    lack: &'static str,
     proc: PathBuf,
     /// What the host asked for.
     pub wanted: Wanted,
@@ -56,11 +58,18 @@ impl Link {
             host,
             runtime,
             socket,
+            lack: "new containers have no names until it answers",
             wanted: Wanted::default(),
             losses,
             told: Mutex::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// The same, where something else is lacking than names.
+    #[must_use]
+    pub fn lacking(self, lack: &'static str) -> Self {
+        Self { lack, ..self }
     }
 
     /// The runtime.
@@ -162,12 +171,10 @@ impl Link {
         let (runtime, socket) = (self.runtime, self.socket.display());
         match self.state() {
             State::Absent | State::Up => None,
-            State::Failing(why) => {
-                Some(format!("{runtime} at {socket}: {why}; new containers have no names until it answers"))
-            }
+            State::Failing(why) => Some(format!("{runtime} at {socket}: {why}; {}", self.lack)),
             State::Dead => Some(format!(
-                "{runtime} at {socket}: the thread that asks it has ended; new containers have no names \
-                 until this plugin is restarted"
+                "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",
+                self.lack
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! The plugin in the test kit, before a Docker.
+//! The plugin in the test kit, before a runtime.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 use gantry_containers::Containers;
@@ -9,10 +9,14 @@ use gantry_test_docker::Fake;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub mod systemd;
+
 /// A running plugin and what stands around it.
 pub struct Rig {
     pub kit: Kit,
     pub running: Running,
+    /// The runtime that it stands before.
+    pub runtime: &'static str,
     /// What was skipped in all collections, by reason.
     skipped: BTreeMap<String, u64>,
 }
@@ -52,8 +56,13 @@ impl Rig {
     }
 
     pub fn start(kit: Kit, config: &str) -> Self {
-        let running = kit.start(config).expect("it starts, whatever Docker does");
-        Self { kit, running, skipped: BTreeMap::new() }
+        Self::start_of("docker", kit, config)
+    }
+
+    /// Before a runtime of this kind.
+    pub fn start_of(runtime: &'static str, kit: Kit, config: &str) -> Self {
+        let running = kit.start(config).expect("it starts, whatever the runtime does");
+        Self { kit, running, runtime, skipped: BTreeMap::new() }
     }
 
     /// What the host was told of a container, when it was told this.
@@ -74,7 +83,7 @@ impl Rig {
         let provided =
             self.kit.provided().wait_for(|provided| provided.metadata.iter().any(|told| of(&told)));
         let provided = provided.unwrap_or_else(|failure| panic!("{id}: {failure}"));
-        assert_eq!(provided.runtime, "docker");
+        assert_eq!(provided.runtime, self.runtime);
         provided.metadata.iter().rfind(of).expect("it was found just above").clone()
     }
 
@@ -93,7 +102,7 @@ impl Rig {
     /// A collection.
     #[track_caller]
     pub fn collect(&mut self) -> Collected {
-        let collected = self.running.collect().expect("it collects, whatever Docker does");
+        let collected = self.running.collect().expect("it collects, whatever the runtime does");
         for (reason, count) in collected.skipped() {
             *self.skipped.entry(reason.clone()).or_default() += count;
         }
@@ -110,17 +119,36 @@ impl Rig {
         .unwrap_or_else(|failure| panic!("{failure}"));
     }
 
-    /// Waits until Docker is up, or not.
+    /// Waits until the runtime is up, or not.
     #[track_caller]
     pub fn up(&mut self, up: bool) {
-        self.shows("container_runtime_up{runtime=\"docker\"}", |value| value == f64::from(u8::from(up)));
+        let series = format!("container_runtime_up{{runtime=\"{}\"}}", self.runtime);
+        self.shows(&series, |value| value == f64::from(u8::from(up)));
     }
 
     /// Waits until so many requests of a kind had this result.
     #[track_caller]
     pub fn counted(&mut self, request: &str, result: &str, least: f64) {
-        let series = format!("container_runtime_requests_total{{request=\"{request}\",result=\"{result}\"}}");
-        self.shows(&series, |value| value >= least);
+        self.shows(&self.requests(request, result), |value| value >= least);
+    }
+
+    /// The series of a kind of requests and their result.
+    pub fn requests(&self, request: &str, result: &str) -> String {
+        let runtime = self.runtime;
+        format!(
+            "container_runtime_requests_total{{runtime=\"{runtime}\",request=\"{request}\",result=\"{result}\"}}"
+        )
+    }
+
+    /// Waits until the health names a trouble with all these words.
+    #[track_caller]
+    pub fn troubled(&mut self, words: &[&str]) {
+        eventually(|| {
+            let troubles = self.running.troubles().map_err(|failure| failure.to_string())?;
+            let said = troubles.iter().any(|trouble| words.iter().all(|word| trouble.contains(word)));
+            said.then_some(()).ok_or_else(|| format!("{troubles:?}"))
+        })
+        .unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
     }
 
     /// Waits until so much was skipped for a reason.
