@@ -1,6 +1,6 @@
 //! Programs of the system that tests talk to: a real Prometheus, a real
 //! node_exporter, Python's strict parser, valgrind, namespaces, a C compiler,
-//! a real Docker.
+//! a real Docker, a real message bus.
 
 use crate::shell::{self, Error, Result};
 use std::process::{Command, Stdio};
@@ -91,6 +91,13 @@ pub const OF_TESTS: &[Tool] = &[
         package: "iptables",
         works: &["iptables", "--version"],
         shows: "ports that a real Docker publishes are known",
+    },
+    // Not the package `dbus`, which would start the system's.
+    Tool {
+        program: "dbus-daemon",
+        package: "dbus-daemon",
+        works: &["dbus-daemon", "--version"],
+        shows: "what systemd says comes over a real message bus",
     },
     Tool {
         program: "gcc",

@@ -189,7 +189,7 @@ fn dying_and_returning_again_and_again() {
 
 #[test]
 fn ten_thousand_units() {
-    let (mut rig, fake) = Rig::before_systemd(CONFIG, |fake| {
+    let (rig, fake) = Rig::before_systemd(CONFIG, |fake| {
         (0..10_000).for_each(|number| fake.put(&format!("web@{number}.service"), service("exec", &[])));
         fake.mood(Request::Property, NO_PROPERTY);
     });

@@ -2,7 +2,11 @@
 //! the units that a test gives it, and good and bad moods. All connections are
 //! served by one thread.
 
+mod on_bus;
 mod serve;
+
+#[allow(unused_imports, reason = "one test file uses it")]
+pub use on_bus::OnBus;
 
 use super::{Rig, kit};
 use std::collections::{BTreeMap, HashMap, HashSet};
