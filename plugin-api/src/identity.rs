@@ -45,7 +45,8 @@ pub struct Container {
     /// The runtime's own id, usually 64 hexadecimal digits.
     pub runtime_id: String,
     /// Names that the runtime or the orchestrator gave it, by kind
-    /// (`name`, `pod`, `namespace`, …).
+    /// (`name`, `pod`, `namespace`, …). One with a `sandbox` does nothing but hold
+    /// the namespaces of the pod of that name, and is not shown.
     pub names: BTreeMap<String, String>,
     /// The image's name.
     pub image: String,

@@ -1,6 +1,6 @@
 //! Programs of the system that tests talk to: a real Prometheus, a real
 //! node_exporter, Python's strict parser, valgrind, namespaces, a C compiler,
-//! a real Docker.
+//! a real Docker, a real message bus.
 
 use crate::shell::{self, Error, Result};
 use std::process::{Command, Stdio};
@@ -81,6 +81,19 @@ pub const OF_TESTS: &[Tool] = &[
         shows: "containers of a real Docker have their names",
     },
     Tool {
+        program: "podman",
+        package: "podman",
+        works: &["podman", "--version"],
+        shows: "containers of a real Podman have their names",
+    },
+    // With runc, as all runtimes of the tests.
+    Tool {
+        program: "conmon",
+        package: "conmon",
+        works: &["conmon", "--version"],
+        shows: "containers of a real Podman have their names",
+    },
+    Tool {
         program: "busybox",
         package: "busybox-static",
         works: &["busybox", "true"],
@@ -97,6 +110,13 @@ pub const OF_TESTS: &[Tool] = &[
         package: "iptables",
         works: &["iptables", "--version"],
         shows: "ports that a real Docker publishes are known",
+    },
+    // Not the package `dbus`, which would start the system's.
+    Tool {
+        program: "dbus-daemon",
+        package: "dbus-daemon",
+        works: &["dbus-daemon", "--version"],
+        shows: "what systemd says comes over a real message bus",
     },
     Tool {
         program: "gcc",

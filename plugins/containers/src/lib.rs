@@ -5,8 +5,8 @@
 //! * `metrics`: what is shown; `config`: what can be set.
 //! * `known`: the containers that there are; `follow`: the thread that keeps
 //!   them up to date.
-//! * `provider`: what is common to all runtimes. `docker`: one of them; `cri`:
-//!   Kubernetes', containerd and CRI-O.
+//! * `runtimes`: those that are asked. `provider`: what is common to all;
+//!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O; `systemd`.
 //! * `collector`: all metrics of containers. `figures`: of their cgroups;
 //!   `volumes`: of what is mounted in them; `application`: what runs in them;
 //!   `restarts`, `info`: how often they began anew, and what each is.
@@ -22,22 +22,23 @@ mod follow;
 mod info;
 pub mod known;
 pub mod metrics;
+pub mod podman;
 pub mod provider;
 mod restarts;
+mod runtimes;
+pub mod systemd;
 mod volumes;
 
 use collector::Collector;
 use config::Config;
-use cri::Cri;
-use docker::Docker;
 use follow::{Follower, State};
 use gantry_plugin_api::{
     Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Sink, tracing,
 };
 use provider::bounds::Losses;
-use provider::link::{self, Link};
+use provider::link;
 use provider::worker::Worker;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,11 +54,6 @@ pub struct Containers {
 
 /// Of what is handed over.
 const VERSION: u32 = 1;
-
-/// A path of the node, as the agent sees it.
-fn beneath(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
-}
 
 /// What lies where a socket should be.
 fn found(path: &Path) -> &'static str {
@@ -79,14 +75,6 @@ fn may_trace() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
-fn docker_sockets(config: &Config) -> impl Iterator<Item = &String> {
-    config.docker.socket.all().iter().filter(|_| config.docker.enabled)
-}
-
-fn cri_sockets(config: &Config) -> impl Iterator<Item = &String> {
-    config.cri.socket.all().iter().filter(|_| config.cri.enabled)
-}
-
 impl Plugin for Containers {
     const MANIFEST: Manifest = Manifest::new(
         "containers",
@@ -94,13 +82,18 @@ impl Plugin for Containers {
         env!("CARGO_PKG_DESCRIPTION"),
     )
     .claims(&["container_runtime_", "container_resources_"])
-    .provides_identity(&[docker::RUNTIME, cri::CONTAINERD, cri::CRIO])
+    .provides_identity(&[docker::RUNTIME, podman::RUNTIME, cri::CONTAINERD, cri::CRIO, systemd::RUNTIME])
     .needs(&[
         Need::path("/proc", "processes, mounts and open files are read there"),
         Need::path("/sys/fs/cgroup", "what containers use is read there"),
         Need::path(
             "/run/docker.sock",
             "Docker says there what its containers are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::path(
+            "/run/podman/podman.sock",
+            "Podman says there what its containers are called; without it they are shown by their ids",
         )
         .optional(),
         Need::path(
@@ -111,6 +104,11 @@ impl Plugin for Containers {
         Need::path(
             "/run/crio/crio.sock",
             "CRI-O says there what the containers of pods are called; without it they are shown by their ids",
+        )
+        .optional(),
+        Need::path(
+            "/run/dbus/system_bus_socket",
+            "systemd says there which services run once or on a timer; without it they are shown among the others",
         )
         .optional(),
         Need::capability(
@@ -134,14 +132,12 @@ impl Plugin for Containers {
                  what their environment says is not heard (GANTRY_DISABLE)",
             );
         }
-        let sockets: Vec<(&str, &String)> = docker_sockets(config)
-            .map(|socket| (docker::RUNTIME, socket))
-            .chain(cri_sockets(config).map(|socket| (cri::guess(socket), socket)))
-            .collect();
-        for (runtime, socket) in &sockets {
-            probe = probe.note(format!("{runtime}: {socket} {}", found(&beneath(&host.root(), socket))));
+        let asked = runtimes::asked(config);
+        for one in &asked {
+            let found = found(&one.path(&host.root()));
+            probe = probe.note(format!("{}: {} {found}", one.runtime(), one.socket));
         }
-        if sockets.is_empty() {
+        if asked.is_empty() {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
         }
         probe
@@ -150,17 +146,8 @@ impl Plugin for Containers {
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
         let mut workers = Vec::new();
-        let link = |runtime, socket: &String, requests| {
-            Arc::new(Link::new(host.clone(), runtime, socket.into(), requests, Arc::clone(&losses)))
-        };
-        for path in docker_sockets(&config) {
-            let socket = beneath(&host.root(), path);
-            let docker = Docker { socket, deadline: config.docker.deadline.0 };
-            workers.push(Worker::start(docker, link(docker::RUNTIME, path, &docker::REQUESTS))?);
-        }
-        for path in cri_sockets(&config) {
-            let cri = Cri { socket: beneath(&host.root(), path), deadline: config.cri.deadline.0 };
-            workers.push(Worker::start(cri, link(cri::guess(path), path, &cri::REQUESTS))?);
+        for one in runtimes::asked(&config) {
+            workers.push(one.start(&host, &losses)?);
         }
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };

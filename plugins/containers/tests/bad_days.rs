@@ -43,10 +43,8 @@ fn each_request_may_fail_in_each_way() {
                         (1..=9).for_each(|number| fake.put(container(number, "web")));
                         fake.mood(request, mood.clone());
                     });
-                    let counted = results.iter().map(|result| {
-                        format!("container_runtime_requests_total{{runtime=\"docker\",request=\"{name}\",result=\"{result}\"}}")
-                    });
-                    let counted: Vec<String> = counted.collect();
+                    let counted: Vec<String> =
+                        results.iter().map(|result| rig.requests(name, result)).collect();
                     gantry_plugin_testkit::eventually(|| {
                         let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
                         let some = counted.iter().any(|series| collected.get(series) > 0.0);
@@ -234,14 +232,7 @@ fn a_socket_without_anybody_is_said() {
     let kit = kit();
     kit.tree().write("run/docker.sock", "a file and no socket");
     let mut rig = Rig::start(kit, CONFIG);
-    gantry_plugin_testkit::eventually(|| {
-        let troubles = rig.running.troubles().map_err(|failure| failure.to_string())?;
-        let said = troubles
-            .iter()
-            .any(|trouble| trouble.contains("/run/docker.sock") && trouble.contains("version"));
-        said.then_some(()).ok_or_else(|| format!("{troubles:?}"))
-    })
-    .expect("the health names it");
+    rig.troubled(&["/run/docker.sock", "version"]);
     rig.counted("version", "failed", 1.0);
 }
 

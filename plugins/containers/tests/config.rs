@@ -20,6 +20,9 @@ fn wrong_values_are_refused_by_their_key() {
         ("[cri]\nsocket = [\"/a\", \"/a\"]", "cri.socket"),
         ("[cri]\ndeadline = \"10ms\"", "cri.deadline"),
         ("[cri]\nunknown = 1", "cri"),
+        ("[systemd]\nsocket = \"run/dbus/system_bus_socket\"", "systemd.socket"),
+        ("[systemd]\nsocket = []\ndeadline = \"10ms\"", "systemd.deadline"),
+        ("[systemd]\nunknown = 1", "systemd"),
         ("unknown = 1", "unknown"),
     ] {
         let Err(failure) = kit().start(config) else { panic!("{config} was taken") };
@@ -42,10 +45,13 @@ fn another_configuration_needs_a_restart_and_the_same_none() {
     assert!(!rig.running.reconfigure("[docker]\nenabled = false").expect("it is a good one"));
 }
 
+const NOBODY: &str =
+    "docker.enabled = false\npodman.enabled = false\ncri.enabled = false\nsystemd.enabled = false";
+
 #[test]
 fn without_runtimes_no_thread_asks() {
     let kit = kit();
-    let mut rig = Rig::start(kit, "[docker]\nenabled = false\n[cri]\nenabled = false");
+    let mut rig = Rig::start(kit, NOBODY);
     let collected = rig.running.collect().expect("it collects");
     assert!(!collected.has_family("container_runtime_up"));
     rig.running.stop().expect("it stops");
@@ -61,7 +67,7 @@ fn the_probe_says_what_it_found() {
     kit.tree().remove("run/docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(socket(&kit)).expect("a socket");
     assert!(note(&kit)[0].contains("is there"), "{:?}", note(&kit));
-    let none = kit.probe("[docker]\nenabled = false\n[cri]\nenabled = false").expect("it is asked").notes;
+    let none = kit.probe(NOBODY).expect("it is asked").notes;
     assert!(none[0].contains("no runtime is asked"), "{none:?}");
     assert!(kit.probe("").expect("it is asked").unsupported.is_empty());
 }

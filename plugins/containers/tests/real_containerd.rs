@@ -120,11 +120,6 @@ fn containerd_goes_and_comes_back() {
 fn a_cri_that_is_switched_off_is_said() {
     let Some(containerd) = Containerd::start("\"io.containerd.grpc.v1.cri\"") else { return };
     let mut rig = rig(&containerd);
-    eventually(|| {
-        let troubles = rig.running.troubles().map_err(|failure| failure.to_string())?;
-        let said = troubles.iter().any(|trouble| trouble.contains("disabled_plugins"));
-        said.then_some(()).ok_or_else(|| format!("{troubles:?}"))
-    })
-    .expect("the health says it");
+    rig.unused("disabled_plugins");
     rig.running.stop().expect("it stops");
 }

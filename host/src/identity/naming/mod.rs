@@ -57,6 +57,8 @@ pub struct Named {
 
 /// It holds a pod's namespaces and does nothing.
 pub const PAUSE: &str = "pause";
+/// What a provider names it by whose runtime does not label it.
+const SANDBOX: &str = "sandbox";
 /// A process in a pod's own cgroup that is not known for a sandbox.
 pub const NO_ID: &str = "no id";
 
@@ -87,6 +89,9 @@ fn scheme(found: &Found, known: Known<'_>) -> Named {
         return task;
     }
     let Some(container) = known.metadata else { return raw(found) };
+    if container.names.contains_key(SANDBOX) {
+        return Named { skipped: Some(PAUSE), ..raw(found) };
+    }
     orchestrated::pod(found, container, known.now)
         .or_else(|| orchestrated::swarm(container))
         .or_else(|| orchestrated::ecs(container))

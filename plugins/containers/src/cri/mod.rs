@@ -66,13 +66,12 @@ impl Provider for Cri {
         let client = Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
         let version = match client.version().await {
             Ok(version) => version,
-            Err(failed) if failed.outcome == Outcome::Unsupported => {
-                return Err(useless(why_unsupported(&client).await));
-            }
+            Err(failed) if failed.outcome == Outcome::Unsupported => return Err(unsupported(&client).await),
             Err(failed) => return Err(failed.into_ended(client::VERSION)),
         };
         let Some(runtime) = runtime(&version) else {
             return Err(useless(
+                Again::Rarely,
                 "neither containerd nor CRI-O answers there: take the socket out of cri.socket; Docker's \
                  containers are told of by Docker's own",
             ));
@@ -83,21 +82,20 @@ impl Provider for Cri {
 }
 
 /// The end of a session with one that has to be configured first.
-fn useless(why: &str) -> Ended {
-    Ended {
-        request: client::VERSION,
-        outcome: Outcome::Unsupported,
-        detail: why.to_owned(),
-        again: Again::Rarely,
-    }
+fn useless(again: Again, why: &str) -> Ended {
+    Ended { request: client::VERSION, outcome: Outcome::Unsupported, detail: why.to_owned(), again }
 }
 
-async fn why_unsupported(client: &Client) -> &'static str {
+async fn unsupported(client: &Client) -> Ended {
     if client.has_alpha().await {
-        "it has the CRI of before Kubernetes 1.20 alone, v1alpha2: update it, containerd to 1.6 or later"
+        let why =
+            "it has the CRI of before Kubernetes 1.20 alone, v1alpha2: update it, containerd to 1.6 or later";
+        useless(Again::Rarely, why)
     } else {
-        "its CRI is switched off: take \"cri\" out of disabled_plugins in /etc/containerd/config.toml; where \
-         no kubelet uses it, set cri.enabled = false for this plugin"
+        // As in Docker's own packages: a kubelet could not use it either.
+        let why = "its CRI is switched off, so that no kubelet uses it; it would be with \"cri\" taken out of \
+                   disabled_plugins in /etc/containerd/config.toml";
+        useless(Again::Unused, why)
     }
 }
 

@@ -8,10 +8,13 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper::Request;
+use hyper::body::Body;
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +92,24 @@ impl Client {
             options = options.filters(&HashMap::from([(name, vec![id])]));
         }
         self.ask(LIST, self.docker.list_containers(Some(options.build()))).await
+    }
+
+    /// What another API at the same socket answers: at most `limit` bytes.
+    pub async fn get(&self, request: &str, path: &str, limit: u64) -> Result<Vec<u8>, Failed> {
+        let answer = async {
+            let request = Request::get(path).body(String::new())?;
+            let answer = transport::send(&self.socket, request, limit).await?;
+            let status_code = answer.status().as_u16();
+            if !answer.status().is_success() {
+                return Err(Error::DockerResponseServerError { status_code, message: String::new() });
+            }
+            let (mut body, mut bytes) = (answer.into_body(), Vec::new());
+            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                bytes.extend(frame?.into_data().unwrap_or_default());
+            }
+            Ok(bytes)
+        };
+        self.ask(request, answer).await
     }
 
     /// What all requests go through.

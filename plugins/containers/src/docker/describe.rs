@@ -1,7 +1,6 @@
 //! What of Docker's description of a container the host is told. The meaning of
 //! each field: Docker Engine API, `ContainerInspect` and `ContainerList`.
 
-use super::RUNTIME;
 use crate::provider::bounds::{Loss, Losses, MAX_NETWORKS, MAX_PORTS, MAX_VOLUMES};
 use crate::provider::described::{claim, environment};
 use crate::provider::link::Link;
@@ -21,7 +20,7 @@ pub fn inspected(id: &str, found: ContainerInspectResponse, link: &Link) -> Cont
     let host = found.host_config.unwrap_or_default();
     let network = found.network_settings.unwrap_or_default();
     let state = found.state.unwrap_or_default();
-    let mut container = begun(id, losses);
+    let mut container = begun(id, link);
     name(&mut container, found.name.as_deref(), losses);
     // As it was asked for; Docker itself shows the image's id where that name
     // is another image's by now.
@@ -47,7 +46,7 @@ pub fn inspected(id: &str, found: ContainerInspectResponse, link: &Link) -> Cont
 /// log, no process.
 pub fn listed(id: &str, row: ContainerSummary, link: &Link) -> Container {
     let losses = link.losses();
-    let mut container = begun(id, losses);
+    let mut container = begun(id, link);
     // Others are those of links, `/other/alias`.
     let names = row.names.unwrap_or_default();
     let own = names.iter().find(|name| name.rfind('/') == Some(0)).or(names.first());
@@ -62,9 +61,10 @@ pub fn listed(id: &str, row: ContainerSummary, link: &Link) -> Container {
     container
 }
 
-fn begun(id: &str, losses: &Losses) -> Container {
+fn begun(id: &str, link: &Link) -> Container {
+    let losses = link.losses();
     let mut container = Container::default();
-    container.runtime = RUNTIME.to_owned();
+    container.runtime = link.runtime().to_owned();
     container.runtime_id = losses.text(id.to_owned());
     container
 }

@@ -24,10 +24,11 @@ const MAX_LINE: usize = 4 << 20;
 const OVERLAP: Duration = Duration::from_secs(1);
 
 /// Of containers: all after which its description is another. Of networks: to
-/// which one it is attached. Percent-encoded JSON.
+/// which one it is attached. Podman filters by its own names: `died`, `remove`.
+/// Percent-encoded JSON.
 const FILTERS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C%22event%22%3A%5B%22create%22%2C\
-    %22start%22%2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22rename%22%2C%22update%22%2C%22connect%22%2C\
-    %22disconnect%22%5D%7D";
+    %22start%22%2C%22restart%22%2C%22die%22%2C%22died%22%2C%22destroy%22%2C%22remove%22%2C%22rename%22%2C\
+    %22update%22%2C%22connect%22%2C%22disconnect%22%5D%7D";
 
 /// An open stream.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ fn change(line: &[u8]) -> Option<Option<Change>> {
         return None;
     }
     Some(Some(match (of_container, event.action.as_str()) {
-        (true, "destroy") => Change::Removed(id),
+        (true, "destroy" | "remove") => Change::Removed(id),
         _ => Change::Look(id),
     }))
 }
@@ -209,7 +210,9 @@ mod tests {
         let look = || Some(Some(Change::Look(ID.to_owned())));
         assert_eq!(event("container", "start", ID, ""), look());
         assert_eq!(event("container", "of a newer Docker", ID, ""), look());
-        assert_eq!(event("container", "destroy", ID, ""), Some(Some(Change::Removed(ID.to_owned()))));
+        for end in ["destroy", "remove"] {
+            assert_eq!(event("container", end, ID, ""), Some(Some(Change::Removed(ID.to_owned()))));
+        }
         assert_eq!(event("network", "connect", "n", ID), look());
         assert_eq!(event("network", "destroy", "n", ""), Some(None));
         for bad in ["", "../../x", "ABC", &ID[1..], &format!("{ID}0")] {

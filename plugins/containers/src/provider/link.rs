@@ -22,6 +22,8 @@ pub enum State {
     /// Its socket is not there: it does not run, or not yet.
     #[default]
     Absent,
+    /// It is there, and not for what it is asked.
+    Unused,
     /// It answers.
     Up,
     /// Its socket is there and it does not answer as it should: why.
@@ -35,6 +37,8 @@ pub enum State {
 pub struct Link {
     host: Host,
     socket: PathBuf,
+    /// What an operator lacks while the runtime does not answer.
+    lack: &'static str,
     proc: PathBuf,
     /// What the host asked for.
     pub wanted: Wanted,
@@ -72,11 +76,18 @@ impl Link {
             proc: host.proc(),
             host,
             socket,
+            lack: "new containers have no names until it answers",
             wanted: Wanted::default(),
             losses,
             told: Mutex::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// The same, where something else is lacking than names.
+    #[must_use]
+    pub fn lacking(self, lack: &'static str) -> Self {
+        Self { lack, ..self }
     }
 
     /// The runtime.
@@ -186,6 +197,13 @@ impl Link {
         }
     }
 
+    /// It is there for others. Logged once, until it goes otherwise.
+    pub fn unused(&self, ended: &Ended) {
+        if std::mem::replace(&mut *lock(&self.state), State::Unused) != State::Unused {
+            tracing::info!("{} at {}: {ended}", self.runtime(), self.socket.display());
+        }
+    }
+
     /// Its thread is no more.
     pub fn dead(&self) {
         *lock(&self.state) = State::Dead;
@@ -195,13 +213,11 @@ impl Link {
     pub fn trouble(&self) -> Option<String> {
         let (runtime, socket) = (self.runtime(), self.socket.display());
         match self.state() {
-            State::Absent | State::Up => None,
-            State::Failing(why) => {
-                Some(format!("{runtime} at {socket}: {why}; new containers have no names until it answers"))
-            }
+            State::Absent | State::Unused | State::Up => None,
+            State::Failing(why) => Some(format!("{runtime} at {socket}: {why}; {}", self.lack)),
             State::Dead => Some(format!(
-                "{runtime} at {socket}: the thread that asks it has ended; new containers have no names \
-                 until this plugin is restarted"
+                "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",
+                self.lack
             )),
         }
     }

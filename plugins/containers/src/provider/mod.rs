@@ -51,6 +51,8 @@ pub enum Again {
     Soon,
     /// Somebody must configure or update the runtime first.
     Rarely,
+    /// It does not do what is asked of it, and that is no mistake of anybody's.
+    Unused,
 }
 
 /// A request that failed.

@@ -99,9 +99,12 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
                 Ok(never) => match never {},
                 Err(ended) => ended,
             };
-            link.failing(&ended);
+            match ended.again {
+                Again::Unused => link.unused(&ended),
+                Again::Soon | Again::Rarely => link.failing(&ended),
+            }
             link.flush();
-            if ended.again == Again::Rarely {
+            if ended.again != Again::Soon {
                 rest(link).await;
             }
         } else {

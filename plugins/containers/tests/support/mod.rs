@@ -13,10 +13,15 @@ use gantry_test_docker::Fake;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub mod podman;
+pub mod systemd;
+
 /// A running plugin and what stands around it.
 pub struct Rig {
     pub kit: Kit,
     pub running: Running,
+    /// The runtime that it stands before.
+    pub runtime: &'static str,
     /// What was skipped in all collections, by reason.
     skipped: BTreeMap<String, u64>,
 }
@@ -56,8 +61,13 @@ impl Rig {
     }
 
     pub fn start(kit: Kit, config: &str) -> Self {
-        let running = kit.start(config).expect("it starts, whatever Docker does");
-        Self { kit, running, skipped: BTreeMap::new() }
+        Self::start_of("docker", kit, config)
+    }
+
+    /// Before a runtime of this kind.
+    pub fn start_of(runtime: &'static str, kit: Kit, config: &str) -> Self {
+        let running = kit.start(config).expect("it starts, whatever the runtime does");
+        Self { kit, running, runtime, skipped: BTreeMap::new() }
     }
 
     /// What the host was told of a container, when it was told this.
@@ -98,7 +108,7 @@ impl Rig {
     /// A collection.
     #[track_caller]
     pub fn collect(&mut self) -> Collected {
-        let collected = self.running.collect().expect("it collects, whatever Docker does");
+        let collected = self.running.collect().expect("it collects, whatever the runtime does");
         for (reason, count) in collected.skipped() {
             *self.skipped.entry(reason.clone()).or_default() += count;
         }
@@ -115,19 +125,44 @@ impl Rig {
         .unwrap_or_else(|failure| panic!("{failure}"));
     }
 
-    /// Waits until Docker is up, or not.
+    /// Waits until the runtime is up, or not.
     #[track_caller]
     pub fn up(&mut self, up: bool) {
-        self.shows("container_runtime_up{runtime=\"docker\"}", |value| value == f64::from(u8::from(up)));
+        let series = format!("container_runtime_up{{runtime=\"{}\"}}", self.runtime);
+        self.shows(&series, |value| value == f64::from(u8::from(up)));
     }
 
     /// Waits until so many requests of a kind to Docker had this result.
     #[track_caller]
     pub fn counted(&mut self, request: &str, result: &str, least: f64) {
-        let series = format!(
-            "container_runtime_requests_total{{runtime=\"docker\",request=\"{request}\",result=\"{result}\"}}"
-        );
-        self.shows(&series, |value| value >= least);
+        self.shows(&self.requests(request, result), |value| value >= least);
+    }
+
+    /// The series of a kind of requests and their result.
+    pub fn requests(&self, request: &str, result: &str) -> String {
+        let runtime = self.runtime;
+        format!(
+            "container_runtime_requests_total{{runtime=\"{runtime}\",request=\"{request}\",result=\"{result}\"}}"
+        )
+    }
+
+    /// Waits until the health names a trouble with all these words.
+    #[track_caller]
+    pub fn troubled(&mut self, words: &[&str]) {
+        eventually(|| {
+            let troubles = self.running.troubles().map_err(|failure| failure.to_string())?;
+            let said = troubles.iter().any(|trouble| words.iter().all(|word| trouble.contains(word)));
+            said.then_some(()).ok_or_else(|| format!("{troubles:?}"))
+        })
+        .unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
+    }
+
+    /// Waits until it is logged, and no trouble, that the runtime is there for others.
+    #[track_caller]
+    pub fn unused(&mut self, why: &str) {
+        let said = self.kit.log().wait_for(|line| line.message.contains(why));
+        assert_eq!(said.map(|line| line.level).unwrap_or_else(|failure| panic!("{why}: {failure}")), 3);
+        assert!(self.running.troubles().expect("it has a health").is_empty());
     }
 
     /// Waits until so much was skipped for a reason.

@@ -1,0 +1,72 @@
+//! The plugin's configuration.
+
+mod section;
+mod sockets;
+
+pub use section::{Section, Where};
+pub use sockets::Sockets;
+
+use gantry_plugin_api::schemars::JsonSchema;
+use gantry_plugin_api::serde::{Deserialize, Serialize};
+
+/// `[plugins.containers.config]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, crate = "gantry_plugin_api::serde")]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Config {
+    /// Whether metrics of containers are shown. Without them the plugin tells
+    /// the host of containers, and shows only how that goes.
+    pub metrics: bool,
+    /// Docker.
+    pub docker: Section<Docker>,
+    /// Podman: root's; a user's listens at `/run/user/UID/podman/podman.sock`.
+    pub podman: Section<Podman>,
+    /// Kubernetes' runtimes, containerd and CRI-O.
+    pub cri: Section<Cri>,
+    /// systemd: the bus that it is on, or `/run/systemd/private`.
+    pub systemd: Section<Systemd>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            metrics: true,
+            docker: Section::default(),
+            podman: Section::default(),
+            cri: Section::default(),
+            systemd: Section::default(),
+        }
+    }
+}
+
+/// Where Docker listens by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Docker;
+impl Where for Docker {
+    const SOCKETS: &'static [&'static str] = &["/run/docker.sock"];
+}
+
+/// Where root's Podman listens by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Podman;
+impl Where for Podman {
+    const SOCKETS: &'static [&'static str] = &["/run/podman/podman.sock"];
+}
+
+/// Where containerd and CRI-O listen by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Cri;
+impl Where for Cri {
+    const SOCKETS: &'static [&'static str] = &["/run/containerd/containerd.sock", "/run/crio/crio.sock"];
+}
+
+/// Where the system's message bus listens by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Systemd;
+impl Where for Systemd {
+    const SOCKETS: &'static [&'static str] = &["/run/dbus/system_bus_socket"];
+}

@@ -1,0 +1,49 @@
+//! Podman, as a provider of metadata: it speaks Docker's API, and one of its
+//! own at the same socket, which says of a container what Docker's has no place
+//! for.
+//!
+//! # Layout
+//! * [`source`]: what a session asks: what Docker is asked, and Podman's own.
+//! * [`own`]: what that says.
+
+pub mod own;
+pub mod source;
+
+use crate::docker::client::{self, Client};
+use crate::provider::link::Link;
+use crate::provider::{Ended, Provider, session};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// As the manifest and [`gantry_plugin_api::Container::runtime`] name it.
+pub const RUNTIME: &str = "podman";
+
+/// The kinds of its requests.
+pub const REQUESTS: [&str; 5] =
+    [client::VERSION, client::EVENTS, client::LIST, client::INSPECT, own::REQUEST];
+
+/// One Podman: root's, or a user's.
+#[derive(Debug)]
+pub struct Podman {
+    /// Where it listens, in the agent's own view.
+    pub socket: PathBuf,
+    /// How long one request may take.
+    pub deadline: Duration,
+}
+
+impl Provider for Podman {
+    fn runtime(&self) -> &'static str {
+        RUNTIME
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket.clone()
+    }
+
+    async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
+        let client = Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
+        session::run(source::Source::open(client).await?).await
+    }
+}

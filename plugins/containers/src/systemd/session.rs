@@ -1,0 +1,296 @@
+//! One connection's life: signals first, then the list, then each unit that the
+//! host wants, that it was told of, or that is listed, a few at a time.
+
+use super::client::{Client, EVENTS, INSPECT, LIST, VERSION};
+use super::queue::{After, Queue};
+use super::signals::{Change, Signals};
+use super::{describe, names};
+use crate::provider::bounds::Loss;
+use crate::provider::link::Link;
+use crate::provider::outcome::Outcome;
+use crate::provider::{Ended, Failed};
+use gantry_plugin_api::{Container, tracing};
+use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+/// Looks without an answer, one after the other, after which it is asked
+/// whether systemd lives at all.
+const PATIENCE: usize = 4;
+
+/// What failed is tried again so much later, then twice as much, up to a minute.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+/// Units that are looked at again when something happens to them.
+const MOST_KNOWN: usize = 100_000;
+/// Units that are tried again. Others wait for their next job.
+const MOST_AGAIN: usize = 10_000;
+
+struct Session {
+    client: Client,
+    link: Arc<Link>,
+    with_list: bool,
+    /// A list is under way.
+    listing: bool,
+    list_failed: bool,
+    /// systemd is there: what it is asked may be answered.
+    here: bool,
+    /// By their cgroups: those that the host was told of.
+    known: HashSet<Box<str>>,
+    /// Those of which systemd did not say what they are.
+    failed: BTreeSet<String>,
+    again_at: Option<Instant>,
+    again_wait: Duration,
+    queue: Queue,
+    tasks: JoinSet<Done>,
+    unanswered: usize,
+}
+
+enum Done {
+    Subscribed(Result<(), Failed>),
+    Listed(Result<Vec<String>, Failed>),
+    Looked(String, Result<Box<Container>, Failed>),
+    Lives(Result<(), Failed>),
+}
+
+/// Leads a session to its end.
+///
+/// # Errors
+/// Always: why it ended.
+pub async fn run(client: Client, mut signals: Signals, with_list: bool) -> Result<Infallible, Ended> {
+    let link = Arc::clone(client.link());
+    let here = signals.listen(&client).await?;
+    let mut session = Session {
+        client,
+        link: Arc::clone(&link),
+        with_list,
+        listing: false,
+        list_failed: false,
+        here,
+        known: link.told(),
+        failed: BTreeSet::new(),
+        again_at: None,
+        again_wait: AGAIN,
+        queue: Queue::default(),
+        tasks: JoinSet::new(),
+        unanswered: 0,
+    };
+    session.begin();
+    loop {
+        session.fill();
+        tokio::select! {
+            change = signals.next(&link) => session.change(change.map_err(|ended| session.ended(ended))?),
+            () = link.wanted.added() => session.want(),
+            Some(done) = session.tasks.join_next() => session.done(done)?,
+            () = until(session.again_at) => session.try_again(),
+        }
+    }
+}
+
+impl Session {
+    /// systemd is there, or is not. On a machine without it that is no trouble.
+    fn begin(&mut self) {
+        if !self.here {
+            self.queue.clear();
+            self.link.absent();
+            return;
+        }
+        let client = self.client.clone();
+        self.tasks.spawn(async move { Done::Subscribed(client.subscribe().await) });
+    }
+
+    /// What is heard from now on is known; what was before is asked for.
+    fn subscribed(&mut self) {
+        self.link.up();
+        self.look_at_known();
+        self.link.nameless().into_iter().for_each(|id| self.look_at(id, true));
+        self.want();
+        self.list();
+    }
+
+    fn list(&mut self) {
+        if self.with_list && !self.listing {
+            self.listing = true;
+            let client = self.client.clone();
+            self.tasks.spawn(async move { Done::Listed(client.list().await) });
+        }
+    }
+
+    fn look_at_known(&mut self) {
+        let known: Vec<Box<str>> = self.known.iter().cloned().collect();
+        known.into_iter().for_each(|id| self.look_at(id.into(), false));
+    }
+
+    /// The host waits for it: it goes before the others. Without systemd all
+    /// that it waits for is asked when systemd comes.
+    fn want(&mut self) {
+        self.link.wanted.take().into_iter().for_each(|id| self.look_at(id, true));
+    }
+
+    fn look_at(&mut self, id: String, first: bool) {
+        // A user's own, or nonsense.
+        if !self.here || names::unit(&id).is_none() {
+            return;
+        }
+        if !self.queue.add(id, first) {
+            self.link.losses().add(Loss::Container, 1);
+        }
+    }
+
+    /// Looks at as many as may be looked at side by side.
+    fn fill(&mut self) {
+        while let Some(id) = self.queue.begin() {
+            let client = self.client.clone();
+            self.tasks.spawn(async move {
+                let unit = describe::unit(&client, &id).await;
+                Done::Looked(id, unit.map(Box::new))
+            });
+        }
+        // With more to come they are told together.
+        if self.queue.is_empty() {
+            self.link.flush();
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            // Of another one the host asks when its first process is there.
+            Change::Look(unit) => {
+                let id = names::cgroup(&unit);
+                if self.known.contains(id.as_str()) || self.queue.is_under_way(&id) {
+                    self.look_at(id, false);
+                }
+            }
+            Change::Removed(unit) => self.remove(&names::cgroup(&unit)),
+            Change::Reloaded => self.look_at_known(),
+            Change::Came | Change::Went => {
+                self.here = change == Change::Came;
+                self.begin();
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.queue.forget(id);
+        self.failed.remove(id);
+        self.known.remove(id);
+        self.link.tell_removed(id);
+    }
+
+    fn done(&mut self, done: Result<Done, JoinError>) -> Result<(), Ended> {
+        match done {
+            // It went since.
+            Ok(Done::Subscribed(_) | Done::Lives(_)) if !self.here => self.unanswered = 0,
+            Ok(Done::Subscribed(answer)) => {
+                answer.map_err(|failed| failed.into_ended(EVENTS))?;
+                self.subscribed();
+            }
+            Ok(Done::Listed(answer)) => self.listed(answer)?,
+            Ok(Done::Looked(id, look)) => self.looked(&id, look),
+            Ok(Done::Lives(answer)) => {
+                self.unanswered = 0;
+                answer.map_err(|failed| failed.into_ended(VERSION))?;
+            }
+            Err(error) => {
+                let detail = if error.is_panic() { "a panic" } else { "it was cancelled" };
+                return Err(
+                    Failed { outcome: Outcome::Failed, detail: detail.to_owned() }.into_ended(INSPECT)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn listed(&mut self, answer: Result<Vec<String>, Failed>) -> Result<(), Ended> {
+        self.listing = false;
+        match answer {
+            Ok(units) => units.iter().for_each(|unit| self.look_at(names::cgroup(unit), false)),
+            Err(_) if !self.here => {}
+            // What the host asks for can be told without it.
+            Err(Failed { outcome: Outcome::NotFound | Outcome::Malformed, .. }) => {
+                tracing::warn!("systemd's list of units makes no sense; units are asked for when they run");
+                self.link.losses().add(Loss::Container, 1);
+                self.list_failed = true;
+                self.plan_again();
+            }
+            Err(failed) => return Err(failed.into_ended(LIST)),
+        }
+        Ok(())
+    }
+
+    fn looked(&mut self, id: &str, look: Result<Box<Container>, Failed>) {
+        let after = self.queue.end(id);
+        let answered = match &look {
+            Ok(_) => true,
+            Err(failed) => failed.outcome == Outcome::NotFound,
+        };
+        self.unanswered = if answered { 0 } else { self.unanswered + 1 };
+        if self.unanswered == PATIENCE && self.here {
+            let client = self.client.clone();
+            self.tasks.spawn(async move { Done::Lives(client.lives().await) });
+        }
+        match look {
+            _ if after == After::Forget || !self.here => {}
+            Ok(container) => {
+                if self.known.len() < MOST_KNOWN {
+                    self.known.insert(id.into());
+                }
+                self.link.tell(*container);
+                self.failed.remove(id);
+                if self.failed.is_empty() && !self.list_failed {
+                    self.again_wait = AGAIN;
+                }
+            }
+            Err(_) if answered => self.remove(id),
+            Err(_) => {
+                self.link.losses().add(Loss::Container, 1);
+                if self.failed.len() < MOST_AGAIN {
+                    self.failed.insert(id.to_owned());
+                }
+                self.plan_again();
+            }
+        }
+        if after == After::Again {
+            self.look_at(id.to_owned(), false);
+        }
+    }
+
+    /// Something failed.
+    fn plan_again(&mut self) {
+        if self.again_at.is_none() {
+            self.again_at = Some(Instant::now() + self.again_wait);
+            self.again_wait = (self.again_wait * 2).min(AGAIN_AT_MOST);
+        }
+    }
+
+    fn try_again(&mut self) {
+        self.again_at = None;
+        for id in std::mem::take(&mut self.failed) {
+            self.look_at(id, false);
+        }
+        if std::mem::take(&mut self.list_failed) {
+            self.list();
+        }
+    }
+
+    /// The connection ended. Which answer was too long it does not say; a list
+    /// alone can be.
+    fn ended(&self, ended: Ended) -> Ended {
+        if ended.outcome != Outcome::TooLarge || !self.listing {
+            return ended;
+        }
+        self.link.count(LIST, Outcome::TooLarge);
+        Ended { request: LIST, ..ended }
+    }
+}
+
+/// Until then; without it for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
