@@ -5,8 +5,8 @@ mod support;
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;
 use gantry_plugin_testkit::{Check, Kit, PATIENCE, Tree, eventually};
+use gantry_test_containerd::{Containerd, IMAGE};
 use support::Rig;
-use support::containerd::{Containerd, IMAGE};
 
 const UID: &str = "8d1a1f0e-5c1e-4f0a-9d5a-0a1b2c3d4e5f";
 /// Of a static pod: a digest of its manifest.

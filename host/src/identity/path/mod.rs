@@ -126,10 +126,21 @@ impl Found {
         }
     }
 
+    /// Whether the path tells only that some runtime made it.
+    fn is_unsaid(&self) -> bool {
+        matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci)
+    }
+
+    /// The runtime; where the path does not tell it, the one that a provider
+    /// says it is of.
+    pub fn runtime_of<'a>(&self, told: &'a str) -> &'a str {
+        let known = Runtime::parse(told).filter(|told| self.is_unsaid() && told.has_digests());
+        known.map_or(self.runtime.as_str(), |_| told)
+    }
+
     /// Whether a provider of this runtime's metadata can know it.
     pub fn is_known_to(&self, provided: &str) -> bool {
-        let unsaid = matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci);
-        let any = unsaid && Runtime::parse(provided).is_some_and(Runtime::has_digests);
+        let any = self.is_unsaid() && Runtime::parse(provided).is_some_and(Runtime::has_digests);
         self.owner.is_none() && (any || self.runtime.as_str() == provided)
     }
 

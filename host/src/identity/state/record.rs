@@ -128,7 +128,7 @@ impl Record {
         };
         all.id = self.named.id.clone();
         all.app_id = self.named.app_id.clone();
-        all.runtime = self.found.runtime.as_str().to_owned();
+        all.runtime = self.found.runtime_of(&all.runtime).to_owned();
         all.runtime_id = self.found.raw_id.clone();
         all.cgroups = self.cgroups.iter().map(Directory::cgroup).collect();
         all.network_namespace = self.network_namespace;

@@ -1,9 +1,7 @@
 //! The plugin in the test kit, before a runtime.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
-pub mod containerd;
 pub mod cri;
-pub mod kubelet;
 
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;

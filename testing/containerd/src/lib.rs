@@ -1,13 +1,14 @@
 //! A real containerd of the test's own: its data, its state, its socket, its
 //! cgroups. What the kubelet asks of it, the test asks.
 
-use super::kubelet::{
-    Attempt, ContainerConfig, ContainerLinux, ContainerSecurity, Create, Id, KeyValue, NamespaceOption,
-    Nothing, PodConfig, PodLinux, PodSecurity, RunPod,
-};
-use gantry_containers::cri::api::{ImageSpec, Mount, SandboxMetadata};
-use gantry_containers::cri::connection::Connection;
+mod ask;
+pub mod kubelet;
+
 use gantry_test_docker::needs;
+use kubelet::{
+    Attempt, ContainerConfig, ContainerLinux, ContainerSecurity, Create, Id, ImageSpec, KeyValue, Mount,
+    NamespaceOption, Nothing, PodConfig, PodLinux, PodSecurity, RunPod, SandboxMetadata,
+};
 use prost::Message;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -18,8 +19,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tonic::client::Grpc;
-use tonic_prost::ProstCodec;
 
 /// Its name, and the sandboxes'.
 pub const IMAGE: &str = "registry.test/busybox:1";
@@ -30,12 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A pod that was made.
+#[derive(Debug)]
 pub struct Pod {
+    /// Of its sandbox.
     pub id: String,
+    /// As it was asked for.
     pub config: PodConfig,
 }
 
 /// With the value all of it goes: pods, daemon, mounts, cgroups.
+#[derive(Debug)]
 pub struct Containerd {
     dir: TempDir,
     daemon: Option<Child>,
@@ -158,16 +161,9 @@ impl Containerd {
 
     /// One request of CRI.
     #[track_caller]
-    fn ask<A: Message + Default + 'static>(&self, method: &str, question: impl Message + 'static) -> A {
-        let answer: Result<A, String> = self.runtime.block_on(async {
-            let connection = Connection::open(&self.socket()).await.map_err(|error| error.to_string())?;
-            let mut grpc = Grpc::with_origin(connection, hyper::Uri::from_static("http://localhost"));
-            grpc.ready().await.map_err(|error| error.to_string())?;
-            let path = format!("/runtime.v1.RuntimeService/{method}").parse().expect("a path");
-            let question = tonic::Request::new(question);
-            let answer = grpc.unary(question, path, ProstCodec::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
-        });
+    fn ask<A: Message + Default>(&self, method: &str, question: &impl Message) -> A {
+        let path = format!("/runtime.v1.RuntimeService/{method}");
+        let answer = self.runtime.block_on(ask::unary(&self.socket(), &path, question));
         answer.unwrap_or_else(|error| panic!("{method}: {error}\n{}", self.log()))
     }
 
@@ -193,7 +189,7 @@ impl Containerd {
                 security: Some(PodSecurity { namespaces: Some(NamespaceOption { network: 2, pid: 1 }) }),
             }),
         };
-        let id: Id = self.ask("RunPodSandbox", RunPod { config: Some(config.clone()) });
+        let id: Id = self.ask("RunPodSandbox", &RunPod { config: Some(config.clone()) });
         Pod { id: id.id, config }
     }
 
@@ -213,11 +209,10 @@ impl Containerd {
             container_path: (*container).to_owned(),
             host_path: host.display().to_string(),
             readonly: *readonly,
-            image: None,
         };
         let config = ContainerConfig {
             metadata: Some(Attempt { name: name.to_owned(), attempt }),
-            image: Some(ImageSpec { image: IMAGE.to_owned(), ..ImageSpec::default() }),
+            image: Some(ImageSpec { image: IMAGE.to_owned() }),
             command: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
             envs: vec![KeyValue { key: "GANTRY_DISABLE".to_owned(), value: "logs".to_owned() }],
             mounts: mounts.iter().map(mount).collect(),
@@ -236,23 +231,25 @@ impl Containerd {
         };
         let create =
             Create { pod: pod.id.clone(), config: Some(config), pod_config: Some(pod.config.clone()) };
-        let id: Id = self.ask("CreateContainer", create);
-        let _: Nothing = self.ask("StartContainer", id.clone());
+        let id: Id = self.ask("CreateContainer", &create);
+        let _: Nothing = self.ask("StartContainer", &id);
         id.id
     }
 
     /// At once, by its kill.
     pub fn stop(&self, container: &str) {
-        let _: Nothing = self.ask("StopContainer", Id { id: container.to_owned() });
+        let _: Nothing = self.ask("StopContainer", &Id { id: container.to_owned() });
     }
 
+    /// One that was stopped.
     pub fn remove(&self, container: &str) {
-        let _: Nothing = self.ask("RemoveContainer", Id { id: container.to_owned() });
+        let _: Nothing = self.ask("RemoveContainer", &Id { id: container.to_owned() });
     }
 
+    /// With all that is in it.
     pub fn remove_pod(&self, pod: &str) {
-        let _: Nothing = self.ask("StopPodSandbox", Id { id: pod.to_owned() });
-        let _: Nothing = self.ask("RemovePodSandbox", Id { id: pod.to_owned() });
+        let _: Nothing = self.ask("StopPodSandbox", &Id { id: pod.to_owned() });
+        let _: Nothing = self.ask("RemovePodSandbox", &Id { id: pod.to_owned() });
     }
 
     /// The containers' processes and their shims name the directory, or a

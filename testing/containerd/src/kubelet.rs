@@ -1,9 +1,35 @@
 //! What a kubelet asks of a runtime: the messages by which pods are made, with
-//! the fields that tests use.
+//! the fields that tests use (Kubernetes' `runtime.v1` api.proto).
+#![allow(missing_docs, reason = "they are the protocol's own")]
 
-use gantry_containers::cri::api::{ImageSpec, Mount, SandboxMetadata};
 use prost::Message;
 use std::collections::BTreeMap;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SandboxMetadata {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub uid: String,
+    #[prost(string, tag = "3")]
+    pub namespace: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ImageSpec {
+    #[prost(string, tag = "1")]
+    pub image: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Mount {
+    #[prost(string, tag = "1")]
+    pub container_path: String,
+    #[prost(string, tag = "2")]
+    pub host_path: String,
+    #[prost(bool, tag = "3")]
+    pub readonly: bool,
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub struct NamespaceOption {

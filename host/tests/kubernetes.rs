@@ -1,0 +1,85 @@
+//! The whole agent beside a real containerd that runs pods as a kubelet asks.
+
+mod support;
+
+use gantry_test_containerd::Containerd;
+use support::agent::Agent;
+use support::private_dir;
+use support::series::{scrape_until, value};
+
+const UID: &str = "8d1a1f0e-5c1e-4f0a-9d5a-0a1b2c3d4e5f";
+const OTHER_UID: &str = "9e2b2f1f-6d2f-4a1b-8e6b-1b2c3d4e5f60";
+const SLEEP: &str = "sleep 1000000";
+const USAGE: &str = "container_resources_cpu_usage_seconds_total";
+
+/// An agent that shows containers as soon as they have their names.
+fn agent(containerd: &Containerd) -> Agent {
+    let plugins = format!(
+        "[plugins.containers]\nenabled = true\n\
+         config.docker.enabled = false\nconfig.podman.enabled = false\nconfig.systemd.enabled = false\n\
+         config.cri = {{ socket = {:?}, deadline = \"20s\" }}\n",
+        containerd.socket()
+    );
+    let host = "[host.identity]\nmetadata_wait = \"30s\"\nmin_container_age = \"0s\"";
+    Agent::start_in(private_dir(), host, &plugins)
+}
+
+fn of(text: &str, name: &str, id: &str) -> Option<f64> {
+    value(text, name, &[("container_id", id)])
+}
+
+#[test]
+fn a_pod_s_containers_have_its_name_and_stay_themselves_when_they_are_started_again() {
+    let Some(containerd) = Containerd::start("") else { return };
+    let agent = agent(&containerd);
+    let pod = containerd.pod("shop", "web-7d4b9c6f5-x2x7k", UID);
+    containerd.container(&pod, "migrate", 0, "true", &[]);
+    let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000000";
+    let first = containerd.container(&pod, "nginx", 0, busy, &[]);
+    let (id, app) = ("/k8s/shop/web-7d4b9c6f5-x2x7k/nginx", "/k8s/shop/web");
+    // Its cgroup's path does not tell the runtime.
+    let info = [("container_id", id), ("app_id", app), ("runtime", "containerd"), ("runtime_id", &*first)];
+    let text = scrape_until(&agent, "it is shown with its name and what it used", |text| {
+        of(text, USAGE, id).is_some_and(|seconds| seconds > 0.005)
+            && value(text, "container_runtime_info", &info) == Some(1.0)
+    });
+    assert_eq!(of(&text, "container_restarts_total", id), Some(0.0));
+    let used = of(&text, USAGE, id).expect("it is shown");
+
+    // What the kubelet does when a container ended: another one of its name.
+    containerd.stop(&first);
+    let second = containerd.container(&pod, "nginx", 1, SLEEP, &[]);
+    containerd.remove(&first);
+    let text = scrape_until(&agent, "it was started again", |text| {
+        of(text, "container_restarts_total", id) == Some(1.0)
+    });
+    assert!(of(&text, USAGE, id).is_some_and(|seconds| seconds >= used), "its counters go on: {text}");
+    for raw in [first, second, pod.id] {
+        assert!(!text.contains(&format!("container_id=\"/containerd/{raw}")), "none is shown by its raw id");
+        assert!(!text.contains(&format!("container_id=\"/kubernetes/{raw}")), "none is shown by its raw id");
+    }
+}
+
+#[test]
+fn a_pod_that_is_made_anew_under_its_name_goes_on_while_the_old_one_lingers() {
+    let Some(containerd) = Containerd::start("") else { return };
+    let agent = agent(&containerd);
+    let (id, name) = ("/k8s/shop/db-0/postgres", "db-0");
+    let old = containerd.pod("shop", name, UID);
+    let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exec sleep 1000000";
+    let first = containerd.container(&old, "postgres", 0, busy, &[]);
+    let text = scrape_until(&agent, "it is shown with what it used", |text| {
+        of(text, USAGE, id).is_some_and(|seconds| seconds > 0.02)
+    });
+    let used = of(&text, USAGE, id).expect("it is shown");
+    // The runtime keeps both for a while.
+    containerd.stop(&first);
+    let new = containerd.pod("shop", name, OTHER_UID);
+    containerd.container(&new, "postgres", 0, SLEEP, &[]);
+    let text =
+        scrape_until(&agent, "it runs again", |text| of(text, "container_restarts_total", id) == Some(1.0));
+    assert!(of(&text, USAGE, id).is_some_and(|seconds| seconds >= used), "{text}");
+    containerd.remove_pod(&old.id);
+    let text = scrape_until(&agent, "the new one stays", |text| of(text, USAGE, id).is_some());
+    assert_eq!(of(&text, "container_restarts_total", id), Some(1.0));
+}
