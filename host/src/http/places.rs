@@ -1,11 +1,18 @@
 //! Who is connected, and who goes when somebody new comes and there is no room:
 //! whoever has waited longest for a request to come, and never one whose
-//! request is answered.
+//! request is answered, nor one that has just come.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Nobody goes before it had so long to send its request: a client on a busy
+/// machine may stand still between its connect and its first byte. With the
+/// 256 places of the network, 512 silent connections a second can come and go;
+/// a queue of the kernel's 1,024 before a scraper costs it 2 s.
+const STAY: Duration = Duration::from_millis(500);
 
 /// The places of a door.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ struct Guest {
     phase: Phase,
     /// Its arrival or the end of its last answer. A half request changes nothing.
     since: u64,
+    /// The same as a time.
+    since_time: Instant,
     /// To go, as soon as it is sure that it has sent nothing.
     asked: bool,
     /// It was asked, and something that it sent was not read yet.
@@ -65,8 +74,13 @@ impl Places {
             if let Some(place) = self.free() {
                 return place;
             }
-            self.ask();
-            self.changed.notified().await;
+            match self.ask(Instant::now()) {
+                Some(wait) => {
+                    // Sooner if somebody leaves.
+                    let _ = tokio::time::timeout(wait, self.changed.notified()).await;
+                }
+                None => self.changed.notified().await,
+            }
         }
     }
 
@@ -87,6 +101,7 @@ impl Places {
         let guest = Guest {
             phase: Phase::Waits,
             since: number,
+            since_time: Instant::now(),
             asked: false,
             has_sent: false,
             went: false,
@@ -96,20 +111,25 @@ impl Places {
         Some(Place { places: self.clone(), number })
     }
 
-    /// Asks the one that has waited longest to go; one after the other.
-    fn ask(&self) {
+    /// Asks the one that has waited longest to go; one after the other. Where it
+    /// has not waited long enough for that: after what time it has.
+    fn ask(&self, now: Instant) -> Option<Duration> {
         let mut taken = self.taken();
         if taken.guests.values().any(|guest| guest.asked) {
-            return;
+            return None;
         }
         let waiting =
             taken.guests.values_mut().filter(|guest| guest.phase == Phase::Waits && !guest.has_sent);
-        if let Some(guest) = waiting.min_by_key(|guest| guest.since) {
-            guest.asked = true;
-            if let Some(waker) = &guest.waker {
-                waker.wake_by_ref();
-            }
+        let guest = waiting.min_by_key(|guest| guest.since)?;
+        let missing = STAY.saturating_sub(now.saturating_duration_since(guest.since_time));
+        if !missing.is_zero() {
+            return Some(missing);
         }
+        guest.asked = true;
+        if let Some(waker) = &guest.waker {
+            waker.wake_by_ref();
+        }
+        None
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -153,7 +173,7 @@ impl Place {
         let now = taken.now;
         if let Some(guest) = taken.guests.get_mut(&self.number).filter(|guest| guest.phase == Phase::Written)
         {
-            (guest.phase, guest.since) = (Phase::Waits, now);
+            (guest.phase, guest.since, guest.since_time) = (Phase::Waits, now, Instant::now());
             drop(taken);
             self.places.changed.notify_one();
         }
@@ -210,6 +230,11 @@ mod tests {
         (places, taken)
     }
 
+    /// When all have had their time.
+    fn later() -> Instant {
+        Instant::now() + STAY
+    }
+
     /// The one that was asked, and has sent nothing.
     fn goes(places: &[Place]) -> Option<usize> {
         places.iter().position(|place| place.goes(Waker::noop(), || false))
@@ -223,10 +248,22 @@ mod tests {
         taken[0].begins();
         taken[0].ends();
         taken[0].flushed();
-        places.ask();
-        places.ask();
+        places.ask(later());
+        places.ask(later());
         assert_eq!(goes(&taken), Some(1), "one alone");
         assert!(taken[1].went() && !taken[0].went());
+    }
+
+    #[test]
+    fn whoever_has_just_come_has_time_to_send() {
+        let (places, taken) = full();
+        let early = taken[0].places.taken().guests.values().map(|guest| guest.since_time).min();
+        let early = early.expect("three guests");
+        assert_eq!(places.ask(early), Some(STAY));
+        assert_eq!(places.ask(early + STAY / 2), Some(STAY / 2));
+        assert_eq!(goes(&taken), None);
+        assert_eq!(places.ask(early + STAY), None);
+        assert_eq!(goes(&taken), Some(0));
     }
 
     #[test]
@@ -235,33 +272,33 @@ mod tests {
         taken.iter().for_each(Place::begins);
         taken[2].flushed();
         taken[1].ends();
-        places.ask();
+        places.ask(later());
         assert_eq!(goes(&taken), None);
         taken[1].flushed();
-        places.ask();
+        places.ask(later());
         assert_eq!(goes(&taken), Some(1));
     }
 
     #[test]
     fn a_request_that_came_meanwhile_is_read_first() {
         let (places, taken) = full();
-        places.ask();
+        places.ask(later());
         assert!(!taken[0].goes(Waker::noop(), || true));
-        places.ask();
+        places.ask(later());
         assert_eq!(goes(&taken), Some(1), "the next one");
         // It was half a request: it counts from its beginning.
         let (places, taken) = full();
-        places.ask();
+        places.ask(later());
         assert!(!taken[0].goes(Waker::noop(), || true));
         taken[0].read();
-        places.ask();
+        places.ask(later());
         assert_eq!(goes(&taken), Some(0));
         // Or a whole one that was asked too late.
         let (places, taken) = full();
-        places.ask();
+        places.ask(later());
         taken[0].begins();
         assert_eq!(goes(&taken), None);
-        places.ask();
+        places.ask(later());
         assert_eq!(goes(&taken), Some(1));
     }
 }
