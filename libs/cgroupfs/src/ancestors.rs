@@ -108,27 +108,26 @@ fn own(files: &mut Files, kept: &mut [Kept; 3], place: &Place, path: &Path, note
     let mut bad = Bad::default();
     let mut bounds = Bounds::default();
     let [first, second, third] = kept;
-    let place = Place { directory: path.into(), ..*place };
-    let gone = notes.gone;
+    let mut place = Place { directory: path.into(), ..*place };
+    let place = &mut place;
     match place.version {
         Version::V1 => {
-            let quota = text(files, first, &place, Role::CpuQuota, notes);
+            let quota = text(files, first, place, Role::CpuQuota, notes).bytes();
             if let Some(quota) = quota.and_then(|text| cpu::quota_v1(text, &mut bad)) {
-                let period = text(files, second, &place, Role::CpuPeriod, notes);
+                let period = text(files, second, place, Role::CpuPeriod, notes).bytes();
                 let period = period.and_then(|text| bad.check(alone(text)));
                 bounds.cpu = period.and_then(|period| bad.check(cpu::cores(quota, period)));
             }
         }
         Version::V2 => {
-            let quota = text(files, first, &place, Role::CpuQuota, notes);
+            let quota = text(files, first, place, Role::CpuQuota, notes).bytes();
             bounds.cpu = quota.and_then(|text| cpu::limit_v2(text, &mut bad));
-            let limit = text(files, second, &place, Role::MemoryLimit, notes);
+            let limit = text(files, second, place, Role::MemoryLimit, notes).bytes();
             bounds.memory = limit.and_then(|text| memory::limit_v2(text, &mut bad));
-            let limit = text(files, third, &place, Role::SwapLimit, notes);
+            let limit = text(files, third, place, Role::SwapLimit, notes).bytes();
             bounds.swap = limit.and_then(|text| memory::limit_v2(text, &mut bad));
         }
     }
-    notes.gone = gone;
     notes.malformed += bad.0;
     bounds
 }

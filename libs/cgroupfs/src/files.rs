@@ -3,8 +3,10 @@
 //! To open, read and close a file of a cgroup takes some ten times as long as
 //! to read one that is open. So descriptors are kept, up to a bound; when it is
 //! reached, the one used longest ago is closed. A descriptor of a removed
-//! cgroup answers `ENODEV`, also if another was made at the same path: it is
-//! dropped then, and the next read opens anew.
+//! cgroup answers `ENODEV`, also if another was made at the same path, and so
+//! does one of a controller that was taken from a cgroup that stays: it is
+//! dropped then, and the file is opened anew at once. What that gives, or a file
+//! that is opened in another directory than before, is told as [`Text::anew`].
 //!
 //! Whoever reads all of them in turn, and has more than the bound, would find
 //! none open: each would have been closed just before its turn. So one that was
@@ -19,21 +21,21 @@ use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 /// The most that is read of one file, less one. `memory.stat` has some 2 KiB;
 /// `io.stat` 100 bytes a device.
 pub const MAX_FILE: usize = 64 << 10;
 
-/// How many reads of a file that is missing are answered without a look. A
-/// file may appear: in v2 with the controller that is enabled in the parent.
-/// That is why this is known for each cgroup, and not for the whole machine.
-const RETRY_MISSING: u8 = 64;
+/// For how many seconds a file that is missing is not looked for. It may appear:
+/// in v2 with the controller that is enabled in the parent. That is why this
+/// is known for each cgroup, and not for the whole machine.
+const RETRY_MISSING: u32 = 60;
 
 /// Why a file gave nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The cgroup was removed; one of the same path may be there. In v2 a
-    /// controller that was disabled in the parent says so too, once.
+    /// The cgroup was removed, and there is none of its path.
     #[error("the cgroup is gone")]
     Gone,
     /// The cgroup is there, and does not have this file.
@@ -69,8 +71,23 @@ pub struct Counters {
 #[derive(Debug, Clone, Default)]
 pub struct Kept {
     ticket: Option<Ticket>,
-    /// Reads that are still answered with [`Failure::Missing`].
-    missing: u8,
+    /// The second until which it is taken to be missing; 0 where it is not.
+    missing_until: u32,
+    /// The generation of the directory in which it was read last: 0 for never.
+    generation: u32,
+}
+
+/// Of a file whose cgroup or controller went: the next one is another.
+const WENT: u32 = u32::MAX;
+
+/// What a caller keeps for each cgroup in each hierarchy: which directory was
+/// seen at its path.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Directory {
+    /// Its inode, which is the cgroup's id and never given again; 0: not seen yet.
+    inode: u64,
+    /// How many there were.
+    generation: u32,
 }
 
 /// Which file.
@@ -82,6 +99,16 @@ pub struct At<'a> {
     pub directory: &'a Path,
     /// The file's name.
     pub name: &'a str,
+}
+
+/// What a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// It is not the file that was read the last time: the cgroup, or its
+    /// controller, was made anew, and its counters began at 0.
+    pub anew: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +124,9 @@ pub struct Files {
     open: Lru<Open>,
     bound: usize,
     round: u64,
+    begun: Instant,
+    /// When the round began, in seconds.
+    now: u32,
     buffer: Box<[u8]>,
     path: Vec<u8>,
     has_openat2: bool,
@@ -116,6 +146,8 @@ impl Files {
             open: Lru::new(),
             bound,
             round: 0,
+            begun: Instant::now(),
+            now: 0,
             buffer: vec![0; MAX_FILE].into_boxed_slice(),
             path: Vec::new(),
             has_openat2: true,
@@ -127,6 +159,7 @@ impl Files {
     /// Before the first one the store simply closes what was used longest ago.
     pub fn begin(&mut self) {
         self.round += 1;
+        self.now = u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX - RETRY_MISSING);
     }
 
     /// What happened so far.
@@ -151,37 +184,65 @@ impl Files {
     ///
     /// # Errors
     /// See [`Failure`].
-    pub fn read(&mut self, kept: &mut Kept, at: At<'_>) -> Result<&[u8], Failure> {
-        let length = match kept.ticket.and_then(|ticket| self.open.get(ticket)) {
-            Some(open) => {
-                open.round = self.round;
-                self.counters.hits += 1;
-                read(&open.descriptor, &mut self.buffer)
-            }
-            None if kept.missing > 0 => {
-                kept.missing -= 1;
-                return Err(Failure::Missing);
-            }
-            None => self.open_and_read(kept, at),
-        };
-        match length {
-            Ok(length) => Ok(&self.buffer[..length]),
+    pub fn read(
+        &mut self,
+        kept: &mut Kept,
+        directory: &mut Directory,
+        at: At<'_>,
+    ) -> Result<Text<'_>, Failure> {
+        match self.length(kept, directory, at) {
+            Ok((length, anew)) => Ok(Text { bytes: &self.buffer[..length], anew }),
             Err(failure) => {
                 self.forget(kept);
-                if failure == Failure::Missing {
-                    kept.missing = RETRY_MISSING;
+                match failure {
+                    // From when it was looked for last.
+                    Failure::Missing if kept.missing_until == 0 => {
+                        kept.missing_until = self.now + RETRY_MISSING;
+                    }
+                    Failure::Missing => {}
+                    Failure::Gone => kept.went(),
+                    Failure::TooLarge | Failure::Unreadable { .. } => {}
                 }
                 Err(failure)
             }
         }
     }
 
-    fn open_and_read(&mut self, kept: &mut Kept, at: At<'_>) -> Result<usize, Failure> {
+    fn length(
+        &mut self,
+        kept: &mut Kept,
+        directory: &mut Directory,
+        at: At<'_>,
+    ) -> Result<(usize, bool), Failure> {
+        if let Some(open) = kept.ticket.and_then(|ticket| self.open.get(ticket)) {
+            open.round = self.round;
+            self.counters.hits += 1;
+            match read(&open.descriptor, &mut self.buffer) {
+                Err(Failure::Gone) => {
+                    self.forget(kept);
+                    kept.went();
+                }
+                length => return Ok((length?, false)),
+            }
+        }
+        if self.now < kept.missing_until {
+            return Err(Failure::Missing);
+        }
+        kept.missing_until = 0;
         let descriptor = self.open(at)?;
         self.counters.opens += 1;
         let length = read(&descriptor, &mut self.buffer)?;
+        // After the file: one that is of an earlier directory says so when it
+        // is read again, and never the other way round.
+        let generation = self.root(at).and_then(|root| directory.look(root, at.directory)).unwrap_or(WENT);
+        let anew = kept.generation != 0 && (kept.generation != generation || generation == WENT);
+        kept.generation = generation;
         kept.ticket = self.keep(descriptor);
-        Ok(length)
+        Ok((length, anew))
+    }
+
+    fn root(&self, at: At<'_>) -> Option<&OwnedFd> {
+        self.roots.get(at.hierarchy).and_then(Option::as_ref)
     }
 
     fn keep(&mut self, descriptor: OwnedFd) -> Option<Ticket> {
@@ -207,7 +268,7 @@ impl Files {
         self.path.extend_from_slice(at.name.as_bytes());
         beneath(root, &self.path, &mut self.has_openat2).map_err(|(call, errno)| match errno {
             // Of the cgroup, or of the file alone?
-            Errno::NOENT if is_there(root, at.directory) => Failure::Missing,
+            Errno::NOENT | Errno::NODEV if inode(root, at.directory).is_some() => Failure::Missing,
             Errno::NOENT | Errno::NODEV => Failure::Gone,
             // What the kernel's files of pressure say where it is switched off.
             Errno::OPNOTSUPP => Failure::Missing,
@@ -216,9 +277,35 @@ impl Files {
     }
 }
 
-fn is_there(root: &OwnedFd, directory: &Path) -> bool {
+impl Kept {
+    /// Whatever is read next is of another.
+    fn went(&mut self) {
+        if self.generation != 0 {
+            self.generation = WENT;
+        }
+    }
+
+    /// Goes on from what was read before by another descriptor of the same path.
+    pub fn go_on_from(&mut self, before: &Self) {
+        self.generation = before.generation;
+    }
+}
+
+impl Directory {
+    /// The generation of the one that is there now.
+    fn look(&mut self, root: &OwnedFd, path: &Path) -> Option<u32> {
+        let inode = inode(root, path)?;
+        if self.inode != inode {
+            // Never `WENT`: no path has so many.
+            (self.inode, self.generation) = (inode, (self.generation + 1) % WENT);
+        }
+        Some(self.generation)
+    }
+}
+
+fn inode(root: &OwnedFd, directory: &Path) -> Option<u64> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    statat(root, directory, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    statat(root, directory, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_ino)
 }
 
 /// Opens what lies below `root`, without following links.

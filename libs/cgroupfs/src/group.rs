@@ -1,6 +1,6 @@
 //! The cgroup of one container, in all hierarchies.
 
-use crate::files::{Files, Kept};
+use crate::files::{Directory as Seen, Files, Kept};
 use crate::layout::{Hierarchy, Layout, Mode, Resource, Version};
 use crate::membership::Entry;
 use crate::role::Role;
@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub version: Version,
     /// Below the hierarchy's directory.
     pub directory: Arc<Path>,
+    /// Which one was seen there.
+    pub seen: Seen,
 }
 
 /// The cgroup of one container, in all hierarchies: where its figures are.
@@ -94,7 +96,7 @@ impl Group {
             let same = self.places.iter().find(|place| *place.directory == *directory);
             let directory = same.map_or_else(|| directory.into(), |place| place.directory.clone());
             self.places.reserve_exact(1);
-            self.places.push(Place { hierarchy, version: found.version(), directory });
+            self.places.push(Place { hierarchy, version: found.version(), directory, seen: Seen::default() });
             Some(self.places.len() - 1)
         });
         index.and_then(|index| u8::try_from(index).ok())
@@ -112,6 +114,25 @@ impl Group {
 
     pub(crate) fn at(&self, resource: Resource) -> Option<&Place> {
         self.places.get(usize::from(self.serving[resource as usize]?))
+    }
+
+    /// The index of the place that serves a resource, and the place.
+    pub(crate) fn at_mut(&mut self, resource: Resource) -> Option<(u8, &mut Place)> {
+        let index = self.serving[resource as usize]?;
+        self.places.get_mut(usize::from(index)).map(|place| (index, place))
+    }
+
+    /// Goes on from what was read of the same paths before: what is made anew
+    /// since then is seen as such. Closes what that holds open.
+    pub(crate) fn go_on_from(&mut self, mut before: Self, files: &mut Files) {
+        before.forget(files);
+        for place in &mut self.places {
+            let same = |other: &&Place| other.hierarchy == place.hierarchy && other.directory == place.directory;
+            if let Some(other) = before.places.iter().find(same) {
+                place.seen = other.seen;
+            }
+        }
+        self.kept.iter_mut().zip(&before.kept).for_each(|(kept, before)| kept.go_on_from(before));
     }
 
     pub(crate) fn forget(&mut self, files: &mut Files) {

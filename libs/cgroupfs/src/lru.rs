@@ -3,25 +3,28 @@
 //! Its user keeps a [`Ticket`] for each value instead of a key, so that finding
 //! one is an index and a comparison, without hashing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const NONE: u32 = u32::MAX;
 
-/// Stamps are never given twice in a process, so that a ticket finds no other
-/// value, in no other store.
-static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
+/// Stamps go round after 2^32 values of all stores of a process: a ticket finds
+/// no other value, in no other store, unless it lay unused for as long, and
+/// ends at the very place. Each container keeps a dozen; half the size counts.
+static NEXT_STAMP: AtomicU32 = AtomicU32::new(1);
 
 /// Where a value was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     index: u32,
-    stamp: u64,
+    stamp: NonZeroU32,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     value: Option<T>,
-    stamp: u64,
+    /// None is a free place's.
+    stamp: Option<NonZeroU32>,
     newer: u32,
     older: u32,
 }
@@ -45,7 +48,7 @@ impl<T> Lru<T> {
 
     /// The value, if it is still there; it is the newest then.
     pub fn get(&mut self, ticket: Ticket) -> Option<&mut T> {
-        if self.slots.get(ticket.index as usize)?.stamp != ticket.stamp {
+        if self.slots.get(ticket.index as usize)?.stamp != Some(ticket.stamp) {
             return None;
         }
         if self.newest != ticket.index {
@@ -57,8 +60,8 @@ impl<T> Lru<T> {
 
     /// Puts a value in, as the newest. The caller sees to the bound.
     pub fn insert(&mut self, value: T) -> Ticket {
-        let stamp = NEXT_STAMP.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot { value: Some(value), stamp, newer: NONE, older: NONE };
+        let stamp = NonZeroU32::new(NEXT_STAMP.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX);
+        let slot = Slot { value: Some(value), stamp: Some(stamp), newer: NONE, older: NONE };
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -75,7 +78,7 @@ impl<T> Lru<T> {
 
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let slot = self.slots.get(ticket.index as usize)?;
-        (slot.stamp == ticket.stamp).then(|| self.take(ticket.index)).flatten()
+        (slot.stamp == Some(ticket.stamp)).then(|| self.take(ticket.index)).flatten()
     }
 
     /// The value that was used longest ago.
@@ -91,8 +94,7 @@ impl<T> Lru<T> {
         self.unlink(index);
         self.free.push(index);
         let slot = &mut self.slots[index as usize];
-        // No ticket has this stamp.
-        slot.stamp = 0;
+        slot.stamp = None;
         slot.value.take()
     }
 

@@ -13,13 +13,13 @@
 //! 1,000, each pod of which has 4.
 
 use crate::ancestors::Ancestors;
-use crate::files::{At, Counters, Failure, Files, Kept};
+use crate::files::{At, Counters, Failure, Files, Kept, Text};
 use crate::group::{Group, Place};
 use crate::layout::{Layout, Resource, Version};
 use crate::role::Role;
 use crate::usage::io::What;
 use crate::usage::number::{Bad, alone};
-use crate::usage::{Limit, Notes, Stall, Usage, cpu, io, memory, pressure};
+use crate::usage::{Counted, Limit, Notes, Stall, Usage, cpu, io, memory, pressure};
 
 /// What is read; the rest stays `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,13 @@ impl Reader {
         self.files.kept()
     }
 
+    /// Puts a group in the place of one that was made of the same paths, when
+    /// more of them are known, say. It goes on where that was.
+    pub fn replace(&mut self, old: &mut Group, new: Group) {
+        let before = std::mem::replace(old, new);
+        old.go_on_from(before, &mut self.files);
+    }
+
     /// Closes what is open of a group. It can be read again.
     pub fn forget(&mut self, group: &mut Group) {
         group.forget(&mut self.files);
@@ -90,8 +97,8 @@ impl Reader {
     /// not of the same moment.
     pub fn read(&mut self, group: &mut Group, parts: Parts, usage: &mut Usage) {
         usage.clear();
-        let mut reading =
-            Reading { files: &mut self.files, group, notes: Notes::default(), bad: Bad::default() };
+        let (notes, bad) = (Notes::default(), Bad::default());
+        let mut reading = Reading { files: &mut self.files, group, notes, bad, read: 0, gone: 0 };
         if parts.cpu || parts.cpu_modes {
             reading.cpu(parts, usage);
         }
@@ -116,6 +123,7 @@ impl Reader {
             }
         }
         usage.notes = reading.notes;
+        usage.notes.gone = reading.read != 0 && reading.read == reading.gone;
         usage.notes.malformed += reading.bad.0;
     }
 }
@@ -126,6 +134,9 @@ struct Reading<'a> {
     group: &'a mut Group,
     notes: Notes,
     bad: Bad,
+    /// The places that were read, and those of them that are gone: a bit each.
+    read: u8,
+    gone: u8,
 }
 
 impl Reading<'_> {
@@ -133,9 +144,24 @@ impl Reading<'_> {
     fn text<T>(&mut self, role: Role, parse: impl FnOnce(&[u8], &mut Bad) -> T) -> Option<T> {
         // The place is borrowed while its descriptor changes.
         let mut kept = std::mem::take(&mut self.group.kept[role as usize]);
-        let place = self.group.at(role.resource());
-        let text = place.and_then(|place| text(self.files, &mut kept, place, role, &mut self.notes));
-        let value = text.map(|text| parse(text, &mut self.bad));
+        let mut value = None;
+        if let Some((index, place)) = self.group.at_mut(role.resource()) {
+            self.read |= 1 << index;
+            match text(self.files, &mut kept, place, role, &mut self.notes) {
+                Read::Text(text) => {
+                    if text.anew {
+                        role.counted().into_iter().for_each(|counted| self.notes.anew.add(counted));
+                        if role == Role::CpuStat && place.version == Version::V2 {
+                            // That file has both.
+                            self.notes.anew.add(Counted::CpuUsage);
+                        }
+                    }
+                    value = Some(parse(text.bytes, &mut self.bad));
+                }
+                Read::Gone => self.gone |= 1 << index,
+                Read::Nothing => {}
+            }
+        }
         self.group.kept[role as usize] = kept;
         value
     }
@@ -249,22 +275,40 @@ fn bind<T: PartialOrd + Copy>(limit: &mut Limit<T>, above: Option<T>) {
     limit.binding = memory::min(limit.own, above);
 }
 
-/// The text of one file; what went wrong is noted.
+/// What came of reading a file.
+pub(crate) enum Read<'f> {
+    Text(Text<'f>),
+    /// The cgroup is not there.
+    Gone,
+    /// The file is not there, or it was noted what is wrong with it.
+    Nothing,
+}
+
+impl<'f> Read<'f> {
+    pub(crate) fn bytes(self) -> Option<&'f [u8]> {
+        match self {
+            Self::Text(text) => Some(text.bytes),
+            Self::Gone | Self::Nothing => None,
+        }
+    }
+}
+
+/// Reads one file; what went wrong is noted.
 pub(crate) fn text<'f>(
     files: &'f mut Files,
     kept: &mut Kept,
-    place: &Place,
+    place: &mut Place,
     role: Role,
     notes: &mut Notes,
-) -> Option<&'f [u8]> {
-    let name = role.file(place.version)?;
+) -> Read<'f> {
+    let Some(name) = role.file(place.version) else { return Read::Nothing };
     let at = At { hierarchy: place.hierarchy, directory: &place.directory, name };
-    match files.read(kept, at) {
-        Ok(text) => return Some(text),
+    match files.read(kept, &mut place.seen, at) {
+        Ok(text) => return Read::Text(text),
         Err(Failure::Missing) => {}
-        Err(Failure::Gone) => notes.gone = true,
+        Err(Failure::Gone) => return Read::Gone,
         Err(Failure::TooLarge) => notes.too_large += 1,
         Err(Failure::Unreadable { .. }) => notes.unreadable += 1,
     }
-    None
+    Read::Nothing
 }

@@ -1,6 +1,7 @@
 //! The files of a cgroup that are read, by what they are for.
 
 use crate::layout::{Resource, Version};
+use crate::usage::Counted;
 
 /// What a file is for. Its name differs between the generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,21 @@ impl Role {
             Self::Pids | Self::PidsLimit => Resource::Pids,
             Self::CpuPressure | Self::MemoryPressure | Self::IoPressure => Resource::Pressure,
         }
+    }
+
+    /// What is counted in it.
+    pub fn counted(self) -> Option<Counted> {
+        Some(match self {
+            Self::CpuUsage | Self::CpuModes => Counted::CpuUsage,
+            Self::CpuStat => Counted::Throttling,
+            Self::MemoryStat => Counted::Memory,
+            Self::IoRequests | Self::IoBytes | Self::IoOwnRequests | Self::IoOwnBytes => Counted::Io,
+            Self::CpuPressure => Counted::CpuPressure,
+            Self::MemoryPressure => Counted::MemoryPressure,
+            Self::IoPressure => Counted::IoPressure,
+            Self::CpuQuota | Self::CpuPeriod | Self::MemoryUsage | Self::MemoryLimit => return None,
+            Self::SwapUsage | Self::SwapLimit | Self::Pids | Self::PidsLimit => return None,
+        })
     }
 
     /// Its file (Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst), if

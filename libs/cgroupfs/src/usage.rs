@@ -136,11 +136,50 @@ pub struct Pids {
     pub limit: Option<u64>,
 }
 
+/// Counters whose file can be another than before, while others go on: with v1
+/// each hierarchy has a cgroup of its own, with v2 a controller can be taken
+/// away and given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// [`Cpu::usage`], `user` and `system`.
+    CpuUsage,
+    /// [`Cpu::throttled`], `periods` and `throttled_periods`.
+    Throttling,
+    /// [`Memory::major_faults`].
+    Memory,
+    /// [`Io`].
+    Io,
+    /// [`Pressure::cpu`].
+    CpuPressure,
+    /// [`Pressure::memory`].
+    MemoryPressure,
+    /// [`Pressure::io`].
+    IoPressure,
+}
+
+/// Counters that began at 0 since the group was read before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Anew(u8);
+
+impl Anew {
+    /// Whether these did.
+    pub fn has(self, what: Counted) -> bool {
+        self.0 & 1 << what as u8 != 0
+    }
+
+    pub(crate) fn add(&mut self, what: Counted) {
+        self.0 |= 1 << what as u8;
+    }
+}
+
 /// What went wrong in one reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// A file said that the cgroup is removed. What was read before is there.
+    /// The cgroup is removed in all hierarchies that were read. What was read
+    /// before is there. Where it is removed in some alone, their figures are missing.
     pub gone: bool,
+    /// The kernel counts anew.
+    pub anew: Anew,
     /// Figures that are not of the kernel's form, or beyond 64 bits.
     pub malformed: u32,
     /// Files that have more than is read.

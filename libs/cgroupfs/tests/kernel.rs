@@ -3,8 +3,8 @@
 mod support;
 
 use gantry_cgroupfs::list::{self, Bounds};
-use gantry_cgroupfs::usage::Device;
-use gantry_cgroupfs::{Layout, Parts, Reader, Resource, Usage, Version, membership};
+use gantry_cgroupfs::usage::{Counted, Device};
+use gantry_cgroupfs::{Entry, Group, Layout, Parts, Reader, Resource, Usage, Version, membership};
 use rustix::process::Pid;
 use std::fs;
 use std::io::Write as _;
@@ -208,15 +208,78 @@ fn a_cgroup_that_is_made_again_is_not_read_as_the_old_one() {
     }
     reader.read(&mut group, Parts::ALL, &mut usage);
     assert_eq!((usage.cpu.usage, usage.notes.gone), (Some(0), false), "{usage:?}");
-    // Removed and made between two readings: the old descriptors tell once.
+    assert!(usage.notes.anew.has(Counted::CpuUsage));
+    // Removed and made between two readings: all that is counted begins anew.
     made.remove();
     for (_, directory) in &made.directories {
         fs::create_dir(directory).expect("made again");
     }
+    Waiting::new("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done").run_in(&made);
     reader.read(&mut group, Parts::ALL, &mut usage);
-    assert!(usage.notes.gone);
+    assert!(usage.cpu.usage > Some(0) && !usage.notes.gone, "{usage:?}");
+    for counted in [Counted::CpuUsage, Counted::Memory, Counted::CpuPressure] {
+        let is_counted = match counted {
+            Counted::CpuUsage => usage.cpu.usage.is_some(),
+            Counted::Memory => usage.memory.major_faults.is_some(),
+            _ => usage.pressure.cpu.some.is_some(),
+        };
+        assert_eq!(usage.notes.anew.has(counted), is_counted, "{counted:?}: {usage:?}");
+    }
     reader.read(&mut group, Parts::ALL, &mut usage);
-    assert_eq!((usage.cpu.usage, usage.notes.gone), (Some(0), false), "{usage:?}");
+    assert!(!usage.notes.anew.has(Counted::CpuUsage), "told once");
+}
+
+#[test]
+fn a_hierarchy_that_is_left_takes_its_figures_alone() {
+    let Some(made) = Made::new("left") else { return };
+    let layout = layout();
+    let mut group = made.group(&layout);
+    if group.version(Resource::Memory) != Some(Version::V1) {
+        // There it is a controller that is taken away: the next test.
+        return;
+    }
+    let (mut reader, mut usage) = (Reader::new(&layout, 100), Usage::default());
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert!(usage.memory.usage.is_some());
+    fs::remove_dir(made.of("memory")).expect("nobody is in it");
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert!(!usage.notes.gone && !usage.notes.anew.has(Counted::CpuUsage), "{:?}", usage.notes);
+    assert_eq!((usage.memory.usage, usage.cpu.usage.is_some()), (None, true));
+    fs::create_dir(made.of("memory")).expect("made again");
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert!(usage.memory.usage.is_some(), "{usage:?}");
+    assert!(usage.notes.anew.has(Counted::Memory) && !usage.notes.anew.has(Counted::CpuUsage));
+}
+
+#[test]
+fn a_controller_that_is_taken_away_takes_its_figures_alone() {
+    let Some(made) = Made::new("taken") else { return };
+    let layout = layout();
+    if made.group(&layout).version(Resource::Memory) != Some(Version::V2) {
+        return;
+    }
+    let control = made.of("").join("cgroup.subtree_control");
+    fs::write(&control, "+memory +pids").expect("nobody is in it");
+    let below = made.of("").join("below");
+    fs::create_dir(&below).expect("made");
+    let path = made.path().join("below");
+    let entry = || Entry { hierarchy: 0, controllers: "", path: &path, deleted: false };
+    let mut group = Group::of(&layout, [entry()]);
+    let (mut reader, mut usage) = (Reader::new(&layout, 100), Usage::default());
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert!(usage.memory.usage.is_some() && usage.cpu.usage.is_some(), "{usage:?}");
+    fs::write(&control, "-memory").expect("taken away");
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert_eq!((usage.notes.gone, usage.memory.usage, usage.cpu.usage.is_some()), (false, None, true));
+    assert!(!usage.notes.anew.has(Counted::CpuUsage), "{:?}", usage.notes);
+    fs::write(&control, "+memory").expect("given back");
+    // A file that was missing is looked for again later, or when the container is described anew.
+    reader.replace(&mut group, Group::of(&layout, [entry()]));
+    reader.read(&mut group, Parts::ALL, &mut usage);
+    assert!(usage.memory.usage.is_some() && usage.notes.anew.has(Counted::Memory), "{usage:?}");
+    assert!(!usage.notes.anew.has(Counted::CpuUsage), "its cgroup is the same");
+    drop(reader);
+    fs::remove_dir(&below).expect("nobody is in it");
 }
 
 #[test]

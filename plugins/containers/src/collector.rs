@@ -7,18 +7,21 @@ use crate::info;
 use crate::known::{Known, News};
 use crate::metrics::APPLICATION_TYPE;
 use crate::restarts::Restarts;
-use crate::volumes::Volumes;
+use crate::volumes::{Answers, Asked, Volumes};
 use gantry_cgroupfs::Layout;
 use gantry_plugin_api::{Container, ContainerRef, Error, Host, Sink};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Descriptors that are kept open, of those that a process may have: half.
 fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     usize::try_from(limit.unwrap_or(1 << 20) / 2).unwrap_or(1024)
 }
+
+/// The part of them that is for mounts: one a container, where of cgroups it
+/// is a dozen.
+const FOR_MOUNTS: usize = 8;
 
 /// All there is.
 #[derive(Debug)]
@@ -43,10 +46,11 @@ impl Collector {
     /// Where the machine's cgroups cannot be found.
     pub fn new(host: &Host) -> Result<Self, Error> {
         let layout = Layout::read(&host.proc(), &host.cgroup()).map_err(Error::unsupported)?;
+        let for_mounts = descriptors() / FOR_MOUNTS;
         Ok(Self {
             host: host.clone(),
-            figures: Figures::new(layout, descriptors()),
-            volumes: Volumes::new(&host.proc(), &host.sys()),
+            figures: Figures::new(layout, descriptors() - for_mounts),
+            volumes: Volumes::new(&host.proc(), &host.sys(), &host.root(), for_mounts),
             applications: Applications::new(&host.proc()),
             restarts: Restarts::default(),
         })
@@ -54,6 +58,10 @@ impl Collector {
 
     /// Hears what happened, and reads containers that end.
     pub fn hear(&mut self, news: &News, known: &Known) {
+        if news.lost {
+            // Who runs another program now was not heard.
+            self.applications.forget_all();
+        }
         news.executed.iter().for_each(|process| self.applications.forget(process));
         for container in &news.changed {
             if let Some(known) = known.get(*container).filter(|known| is_shown(known)) {
@@ -65,46 +73,59 @@ impl Collector {
         }
         for (container, known) in news.gone.iter().filter(|(_, known)| is_shown(known)) {
             self.figures.container_goes(*container);
+            self.volumes.let_go(*container);
             self.restarts.count(*container, known);
         }
         for container in &news.exited {
             // The last one of it: the runtime removes the cgroup next.
             if self.host.processes(*container).is_empty() {
                 self.figures.read(*container);
+                self.volumes.let_go(*container);
             }
         }
+        // Without collections nobody else forgets what the host has forgotten.
+        self.figures.sweep(&|container, key| is_known(&self.host, container, key));
+        self.restarts.sweep(|container| is_known(&self.host, container, self.figures.key(container)));
+    }
+
+    /// Looks at what there is, and says which file systems are to be asked.
+    pub fn begin(&mut self, known: &Known) -> Asked {
+        let host = &self.host;
+        let first = known.all().filter(|(_, known)| is_shown(known)).filter_map(|(container, known)| {
+            Some((container, &**known, host.processes(container).first()?.pid))
+        });
+        let open_files = |container: ContainerRef| {
+            let processes = host.processes(container);
+            let beyond = processes.len().saturating_sub(MOST_PROCESSES) as u64;
+            let files = processes.into_iter().take(MOST_PROCESSES);
+            (files.filter_map(|process| host.open_files(process)).flatten().collect(), beyond)
+        };
+        self.volumes.containers_are(first, &open_files)
     }
 
     /// Emits the samples of all containers that there are.
-    pub fn collect(&mut self, known: &Known, sink: &mut Sink<'_>) {
+    pub fn collect(&mut self, known: &Known, answers: &Answers, sink: &mut Sink<'_>) {
         let there: Vec<(ContainerRef, &Arc<Container>)> =
             known.all().filter(|(_, known)| is_shown(known)).collect();
         self.figures.containers_are(there.iter().map(|(container, _)| *container));
         let mut budget = self.applications.begin();
-        let mut first = Vec::with_capacity(there.len());
         for (container, known) in &there {
             info::emit(*container, known, sink);
             let processes = self.host.processes(*container);
-            first.extend(processes.first().map(|process| (*container, &***known, process.pid)));
             for application in self.applications.of(&processes, &mut budget) {
                 sink.container(&APPLICATION_TYPE, *container, &[application], 1);
             }
+            self.volumes.emit(*container, answers, sink);
         }
-        let host = &self.host;
-        let open_files = |container: ContainerRef| {
-            let processes = host.processes(container).into_iter().take(MOST_PROCESSES);
-            processes.filter_map(|process| host.open_files(process)).flatten().collect()
-        };
-        self.volumes.containers_are(first.into_iter(), &open_files);
-        for (container, _) in &there {
-            self.volumes.emit(*container, sink);
-        }
+        self.volumes.report(answers, sink);
         // What is gone is known for a while, and shown as it was.
         let host = &self.host;
-        let is_known = |container| host.container(container).is_some();
-        self.figures.collect(sink, &mut self.volumes, &is_known);
+        self.figures.collect(sink, &self.volumes, &|container, key| is_known(host, container, key));
+        let figures = &self.figures;
         self.restarts.emit(sink, |container| {
-            known.get(container).map_or_else(|| is_known(container), |known| is_shown(known))
+            known
+                .get(container)
+                .map_or_else(|| is_known(host, container, figures.key(container)), |known| is_shown(known))
         });
     }
 
@@ -118,16 +139,20 @@ impl Collector {
         self.restarts.set_past(past.restarts);
         self.figures.set_past(past.counters);
     }
-
-    /// Ends the threads that ask file systems; how many are stuck and left behind.
-    pub fn stop(&mut self, deadline: Duration) -> usize {
-        self.volumes.stop(deadline)
-    }
 }
 
 /// Whoever runs it did not ask to be left alone.
 fn is_shown(known: &Container) -> bool {
     !known.opted_out.iter().any(|name| name == "containers")
+}
+
+/// Whether the host knows it still. By one of its cgroups, where there is one:
+/// to be told all of it only to know that costs a hundred times as much.
+fn is_known(host: &Host, container: ContainerRef, key: Option<(u32, u64)>) -> bool {
+    match key {
+        Some((hierarchy, id)) => host.container_of_cgroup(hierarchy, id) == Some(container),
+        None => host.container(container).is_some(),
+    }
 }
 
 /// Of a service with hundreds of processes, some say what it has open.

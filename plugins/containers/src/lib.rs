@@ -41,6 +41,7 @@ use provider::worker::Worker;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use volumes::FileSystems;
 
 /// The plugin.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub struct Containers {
     follower: Follower,
     workers: Vec<Worker>,
     losses: Arc<Losses>,
+    file_systems: FileSystems,
     active: bool,
 }
 
@@ -152,7 +154,8 @@ impl Plugin for Containers {
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };
         let follower = Follower::start(&host, links, collector)?;
-        Ok(Self { follower, config, workers, losses, active: false })
+        let file_systems = FileSystems::new(&host.proc());
+        Ok(Self { follower, config, workers, losses, file_systems, active: false })
     }
 
     fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
@@ -168,10 +171,17 @@ impl Plugin for Containers {
     }
 
     fn collect(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        {
+        let begun = {
+            let State { known, collector } = &mut *self.follower.now();
+            collector.as_mut().map(|collector| collector.begin(known))
+        };
+        if let Some(asked) = begun {
+            // With nothing held: a file system that is slow must not keep the
+            // other thread from hearing which containers end.
+            let answers = self.file_systems.ask(asked);
             let State { known, collector } = &mut *self.follower.now();
             if let Some(collector) = collector {
-                collector.collect(known, sink);
+                collector.collect(known, &answers, sink);
             }
         }
         for link in self.workers.iter().map(Worker::link) {
@@ -206,7 +216,7 @@ impl Plugin for Containers {
         self.workers.iter().for_each(Worker::end);
         let stuck = self.workers.iter().filter(|worker| !worker.join(left())).count()
             + usize::from(!self.follower.join(left()))
-            + self.follower.state().collector.as_mut().map_or(0, |collector| collector.stop(left()));
+            + self.file_systems.stop(left());
         if stuck > 0 {
             tracing::warn!("{stuck} threads did not end in time and are left behind");
         }

@@ -8,7 +8,17 @@ use std::collections::HashMap;
 
 /// What was seen of each container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Restarts(HashMap<u64, Seen>);
+#[serde(transparent)]
+pub struct Restarts {
+    seen: HashMap<u64, Seen>,
+    /// See [`SWEEP_FROM`]; twice of what was left the last time.
+    #[serde(skip)]
+    sweep_at: usize,
+}
+
+/// So many may be kept before it is asked, between collections, which of them
+/// are there still.
+const SWEEP_FROM: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
@@ -28,23 +38,33 @@ impl Restarts {
     pub fn count(&mut self, container: ContainerRef, known: &Container) {
         let mut now = Seen { restarts: known.restarts, init: known.init, total: 0, is_ours: true };
         now.total =
-            self.0.get(&container.handle()).map_or(now.restarts, |before| before.total + since(*before, now));
-        self.0.insert(container.handle(), now);
+            self.seen.get(&container.handle()).map_or(now.restarts, |before| before.total + since(*before, now));
+        self.seen.insert(container.handle(), now);
     }
 
     /// What the instance before knew; this one may have seen some of them already.
     pub fn set_past(&mut self, past: Self) {
-        for (handle, before) in past.0 {
-            self.0
+        for (handle, before) in past.seen {
+            self.seen
                 .entry(handle)
                 .and_modify(|ours| ours.total = before.total + since(before, *ours))
                 .or_insert(before);
         }
     }
 
+    /// Forgets those that are gone, where many have piled up without a collection.
+    pub fn sweep(&mut self, is_there: impl Fn(ContainerRef) -> bool) {
+        if self.seen.len() < self.sweep_at.max(SWEEP_FROM) {
+            return;
+        }
+        self.seen.retain(|handle, _| ContainerRef::from_handle(*handle).is_some_and(&is_there));
+        self.seen.shrink_to(SWEEP_FROM);
+        self.sweep_at = 2 * self.seen.len();
+    }
+
     /// Emits them of those that are there still, and forgets the others.
     pub fn emit(&mut self, sink: &mut Sink<'_>, is_there: impl Fn(ContainerRef) -> bool) {
-        self.0.retain(|handle, seen| {
+        self.seen.retain(|handle, seen| {
             let container = ContainerRef::from_handle(*handle).filter(|container| is_there(*container));
             if let Some(container) = container {
                 sink.container(&RESTARTS, container, &[], seen.total);

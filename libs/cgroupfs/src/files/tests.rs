@@ -22,8 +22,9 @@ fn tree(count: usize) -> Tree {
 }
 
 fn read(files: &mut Files, kept: &mut Kept, directory: &str, name: &str) -> Result<String, Failure> {
-    let text = files.read(kept, At { hierarchy: 0, directory: Path::new(directory), name })?;
-    Ok(String::from_utf8(text.to_vec()).expect("a text"))
+    let at = At { hierarchy: 0, directory: Path::new(directory), name };
+    let text = files.read(kept, &mut Directory::default(), at)?;
+    Ok(String::from_utf8(text.bytes.to_vec()).expect("a text"))
 }
 
 /// Reads all cgroups once; the texts are checked.
@@ -103,9 +104,9 @@ fn a_missing_file_is_not_tried_each_time_but_is_found_when_it_appears() {
     let mut kept = Kept::default();
     assert_eq!(read(&mut files, &mut kept, "0", "late"), Err(Failure::Missing));
     fs::write(tree.cgroup.join("0/late"), "1\n").expect("written");
-    for _ in 0..RETRY_MISSING {
-        assert_eq!(read(&mut files, &mut kept, "0", "late"), Err(Failure::Missing));
-    }
+    files.now = RETRY_MISSING - 1;
+    assert_eq!(read(&mut files, &mut kept, "0", "late"), Err(Failure::Missing));
+    files.now = RETRY_MISSING;
     assert_eq!(read(&mut files, &mut kept, "0", "late").as_deref(), Ok("1\n"));
     assert_eq!(files.counters().opens, 1);
 }
@@ -119,6 +120,45 @@ fn a_missing_cgroup_is_gone_and_found_when_it_is_made() {
     fs::create_dir_all(tree.cgroup.join("x/y")).expect("made");
     fs::write(tree.cgroup.join("x/y/figure"), "7\n").expect("written");
     assert_eq!(read(&mut files, &mut kept, "x/y", "figure").as_deref(), Ok("7\n"));
+}
+
+/// Whether the file is told to be another than before.
+fn is_anew(files: &mut Files, kept: &mut Kept, directory: &mut Directory) -> bool {
+    let at = At { hierarchy: 0, directory: Path::new("0"), name: "figure" };
+    files.read(kept, directory, at).expect("it is there").anew
+}
+
+#[test]
+fn a_directory_that_was_made_anew_is_told_once_a_file() {
+    let tree = tree(1);
+    // One that stays, so that its inode is not given again.
+    let make_anew = |to: &str| {
+        fs::rename(tree.cgroup.join("0"), tree.cgroup.join(to)).expect("moved");
+        fs::create_dir(tree.cgroup.join("0")).expect("made");
+        fs::write(tree.cgroup.join("0/figure"), "9\n").expect("written");
+    };
+    // Nothing is kept open: each reading opens.
+    let mut files = Files::new(&tree.layout, 0);
+    let (mut one, mut two, mut directory) = (Kept::default(), Kept::default(), Directory::default());
+    assert!(!is_anew(&mut files, &mut one, &mut directory), "nothing was read before");
+    assert!(!is_anew(&mut files, &mut one, &mut directory));
+    assert!(!is_anew(&mut files, &mut two, &mut directory));
+    make_anew("old");
+    assert!(is_anew(&mut files, &mut one, &mut directory));
+    assert!(is_anew(&mut files, &mut two, &mut directory), "it is of the same directory, and was not told");
+    assert!(!is_anew(&mut files, &mut one, &mut directory));
+    // What was not read in between is made anew all the same.
+    make_anew("older");
+    assert!(is_anew(&mut files, &mut one, &mut directory));
+    let mut next = Kept::default();
+    next.go_on_from(&two);
+    assert!(is_anew(&mut files, &mut next, &mut directory), "put in another's place");
+    // It went, and came back.
+    fs::rename(tree.cgroup.join("0"), tree.cgroup.join("away")).expect("moved");
+    assert_eq!(read(&mut files, &mut one, "0", "figure"), Err(Failure::Gone));
+    fs::rename(tree.cgroup.join("away"), tree.cgroup.join("0")).expect("moved");
+    assert!(is_anew(&mut files, &mut one, &mut directory), "whether it is the same nobody knows");
+    assert!(!is_anew(&mut files, &mut one, &mut directory));
 }
 
 #[test]
@@ -170,5 +210,6 @@ fn nothing_outside_of_the_hierarchy_is_opened() {
     }
     let mut files = Files::new(&tree.layout, 9);
     let at = At { hierarchy: 7, directory: Path::new("0"), name: "figure" };
-    assert_eq!(files.read(&mut Kept::default(), at), Err(Failure::Missing), "no such hierarchy");
+    let (mut kept, mut directory) = (Kept::default(), Directory::default());
+    assert_eq!(files.read(&mut kept, &mut directory, at), Err(Failure::Missing), "no such hierarchy");
 }

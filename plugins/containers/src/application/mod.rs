@@ -36,8 +36,15 @@ pub struct Applications {
 struct Known {
     application: Option<&'static str>,
     language: Option<&'static str>,
+    /// Device and inode of what it ran then; 0 where that could not be seen.
+    program: (u64, u64),
     round: u64,
 }
+
+/// Of how many known processes it is looked at in one collection whether they
+/// run another program now: who hears no process events is not told. Each
+/// costs some 3 µs.
+const CHECKED: usize = 64;
 
 /// How many processes are looked at in one collection; the others are next
 /// time. Each costs some 30 µs, and a new binary's sections some 100.
@@ -62,6 +69,18 @@ impl Applications {
         self.processes.remove(process);
     }
 
+    /// Any of them may.
+    pub fn forget_all(&mut self) {
+        self.processes.clear();
+    }
+
+    /// Whether it is this process's turn to be checked: each once in so many
+    /// rounds as it takes to check [`CHECKED`] at a time.
+    fn is_its_turn(&self, process: Process) -> bool {
+        let turns = self.processes.len().div_ceil(CHECKED).max(1) as u64;
+        u64::from(process.pid) % turns == self.round % turns
+    }
+
     /// The types of these processes, each once, in the order of the alphabet.
     /// `budget` is what is left of [`Applications::begin`].
     pub fn of(&mut self, processes: &[Process], budget: &mut usize) -> Vec<&'static str> {
@@ -77,15 +96,27 @@ impl Applications {
     }
 
     fn known(&mut self, process: Process, budget: &mut usize) -> Option<Known> {
-        if let Some(known) = self.processes.get_mut(&process) {
+        let is_its_turn = self.is_its_turn(process);
+        let program = is_its_turn.then(|| self.program(process.pid));
+        if let Some(known) = self.processes.get_mut(&process)
+            && program.is_none_or(|program| program == known.program)
+        {
             known.round = self.round;
             return Some(*known);
         }
         *budget = budget.checked_sub(1)?;
+        // Before it is looked at: what it runs in between is seen at its next turn.
+        let program = program.unwrap_or_else(|| self.program(process.pid));
         let (application, language) = self.look(process.pid);
-        let known = Known { application, language, round: self.round };
+        let known = Known { application, language, program, round: self.round };
         self.processes.insert(process, known);
         Some(known)
+    }
+
+    /// Device and inode of what a process runs.
+    fn program(&self, pid: u32) -> (u64, u64) {
+        let seen = std::fs::metadata(self.proc.join(pid.to_string()).join("exe"));
+        seen.map_or((0, 0), |seen| (seen.dev(), seen.ino()))
     }
 
     fn look(&mut self, pid: u32) -> (Option<&'static str>, Option<&'static str>) {
@@ -138,6 +169,31 @@ mod tests {
         all.begin();
         all.begin();
         assert!(all.processes.is_empty());
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+
+    #[test]
+    fn another_program_is_noticed_without_an_event() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec sleep 1000"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut all = Applications::new(Path::new("/proc"));
+        let process = Process { pid: child.id(), start: 1 };
+        let mut budget = all.begin();
+        all.of(&[process], &mut budget);
+        let before = all.processes[&process].program;
+        assert_ne!(before, (0, 0));
+        std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"go\n").expect("it reads");
+        while all.program(child.id()) == before {
+            std::thread::yield_now();
+        }
+        let mut budget = all.begin();
+        all.of(&[process], &mut budget);
+        assert_eq!(budget, MOST - 1, "it was looked at again");
+        assert_ne!(all.processes[&process].program, before);
         child.kill().expect("kill");
         child.wait().expect("wait");
     }

@@ -1,19 +1,19 @@
 //! The samples of one container.
 
 use super::Watched;
-use super::kept::{Counters, sum};
+use super::gauges::Gauges;
+use super::kept::Counters;
 use super::total::Total;
 use crate::metrics::*;
-use gantry_cgroupfs::Usage;
 use gantry_plugin_api::{ContainerRef, Family, Sink};
 use std::collections::BTreeMap;
 
 impl Watched {
-    pub(super) fn emit(&self, container: ContainerRef, sink: &mut Sink<'_>) {
+    pub(super) fn emit(&self, container: ContainerRef, gauges: &Gauges, sink: &mut Sink<'_>) {
         let mut counter = |family: &Family, labels: &[&str], of: &dyn Fn(&Counters) -> Option<Total>| {
-            let total = sum(self.groups.iter().map(|watch| of(&watch.counters).map(|total| total.get())));
-            if let Some(total) = total {
-                sink.container(family, container, labels, total);
+            let totals = self.counters().filter_map(|counters| of(counters).map(|total| total.get()));
+            if let Some(sum) = totals.reduce(|one, two| one + two) {
+                sink.container(family, container, labels, sum);
             }
         };
         counter(&CPU_USAGE, &[], &|counters| counters.cpu_usage);
@@ -26,44 +26,21 @@ impl Watched {
                 counter(family, &[name], &|counters| counters.pressure[at][kind]);
             }
         }
-        if self.gone > 0 {
-            return;
-        }
-        let mut gauge = |family: &Family, of: &dyn Fn(&Usage) -> Option<u64>| {
-            let values = self.groups.iter().filter_map(|watch| watch.now.as_ref());
-            if let Some(value) = sum(values.map(of)) {
-                sink.container(family, container, &[], value);
-            }
-        };
-        gauge(&MEMORY_RSS, &|usage| usage.memory.rss);
-        gauge(&MEMORY_CACHE, &|usage| usage.memory.cache);
-        gauge(&MEMORY_WORKING_SET, &|usage| usage.memory.working_set);
-        gauge(&MEMORY_SWAP, &|usage| usage.memory.swap);
-        gauge(&MEMORY_LIMIT, &|usage| usage.memory.limit.own);
-        gauge(&MEMORY_BINDING_LIMIT, &|usage| usage.memory.limit.binding);
-        gauge(&SWAP_LIMIT, &|usage| usage.memory.swap_limit.own);
-        let cores = |of: fn(&Usage) -> Option<f64>| {
-            sum(self.groups.iter().filter_map(|watch| watch.now.as_ref()).map(of))
-        };
-        for (family, value) in [
-            (&CPU_LIMIT, cores(|usage| usage.cpu.limit.own)),
-            (&CPU_BINDING_LIMIT, cores(|usage| usage.cpu.limit.binding)),
-        ] {
-            if let Some(value) = value {
-                sink.container(family, container, &[], value);
-            }
-        }
+        gauges.emit(container, sink);
+    }
+
+    /// Of the cgroups that it has, and of those that it had.
+    fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.groups.iter().map(|watch| watch.counters()).chain(self.past.as_deref())
     }
 
     /// By device: reads, writes, bytes read, bytes written.
     pub(super) fn devices(&self) -> BTreeMap<(u32, u32), [f64; 4]> {
         let mut devices: BTreeMap<(u32, u32), [f64; 4]> = BTreeMap::new();
-        for watch in &self.groups {
-            for (number, traffic) in &watch.counters.devices {
-                let sums = devices.entry(*number).or_default();
-                let parts = [traffic.reads, traffic.writes, traffic.read_bytes, traffic.written_bytes];
-                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part.get());
-            }
+        for (number, traffic) in self.counters().flat_map(|counters| &counters.devices) {
+            let sums = devices.entry(*number).or_default();
+            let parts = [traffic.reads, traffic.writes, traffic.read_bytes, traffic.written_bytes];
+            sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part.get());
         }
         devices
     }

@@ -2,7 +2,7 @@
 //! are one container.
 
 use super::total::Total;
-use gantry_cgroupfs::usage::{Stall, Usage};
+use gantry_cgroupfs::usage::{Counted, Stall, Usage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,6 +30,14 @@ pub struct Traffic {
     pub written_bytes: Total,
 }
 
+impl Traffic {
+    fn begin_anew(&mut self) {
+        for total in [&mut self.reads, &mut self.writes, &mut self.read_bytes, &mut self.written_bytes] {
+            total.begin_anew();
+        }
+    }
+}
+
 /// A container's devices are few; one with more is not worth its series.
 const MAX_DEVICES: usize = 64;
 
@@ -39,27 +47,40 @@ const NANOS: f64 = 1e9;
 const MICROS: f64 = 1e6;
 
 impl Counters {
-    /// What the cgroup's files say now.
-    pub fn take(&mut self, usage: &Usage) {
-        let set = |total: &mut Option<Total>, value: Option<u64>, unit: f64| {
+    /// What the cgroup's files say now. How many devices are more than are kept.
+    pub fn take(&mut self, usage: &Usage) -> u64 {
+        let anew = |what| usage.notes.anew.has(what);
+        let set = |total: &mut Option<Total>, value: Option<u64>, unit: f64, anew: bool| {
             if let Some(value) = value {
-                total.get_or_insert_default().set(value as f64 / unit);
+                let total = total.get_or_insert_default();
+                if anew {
+                    total.begin_anew();
+                }
+                total.set(value as f64 / unit);
             }
         };
-        set(&mut self.cpu_usage, usage.cpu.usage, NANOS);
-        set(&mut self.cpu_throttled, usage.cpu.throttled, NANOS);
-        set(&mut self.cpu_periods, usage.cpu.periods, 1.0);
-        set(&mut self.cpu_throttled_periods, usage.cpu.throttled_periods, 1.0);
-        set(&mut self.major_faults, usage.memory.major_faults, 1.0);
-        let pressure = &usage.pressure;
-        for (kept, Stall { some, full }) in
-            self.pressure.iter_mut().zip([pressure.cpu, pressure.memory, pressure.io])
-        {
-            set(&mut kept[0], some, MICROS);
-            set(&mut kept[1], full, MICROS);
+        let (cpu, throttling) = (anew(Counted::CpuUsage), anew(Counted::Throttling));
+        set(&mut self.cpu_usage, usage.cpu.usage, NANOS, cpu);
+        set(&mut self.cpu_throttled, usage.cpu.throttled, NANOS, throttling);
+        set(&mut self.cpu_periods, usage.cpu.periods, 1.0, throttling);
+        set(&mut self.cpu_throttled_periods, usage.cpu.throttled_periods, 1.0, throttling);
+        set(&mut self.major_faults, usage.memory.major_faults, 1.0, anew(Counted::Memory));
+        let pressure = [
+            (usage.pressure.cpu, Counted::CpuPressure),
+            (usage.pressure.memory, Counted::MemoryPressure),
+            (usage.pressure.io, Counted::IoPressure),
+        ];
+        for (kept, (Stall { some, full }, counted)) in self.pressure.iter_mut().zip(pressure) {
+            set(&mut kept[0], some, MICROS, anew(counted));
+            set(&mut kept[1], full, MICROS, anew(counted));
         }
+        if anew(Counted::Io) {
+            self.devices.values_mut().for_each(Traffic::begin_anew);
+        }
+        let mut beyond = 0;
         for device in &usage.io.devices {
             if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(&device.number) {
+                beyond += 1;
                 continue;
             }
             let traffic = self.devices.entry(device.number).or_default();
@@ -68,6 +89,37 @@ impl Counters {
             traffic.read_bytes.set(device.read_bytes as f64);
             traffic.written_bytes.set(device.written_bytes as f64);
         }
+        beyond
+    }
+
+    /// Adds what another cgroup counted, which is gone for good. How many
+    /// devices are more than are kept.
+    pub fn add(&mut self, other: &Self) -> u64 {
+        let add = |sum: &mut Option<Total>, other: Option<Total>| {
+            if let Some(other) = other {
+                sum.get_or_insert_default().add(other);
+            }
+        };
+        add(&mut self.cpu_usage, other.cpu_usage);
+        add(&mut self.cpu_throttled, other.cpu_throttled);
+        add(&mut self.cpu_periods, other.cpu_periods);
+        add(&mut self.cpu_throttled_periods, other.cpu_throttled_periods);
+        add(&mut self.major_faults, other.major_faults);
+        let pressure = self.pressure.iter_mut().flatten().zip(other.pressure.iter().flatten());
+        pressure.for_each(|(sum, other)| add(sum, *other));
+        let mut beyond = 0;
+        for (number, other) in &other.devices {
+            if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(number) {
+                beyond += 1;
+                continue;
+            }
+            let sum = self.devices.entry(*number).or_default();
+            sum.reads.add(other.reads);
+            sum.writes.add(other.writes);
+            sum.read_bytes.add(other.read_bytes);
+            sum.written_bytes.add(other.written_bytes);
+        }
+        beyond
     }
 
     /// The cgroup is gone; another of the same path begins at zero.
@@ -135,11 +187,6 @@ mod as_pairs {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Devices, D::Error> {
         Ok(Vec::deserialize(from)?.into_iter().collect())
     }
-}
-
-/// Adds what several cgroups of one container have.
-pub fn sum<T: std::ops::Add<Output = T>>(values: impl Iterator<Item = Option<T>>) -> Option<T> {
-    values.flatten().reduce(|one, two| one + two)
 }
 
 #[cfg(test)]

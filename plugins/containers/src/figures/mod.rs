@@ -1,28 +1,37 @@
 //! What containers use, from the files of their cgroups.
 //!
 //! # Layout
+//! * [`watch`]: one cgroup of a container.
 //! * [`kept`]: the counters of one container; [`total`]: one that never goes back.
+//! * [`gauges`]: what it has just now.
 //! * [`emit`]: the samples.
 
 mod emit;
+mod gauges;
 pub mod kept;
 pub mod total;
+mod watch;
 
-use gantry_cgroupfs::{Entry, Group, Layout, Parts, Reader, Usage};
+use gantry_cgroupfs::{Group, Layout, Reader, Usage};
 use gantry_plugin_api::identity::Cgroup;
 use gantry_plugin_api::{ContainerRef, Sink};
+use gauges::Gauges;
 use kept::Counters;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use watch::Watch;
 
 /// The most cgroups of one container: an orchestrator that restarts it makes
-/// another each time.
+/// another each time, before the one of before is removed.
 const MAX_GROUPS: usize = 16;
 
 /// How long what is gone is kept, in collections: an event that says that it
 /// is there again may be on its way.
 const GONE: u32 = 3;
+
+/// So many may be kept before it is asked, between collections, which of them
+/// the host still knows.
+const SWEEP_FROM: usize = 4096;
 
 /// All containers' figures.
 #[derive(Debug)]
@@ -32,6 +41,8 @@ pub struct Figures {
     containers: HashMap<ContainerRef, Watched>,
     usage: Usage,
     troubles: Troubles,
+    /// See [`SWEEP_FROM`]; twice of what was left the last time.
+    sweep_at: usize,
 }
 
 /// What went wrong, since the last collection.
@@ -42,27 +53,22 @@ pub struct Troubles {
     pub too_large: u64,
     /// Cgroups that were gone before anything of them was read.
     pub unread: u64,
+    /// Cgroups and devices beyond those that are kept of one container.
+    pub cgroups: u64,
+    pub devices: u64,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     groups: Vec<Watch>,
+    /// What cgroups counted that are gone for good.
+    past: Option<Box<Counters>>,
     /// What its groups were made of: a hash.
     made_of: Option<u64>,
+    /// One of its cgroups, by which the host knows whose it is.
+    key: Option<(u32, u64)>,
     /// Collections since it was gone.
     gone: u32,
-}
-
-/// One cgroup of a container.
-#[derive(Debug)]
-struct Watch {
-    path: Box<str>,
-    group: Group,
-    counters: Counters,
-    /// What it has now; nothing where it is gone.
-    now: Option<Usage>,
-    /// Nothing of it was read yet.
-    is_unread: bool,
 }
 
 impl Figures {
@@ -75,6 +81,7 @@ impl Figures {
             containers: HashMap::new(),
             usage: Usage::default(),
             troubles: Troubles::default(),
+            sweep_at: SWEEP_FROM,
         }
     }
 
@@ -86,11 +93,15 @@ impl Figures {
         for container in all {
             self.containers.entry(container).or_default().gone = 0;
         }
+        self.retain(|_, watched| watched.gone <= GONE);
+    }
+
+    fn retain(&mut self, stays: impl Fn(ContainerRef, &Watched) -> bool) {
         let reader = &mut self.reader;
-        self.containers.retain(|_, watched| {
-            let stays = watched.gone <= GONE;
+        self.containers.retain(|container, watched| {
+            let stays = stays(*container, watched);
             if !stays {
-                watched.groups.iter_mut().for_each(|watch| reader.forget(&mut watch.group));
+                watched.groups.iter_mut().for_each(|watch| watch.forget(reader));
             }
             stays
         });
@@ -104,54 +115,38 @@ impl Figures {
         if watched.made_of.replace(made_of) == Some(made_of) {
             return;
         }
+        watched.key = cgroups.iter().find(|cgroup| cgroup.id != 0).map(|cgroup| (cgroup.hierarchy, cgroup.id));
         let mut paths: Vec<&str> = cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
-        for path in paths.into_iter().take(MAX_GROUPS) {
-            let controllers: Vec<(u32, String)> = cgroups
-                .iter()
-                .filter(|cgroup| cgroup.path == path)
-                .map(|cgroup| (cgroup.hierarchy, cgroup.controllers.join(",")))
-                .collect();
-            let entries = controllers.iter().map(|(hierarchy, controllers)| Entry {
-                hierarchy: *hierarchy,
-                controllers,
-                path: Path::new(path),
-                deleted: false,
-            });
-            let group = Group::at_roots(&self.layout, entries);
-            match watched.groups.iter_mut().find(|watch| *watch.path == *path) {
+        for watch in &mut watched.groups {
+            watch.is_named = paths.contains(&watch.path());
+        }
+        for path in paths {
+            let new = || watch::group(&self.layout, cgroups.iter().filter(|cgroup| cgroup.path == path));
+            let full = watched.groups.len() >= MAX_GROUPS;
+            match watched.groups.iter_mut().find(|watch| watch.path() == path) {
                 // More hierarchies are known, or its directories were made anew.
-                Some(watch) => {
-                    self.reader.forget(&mut watch.group);
-                    watch.group = group;
-                }
+                Some(watch) => watch.replace(&mut self.reader, new()),
+                None if full => self.troubles.cgroups += 1,
                 None => {
                     // One, mostly.
                     watched.groups.reserve_exact(1);
-                    let counters = Counters::default();
-                    watched.groups.push(Watch {
-                        path: path.into(),
-                        group,
-                        counters,
-                        now: None,
-                        is_unread: true,
-                    });
+                    watched.groups.push(Watch::new(path, new()));
                 }
             }
         }
     }
 
     /// What must outlive this instance: counters of cgroups that are gone. By
-    /// the container's handle and the cgroup's path.
+    /// the container's handle and the cgroup's path, which is empty for those
+    /// that are gone for good.
     pub fn past(&mut self) -> Vec<(u64, String, Counters)> {
         let mut past = Vec::new();
         for (container, watched) in &mut self.containers {
-            for watch in &mut watched.groups {
-                if watch.counters.has_past() {
-                    past.push((container.handle(), watch.path.to_string(), watch.counters.clone()));
-                }
-            }
+            let gone = watched.past.iter().map(|counters| (String::new(), (**counters).clone()));
+            let groups = watched.groups.iter_mut().filter_map(Watch::past);
+            past.extend(groups.chain(gone).map(|(path, counters)| (container.handle(), path, counters)));
         }
         past
     }
@@ -161,12 +156,15 @@ impl Figures {
         for (handle, path, counters) in past {
             let Some(container) = ContainerRef::from_handle(handle) else { continue };
             let watched = self.containers.entry(container).or_default();
-            match watched.groups.iter_mut().find(|watch| *watch.path == *path) {
-                Some(watch) => watch.counters.inherit(counters),
+            if path.is_empty() {
+                watched.past.get_or_insert_default().add(&counters);
+                continue;
+            }
+            match watched.groups.iter_mut().find(|watch| watch.path() == path) {
+                Some(watch) => watch.inherit(counters),
                 None => {
                     let group = Group::of(&self.layout, std::iter::empty());
-                    let path = path.into();
-                    watched.groups.push(Watch { path, group, counters, now: None, is_unread: false });
+                    watched.groups.push(Watch::of_the_past(&path, group, counters));
                 }
             }
         }
@@ -175,21 +173,31 @@ impl Figures {
     /// Reads one container now: its last process is gone, and its cgroup will be.
     pub fn read(&mut self, container: ContainerRef) {
         let Some(watched) = self.containers.get_mut(&container) else { return };
-        for watch in &mut watched.groups {
-            watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
-        }
+        watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, None);
     }
 
     /// A container is gone. What nobody read of it is lost.
     pub fn container_goes(&mut self, container: ContainerRef) {
         match self.containers.get_mut(&container) {
-            Some(watched) => {
-                for watch in watched.groups.iter_mut().filter(|watch| watch.is_unread) {
-                    watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
-                }
-            }
+            Some(watched) => watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, None),
             None => self.troubles.unread += 1,
         }
+    }
+
+    /// Drops what the host does not know any more, where much has piled up
+    /// without a collection.
+    pub fn sweep(&mut self, is_known: &dyn Fn(ContainerRef, Option<(u32, u64)>) -> bool) {
+        if self.containers.len() < self.sweep_at {
+            return;
+        }
+        self.retain(|container, watched| is_known(container, watched.key));
+        self.containers.shrink_to(SWEEP_FROM);
+        self.sweep_at = (2 * self.containers.len()).max(SWEEP_FROM);
+    }
+
+    /// By which of its cgroups the host knows a container.
+    pub fn key(&self, container: ContainerRef) -> Option<(u32, u64)> {
+        self.containers.get(&container)?.key
     }
 
     /// Reads all that are there, and emits their samples. Of those that are
@@ -197,20 +205,19 @@ impl Figures {
     pub fn collect(
         &mut self,
         sink: &mut Sink<'_>,
-        traffic: &mut dyn Traffic,
-        is_known: &dyn Fn(ContainerRef) -> bool,
+        traffic: &dyn Traffic,
+        is_known: &dyn Fn(ContainerRef, Option<(u32, u64)>) -> bool,
     ) {
         self.reader.begin();
         for (container, watched) in &mut self.containers {
-            if watched.gone > 0 && !is_known(*container) {
+            if watched.gone > 0 && !is_known(*container, watched.key) {
                 continue;
             }
+            let mut gauges = Gauges::default();
             if watched.gone == 0 {
-                for watch in &mut watched.groups {
-                    watch.read(&mut self.reader, &mut self.usage, &mut self.troubles);
-                }
+                watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, Some(&mut gauges));
             }
-            watched.emit(*container, sink);
+            watched.emit(*container, &gauges, sink);
             traffic.of(*container, &watched.devices(), sink);
         }
         let troubles = std::mem::take(&mut self.troubles);
@@ -219,11 +226,43 @@ impl Figures {
             ("cgroup_unreadable", troubles.unreadable),
             ("cgroup_too_large", troubles.too_large),
             ("cgroup_gone_unread", troubles.unread),
+            ("cgroups_beyond", troubles.cgroups),
+            ("devices_beyond", troubles.devices),
         ] {
             if count > 0 {
                 sink.skipped(reason, count);
             }
         }
+    }
+}
+
+impl Watched {
+    /// Reads all its cgroups. Those that are gone, and that nobody names any
+    /// more, are summed up and dropped: each restart of a pod's container
+    /// leaves one.
+    fn read(
+        &mut self,
+        reader: &mut Reader,
+        usage: &mut Usage,
+        troubles: &mut Troubles,
+        mut gauges: Option<&mut Gauges>,
+    ) {
+        for watch in &mut self.groups {
+            if watch.read(reader, usage, troubles)
+                && let Some(gauges) = &mut gauges
+            {
+                gauges.add(usage);
+            }
+        }
+        let past = &mut self.past;
+        self.groups.retain_mut(|watch| {
+            let ended = watch.is_gone && !watch.is_named;
+            if ended {
+                troubles.devices += past.get_or_insert_default().add(watch.counters());
+                watch.forget(reader);
+            }
+            !ended
+        });
     }
 }
 
@@ -239,30 +278,9 @@ fn hash(cgroups: &[Cgroup]) -> u64 {
 /// Who shows a container's traffic of block devices: it is of mounts.
 pub trait Traffic {
     fn of(
-        &mut self,
+        &self,
         container: ContainerRef,
         devices: &std::collections::BTreeMap<(u32, u32), [f64; 4]>,
         sink: &mut Sink<'_>,
     );
-}
-
-impl Watch {
-    fn read(&mut self, reader: &mut Reader, usage: &mut Usage, troubles: &mut Troubles) {
-        reader.read(&mut self.group, Parts { cpu_modes: false, pids: false, ..Parts::ALL }, usage);
-        troubles.malformed += u64::from(usage.notes.malformed);
-        troubles.unreadable += u64::from(usage.notes.unreadable);
-        troubles.too_large += u64::from(usage.notes.too_large);
-        if usage.notes.gone {
-            // What was read before it went may be half; what was known stays.
-            if std::mem::replace(&mut self.is_unread, false) {
-                troubles.unread += 1;
-            }
-            self.counters.begin_anew();
-            self.now = None;
-            return;
-        }
-        self.is_unread = false;
-        self.counters.take(usage);
-        std::mem::swap(self.now.get_or_insert_default(), usage);
-    }
 }

@@ -26,6 +26,11 @@ impl Total {
         self.last = 0.0;
     }
 
+    /// Adds another's, which is at its end.
+    pub fn add(&mut self, other: Self) {
+        self.base += other.get();
+    }
+
     /// Goes on from what another reader of the same cgroup had.
     pub fn inherit(&mut self, past: Self) {
         self.base += past.base;

@@ -51,6 +51,17 @@ const WITHOUT_DEVICE: &[&str] = &[
 /// Files that runtimes mount into each container; they lie on the machine's disk.
 const OF_THE_RUNTIME: &[&str] = &["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"];
 
+/// What was left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The text has more than is read.
+    pub cut: u64,
+    /// Lines that are not of the kernel's form.
+    pub malformed: u64,
+    /// Mounts beyond [`MOST`].
+    pub beyond: u64,
+}
+
 /// The mounts that are shown. `open`: where the container sees the machine's
 /// own mounts, the files that it has open; only what they lie on is of it.
 pub fn of(
@@ -59,11 +70,15 @@ pub fn of(
     open: Option<&[String]>,
     devices: &mut Devices,
     pid: u32,
-) -> Vec<Chosen> {
+) -> (Vec<Chosen>, Noted) {
+    let mut noted = Noted::default();
     // A later mount on the same point hides the earlier one.
     let mut visible: HashMap<PathBuf, Mount> = HashMap::new();
-    for mount in mountinfo::mounts(text).flatten() {
-        visible.insert(mount.path.clone(), mount);
+    for mount in mountinfo::mounts(text) {
+        match mount {
+            Some(mount) => drop(visible.insert(mount.path.clone(), mount)),
+            None => noted.malformed += 1,
+        }
     }
     if let Some(open) = open {
         let used: Vec<PathBuf> = open.iter().filter_map(|file| mount_of(Path::new(file), &visible)).collect();
@@ -71,9 +86,13 @@ pub fn of(
     }
     let mut mounts: Vec<Mount> = visible.into_values().filter(is_worth_it).collect();
     mounts.sort_unstable_by(|one, two| one.path.cmp(&two.path));
+    noted.beyond = mounts.len().saturating_sub(MOST) as u64;
     mounts.truncate(MOST);
     let chosen = mounts.into_iter().map(|mount| {
-        let device = devices.of(mount.device);
+        // What btrfs lies on is said by the name that it was mounted by alone.
+        let of_source = || devices.number_of(&mount.source).filter(|_| mount.fs_type == "btrfs");
+        let number = of_source().unwrap_or(mount.device);
+        let device = devices.of(number);
         let volume = volume(&mount, known);
         Chosen {
             ask: within::path(pid, mount.id, &mount.path),
@@ -88,7 +107,7 @@ pub fn of(
             disk: device.disk,
         }
     });
-    chosen.collect()
+    (chosen.collect(), noted)
 }
 
 fn is_worth_it(mount: &Mount) -> bool {
@@ -150,7 +169,7 @@ mod tests {
         (volume.mount_point, volume.name) = ("/data".to_owned(), "data".to_owned());
         known.volumes.push(volume);
         let root = tempfile::tempdir().expect("a directory");
-        let chosen = of(CONTAINER, &known, None, &mut Devices::new(root.path()), 7);
+        let chosen = of(CONTAINER, &known, None, &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<[&str; 3]> = chosen.iter().map(Chosen::labels).collect();
         let claim = "pvc-0a1b2c3d-0000-1111-2222-333344445555";
         assert_eq!(shown, [["/claim", "", claim], ["/data", "", "data"], ["/share", "nas:/export", ""]]);
@@ -163,7 +182,7 @@ mod tests {
                        3 1 254:3 / /home rw - ext4 /dev/vdc rw\n";
         let open = ["/var/lib/db/data/1".to_owned(), "/var/log/x".to_owned()];
         let root = tempfile::tempdir().expect("a directory");
-        let chosen = of(mounts, &Container::default(), Some(&open), &mut Devices::new(root.path()), 7);
+        let chosen = of(mounts, &Container::default(), Some(&open), &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<&str> = chosen.iter().map(|mount| mount.mount_point.as_str()).collect();
         assert_eq!(shown, ["/", "/var/lib/db"]);
     }

@@ -1,201 +1,164 @@
 //! The file systems that containers see, and how full they are.
 //!
 //! # Layout
+//! * [`mounted`]: what is mounted in one container, and when that is read again.
 //! * [`choose`]: which of a container's mounts are worth showing.
 //! * [`devices`]: names of block devices, and which disk a partition is of.
+//! * [`filled`]: asking file systems, apart from all locks.
 //! * [`within`]: asking beneath a container's root.
 
 pub mod choose;
 pub mod devices;
+pub mod filled;
+mod mounted;
 pub mod within;
 
 use crate::figures::Traffic;
 use crate::metrics::*;
-use choose::Chosen;
 use devices::Devices;
-use gantry_mounts::statfs::{Answer, Asker, Usage};
+pub use filled::{Answers, Asked, FileSystems};
+use filled::{Answered, Device};
 use gantry_plugin_api::{Container, ContainerRef, Sink};
+use mounted::Mounted;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 
-/// The most that is read of one container's mounts: 10,000 of 300 bytes.
-const MAX_MOUNTINFO: u64 = 4 << 20;
+/// How many containers that see the machine's own mounts are asked again in one
+/// collection which files they have open: each costs some 0.2 ms.
+const ASKED_AGAIN: usize = 8;
 
-/// How long file systems may take to answer, all together: the rest is shown
-/// at the next collection, or never, where it hangs.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// By how many of its mounts a file system is asked, where the first does not do.
-const TRIES: usize = 3;
-
-/// A file system's number.
-type Device = (u32, u32);
+/// Collections for which the mounts of what is gone are remembered: by them
+/// its last traffic is shown.
+const GONE: u32 = 3;
 
 /// All containers' mounts.
+#[derive(Debug)]
 pub struct Volumes {
     proc: PathBuf,
     devices: Devices,
     containers: HashMap<ContainerRef, Mounted>,
-    asker: Asker,
-    /// Of one collection: containers that share a file system ask once.
-    answers: HashMap<Device, Answered>,
-    /// By which path those that hang were asked.
-    hung: BTreeMap<Device, PathBuf>,
+    /// So many `mountinfo` are kept open, by which the kernel tells of changes.
+    kept_open: usize,
+    troubles: Troubles,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Answered {
-    Known(Usage),
-    Hung,
-    Nothing,
+/// What was left out in one collection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Troubles {
+    unreadable: u64,
+    cut: u64,
+    malformed: u64,
+    beyond: u64,
+    processes: u64,
 }
 
-/// What is mounted in one container.
-#[derive(Debug)]
-struct Mounted {
-    /// Whose `/proc/PID/mountinfo` is open.
-    pid: u32,
-    /// Told by the kernel when something is mounted or unmounted.
-    file: File,
-    mounts: Vec<Chosen>,
-    seen: bool,
-}
-
-impl std::fmt::Debug for Volumes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Volumes").field("containers", &self.containers.len()).finish_non_exhaustive()
-    }
-}
+/// What a container has open, and of how many processes it was not asked.
+pub type OpenFiles<'a> = dyn Fn(ContainerRef) -> (Vec<String>, u64) + 'a;
 
 impl Volumes {
-    pub fn new(proc: &Path, sys: &Path) -> Self {
+    pub fn new(proc: &Path, sys: &Path, root: &Path, kept_open: usize) -> Self {
         Self {
             proc: proc.to_owned(),
-            devices: Devices::new(sys),
+            devices: Devices::new(sys, root),
             containers: HashMap::new(),
-            asker: Asker::new(within::ask(proc.to_owned())),
-            answers: HashMap::new(),
-            hung: BTreeMap::new(),
+            kept_open,
+            troubles: Troubles::default(),
         }
     }
 
     /// These containers are there, each with one of its processes; what of
-    /// their mounts changed is read again.
+    /// their mounts changed is read again. Which file systems are to be asked.
     pub fn containers_are<'a>(
         &mut self,
         all: impl Iterator<Item = (ContainerRef, &'a Container, u32)>,
-        open_files: &dyn Fn(ContainerRef) -> Vec<String>,
-    ) {
-        for mounted in self.containers.values_mut() {
-            mounted.seen = false;
-        }
+        open_files: &OpenFiles<'_>,
+    ) -> Asked {
         let changed = self.changed();
-        for (container, known, pid) in all {
-            let stays = self.containers.get(&container).is_some_and(|mounted| mounted.pid == pid);
-            if stays && !changed.contains(&container) {
-                if let Some(mounted) = self.containers.get_mut(&container) {
-                    mounted.seen = true;
-                }
-                continue;
-            }
-            let files = || open_files(container);
-            match self.read(pid, known, &files) {
-                Ok(mounted) => drop(self.containers.insert(container, mounted)),
-                // Its process is gone meanwhile: the next collection has another.
-                Err(_) => drop(self.containers.remove(&container)),
-            }
+        let now = Instant::now();
+        for mounted in self.containers.values_mut() {
+            mounted.gone += 1;
         }
-        self.containers.retain(|_, mounted| mounted.seen);
-        self.ask();
+        let mut asked_again = ASKED_AGAIN;
+        for (container, known, pid) in all {
+            if let Some(mounted) = self.containers.get_mut(&container).filter(|mounted| mounted.pid == pid) {
+                mounted.gone = 0;
+                let is_due = mounted.is_due(now) && asked_again > 0;
+                if !is_due && !changed.contains(&container) {
+                    continue;
+                }
+                asked_again -= usize::from(is_due && asked_again > 0);
+            }
+            self.look(container, known, pid, open_files);
+        }
+        self.containers.retain(|_, mounted| mounted.gone <= GONE);
+        let there = self.containers.values().filter(|mounted| mounted.gone == 0);
+        Asked::of(there.flat_map(|mounted| &*mounted.mounts))
+    }
+
+    /// Reads the mounts of one container.
+    fn look(&mut self, container: ContainerRef, known: &Container, pid: u32, open_files: &OpenFiles<'_>) {
+        let before = self.containers.remove(&container);
+        let open = self.containers.values().filter(|mounted| mounted.is_open()).count();
+        let mut files = || {
+            let (files, beyond) = open_files(container);
+            self.troubles.processes += beyond;
+            files
+        };
+        match mounted::read(&self.proc, pid, known, &mut files, &mut self.devices) {
+            Ok((mut mounted, noted)) => {
+                if open >= self.kept_open {
+                    mounted.let_go();
+                }
+                mounted.looks = before.map_or(0, |before| before.looks).saturating_add(1);
+                self.troubles.cut += noted.cut;
+                self.troubles.malformed += noted.malformed;
+                self.troubles.beyond += noted.beyond;
+                self.containers.insert(container, mounted);
+            }
+            // Its process is gone meanwhile: the next collection has another.
+            Err(error) if is_gone(&error) => {}
+            Err(_) => self.troubles.unreadable += 1,
+        }
+    }
+
+    /// Lets go of what keeps a container's mounts in the kernel: it ends, and
+    /// its volumes shall be free.
+    pub fn let_go(&mut self, container: ContainerRef) {
+        if let Some(mounted) = self.containers.get_mut(&container) {
+            mounted.let_go();
+        }
     }
 
     /// Those whose mounts are others since they were read.
-    fn changed(&self) -> Vec<ContainerRef> {
-        let watched: Vec<(&ContainerRef, &Mounted)> = self.containers.iter().collect();
-        let mut fds: Vec<PollFd<'_>> =
-            watched.iter().map(|(_, mounted)| PollFd::new(&mounted.file, PollFlags::PRI)).collect();
+    fn changed(&self) -> HashSet<ContainerRef> {
+        let watched: Vec<(ContainerRef, PollFd<'_>)> = self
+            .containers
+            .iter()
+            .filter_map(|(container, mounted)| {
+                Some((*container, PollFd::new(mounted.file.as_ref()?, PollFlags::PRI)))
+            })
+            .collect();
+        let (containers, mut fds): (Vec<ContainerRef>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if poll(&mut fds, Some(&now)).is_err() {
-            return watched.iter().map(|(container, _)| **container).collect();
+            return containers.into_iter().collect();
         }
-        let told = fds.iter().zip(&watched).filter(|(fd, _)| !fd.revents().is_empty());
-        told.map(|(_, (container, _))| **container).collect()
-    }
-
-    fn read(&mut self, pid: u32, known: &Container, files: &dyn Fn() -> Vec<String>) -> io::Result<Mounted> {
-        let dir = self.proc.join(pid.to_string());
-        let mut file = File::open(dir.join("mountinfo"))?;
-        let mut text = Vec::new();
-        file.by_ref().take(MAX_MOUNTINFO).read_to_end(&mut text)?;
-        file.rewind()?;
-        let shares = self.shares_mounts(&dir);
-        let open = if shares { Some(files()) } else { None };
-        let mounts = choose::of(&text, known, open.as_deref(), &mut self.devices, pid);
-        Ok(Mounted { pid, file, mounts, seen: true })
-    }
-
-    /// Whether a process sees the machine's own mounts, as a service does.
-    fn shares_mounts(&self, dir: &Path) -> bool {
-        let link = |path: PathBuf| std::fs::read_link(path).ok();
-        let of_host = link(self.proc.join("1/ns/mnt")).or_else(|| link("/proc/self/ns/mnt".into()));
-        let own = link(dir.join("ns/mnt"));
-        own.is_some() && own == of_host
-    }
-
-    /// Asks each file system once; by another of its mounts where one is not
-    /// to be seen, as that of a process that is just gone.
-    fn ask(&mut self) {
-        let mut mounts: BTreeMap<Device, Vec<&PathBuf>> = BTreeMap::new();
-        for mount in self.containers.values().flat_map(|mounted| &mounted.mounts) {
-            let paths = mounts.entry(mount.device).or_default();
-            if paths.len() < TRIES {
-                paths.push(&mount.ask);
-            }
-        }
-        // A thread that hangs is waited for; another one would hang as well.
-        self.hung.retain(|device, _| mounts.contains_key(device));
-        for (device, path) in &self.hung {
-            mounts.insert(*device, vec![path]);
-        }
-        self.answers.clear();
-        let mut hung = BTreeMap::new();
-        for at in 0..TRIES {
-            let open: Vec<(Device, &Path)> = mounts
-                .iter()
-                .filter(|(device, _)| {
-                    !matches!(self.answers.get(device), Some(Answered::Known(_) | Answered::Hung))
-                })
-                .filter_map(|(device, paths)| Some((*device, paths.get(at)?.as_path())))
-                .collect();
-            if open.is_empty() {
-                break;
-            }
-            let answers = self.asker.ask(open.iter().map(|(_, path)| *path), PATIENCE);
-            for ((device, path), answer) in open.iter().zip(answers) {
-                let answered = match answer {
-                    Answer::Known(usage) => Answered::Known(usage),
-                    Answer::Stuck(_) => {
-                        hung.insert(*device, path.to_path_buf());
-                        Answered::Hung
-                    }
-                    Answer::Failed(_) | Answer::NotAsked => Answered::Nothing,
-                };
-                self.answers.insert(*device, answered);
-            }
-        }
-        self.hung = hung;
+        let told = fds.iter().zip(&containers).filter(|(fd, _)| !fd.revents().is_empty());
+        told.map(|(_, container)| *container).collect()
     }
 
     /// How full what a container sees is.
-    pub fn emit(&self, container: ContainerRef, sink: &mut Sink<'_>) {
-        let Some(mounted) = self.containers.get(&container) else { return };
+    pub fn emit(&self, container: ContainerRef, answers: &Answers, sink: &mut Sink<'_>) {
+        let Some(mounted) = self.containers.get(&container).filter(|mounted| mounted.gone == 0) else {
+            return;
+        };
         for mount in &mounted.mounts {
             let labels = mount.labels();
-            match self.answers.get(&mount.device) {
+            match answers.of(mount.device) {
                 Some(Answered::Known(usage)) => {
                     sink.container(&DISK_SIZE, container, &labels, usage.size);
                     sink.container(&DISK_USED, container, &labels, usage.used);
@@ -203,20 +166,41 @@ impl Volumes {
                     sink.container(&MOUNT_HUNG, container, &labels, 0);
                 }
                 Some(Answered::Hung) => sink.container(&MOUNT_HUNG, container, &labels, 1),
-                Some(Answered::Nothing) | None => {}
+                Some(Answered::Failed | Answered::NotAsked) | None => {}
             }
         }
     }
 
-    /// Ends the threads; how many are stuck and left behind.
-    pub fn stop(&mut self, deadline: Duration) -> usize {
-        self.asker.stop(deadline)
+    /// What was left out since the last collection.
+    pub fn report(&mut self, answers: &Answers, sink: &mut Sink<'_>) {
+        let troubles = std::mem::take(&mut self.troubles);
+        let (failed, not_asked) = answers.left_out();
+        for (reason, count) in [
+            ("mounts_unreadable", troubles.unreadable),
+            ("mounts_cut", troubles.cut),
+            ("mounts_malformed", troubles.malformed),
+            ("mounts_beyond", troubles.beyond),
+            ("open_files_beyond", troubles.processes),
+            ("file_system_failed", failed),
+            ("file_system_not_asked", not_asked),
+        ] {
+            if count > 0 {
+                sink.skipped(reason, count);
+            }
+        }
     }
+}
+
+/// Whether a process was there no more.
+fn is_gone(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    // EINVAL: of a process that has given up its mounts and is not yet reaped.
+    matches!(errno, Some(Errno::NOENT | Errno::SRCH | Errno::INVAL))
 }
 
 impl Traffic for Volumes {
     /// A device's traffic, on each of the mounts that lie on it.
-    fn of(&mut self, container: ContainerRef, devices: &BTreeMap<Device, [f64; 4]>, sink: &mut Sink<'_>) {
+    fn of(&self, container: ContainerRef, devices: &BTreeMap<Device, [f64; 4]>, sink: &mut Sink<'_>) {
         let Some(mounted) = self.containers.get(&container) else { return };
         for mount in &mounted.mounts {
             let Some([reads, writes, read, written]) = devices.get(&mount.disk) else { continue };

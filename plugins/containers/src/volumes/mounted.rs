@@ -1,0 +1,83 @@
+//! What is mounted in one container, and when that is read again.
+
+use super::choose::{self, Chosen, Noted};
+use super::devices::Devices;
+use gantry_plugin_api::Container;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The most that is read of one container's mounts: 10,000 of 300 bytes.
+const MAX_MOUNTINFO: u64 = 4 << 20;
+
+/// A service opens its files some time after its start, and others later: it
+/// is asked again soon, and then now and then. What is not kept open is read
+/// again as often.
+const SOON: Duration = Duration::from_secs(5);
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
+
+/// What is mounted in one container.
+#[derive(Debug)]
+pub(super) struct Mounted {
+    /// Of whom it was read.
+    pub pid: u32,
+    /// Its `mountinfo`, by which the kernel tells when something is mounted or
+    /// unmounted. It holds the container's mounts in the kernel as well.
+    pub file: Option<File>,
+    pub mounts: Box<[Chosen]>,
+    /// It sees the machine's own mounts: what it has open says which are its.
+    shares: bool,
+    read_at: Instant,
+    /// How often it was read.
+    pub looks: u32,
+    /// Collections since it was gone.
+    pub gone: u32,
+}
+
+impl Mounted {
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    pub fn let_go(&mut self) {
+        self.file = None;
+    }
+
+    /// Whether it is to be read again though nobody told of a change.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.read_at);
+        let wait = if self.looks <= 1 { SOON } else { NOW_AND_THEN };
+        (self.shares && age >= wait) || (self.file.is_none() && age >= NOW_AND_THEN)
+    }
+}
+
+/// Reads what a process sees; `files` are those that its container has open.
+pub(super) fn read(
+    proc: &Path,
+    pid: u32,
+    known: &Container,
+    files: &mut dyn FnMut() -> Vec<String>,
+    devices: &mut Devices,
+) -> io::Result<(Mounted, Noted)> {
+    let dir = proc.join(pid.to_string());
+    let mut file = File::open(dir.join("mountinfo"))?;
+    let mut text = Vec::new();
+    let length = file.by_ref().take(MAX_MOUNTINFO).read_to_end(&mut text)?;
+    file.rewind()?;
+    let shares = shares_mounts(proc, &dir);
+    let open = shares.then(files);
+    let (mounts, mut noted) = choose::of(&text, known, open.as_deref(), devices, pid);
+    noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
+    let mounts = mounts.into_boxed_slice();
+    let read_at = Instant::now();
+    Ok((Mounted { pid, file: Some(file), mounts, shares, read_at, looks: 0, gone: 0 }, noted))
+}
+
+/// Whether a process sees the machine's own mounts, as a service does.
+fn shares_mounts(proc: &Path, dir: &Path) -> bool {
+    let link = |path: PathBuf| std::fs::read_link(path).ok();
+    let of_host = link(proc.join("1/ns/mnt")).or_else(|| link("/proc/self/ns/mnt".into()));
+    let own = link(dir.join("ns/mnt"));
+    own.is_some() && own == of_host
+}
