@@ -9,6 +9,7 @@ use crate::metrics::APPLICATION_TYPE;
 use crate::restarts::Restarts;
 use crate::volumes::{Answers, Asked, Volumes};
 use gantry_cgroupfs::Layout;
+use gantry_plugin_api::host::Clock;
 use gantry_plugin_api::{Container, ContainerRef, Error, Host, Sink};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Collector {
             let files = processes.into_iter().take(MOST_PROCESSES);
             (files.filter_map(|process| host.open_files(process)).flatten().collect(), beyond)
         };
-        self.volumes.containers_are(first, &open_files)
+        self.volumes.containers_are(first, &open_files, host.now(Clock::Monotonic))
     }
 
     /// Emits the samples of all containers that there are.

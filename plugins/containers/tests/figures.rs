@@ -1,57 +1,14 @@
 //! What is shown is what the cgroups' files say, in each version, and nothing
 //! of a file that is not there.
 
-use gantry_cgroupfs::fixture::Fixture;
-use gantry_cgroupfs::{Mode, Resource, Usage};
-use gantry_containers::Containers;
-use gantry_plugin_api::ContainerRef;
-use gantry_plugin_testkit::{Check, Collected, Kit, NewContainer, PATIENCE, Running};
+#[path = "support/machine.rs"]
+mod machine;
 
-/// No Docker: figures are of cgroups alone.
-const CONFIG: &str = "[docker]\nenabled = false";
+use gantry_cgroupfs::{Mode, Resource, Usage};
+use gantry_plugin_testkit::{Collected, NewContainer};
+use machine::{CONFIG, Machine, series};
 
 const MODES: [Mode; 3] = [Mode::V1, Mode::V2, Mode::Hybrid];
-
-struct Machine {
-    kit: Kit,
-    fixture: Fixture,
-}
-
-impl Machine {
-    fn new(mode: Mode) -> Self {
-        let kit = Kit::of::<Containers>().deadline(PATIENCE).allow(Check::Skipped, "");
-        let fixture = Fixture::new(kit.tree().root(), mode).expect("written");
-        let kit = kit.with_path("proc", fixture.proc()).with_path("cgroup", fixture.cgroup());
-        Self { kit, fixture }
-    }
-
-    fn container(&self, id: &str, paths: &[&str]) -> ContainerRef {
-        self.kit.identity().declare(self.new_container(id, paths))
-    }
-
-    /// With the cgroups that the kernel would name for a process of it.
-    fn new_container(&self, id: &str, paths: &[&str]) -> NewContainer {
-        let mut new = NewContainer::new(id);
-        for path in paths {
-            for line in self.fixture.membership(path).lines() {
-                let mut parts = line.splitn(3, ':');
-                let mut next = || parts.next().expect("three parts");
-                let number: u32 = next().parse().expect("a number");
-                let controllers: Vec<&str> = next().split(',').filter(|name| !name.is_empty()).collect();
-                new = new.cgroup_v1(number, &controllers, next(), 1);
-            }
-        }
-        new
-    }
-
-    fn write(&self, path: &str, usage: &Usage) {
-        self.fixture.cgroup_of(path, usage).expect("written");
-    }
-
-    fn start(&self) -> Running {
-        self.kit.start(CONFIG).expect("it starts")
-    }
-}
 
 /// Each family with what it must show, where the kernel says it.
 fn wanted(usage: &Usage) -> Vec<(&'static str, &'static str, Option<f64>)> {
@@ -81,11 +38,6 @@ fn wanted(usage: &Usage) -> Vec<(&'static str, &'static str, Option<f64>)> {
         ("io_pressure_waiting_seconds_total", "some", micros(pressure.io.some)),
         ("io_pressure_waiting_seconds_total", "full", micros(pressure.io.full)),
     ]
-}
-
-fn series(family: &str, id: &str, kind: &str) -> String {
-    let kind = if kind.is_empty() { String::new() } else { format!(",kind=\"{kind}\"") };
-    format!("container_resources_{family}{{container_id=\"{id}\"{kind}}}")
 }
 
 #[track_caller]

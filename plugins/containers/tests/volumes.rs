@@ -139,6 +139,51 @@ fn a_service_shows_what_its_files_lie_on() {
     assert_eq!(collected.label_values(SIZE, "mount_point"), ["/var/lib/db"]);
 }
 
+#[test]
+fn a_service_that_opens_its_files_later_shows_them_then() {
+    let mountinfo = "254:1 / / rw - ext4 /dev/vda1 rw\n254:2 / /var/lib/db rw - ext4 /dev/vdb rw\n";
+    let kit = machine(mountinfo, &["/var/lib/db"]);
+    kit.tree().remove("proc/7/ns/mnt");
+    kit.tree().symlink("mnt:[1]", "proc/7/ns/mnt");
+    let process = gantry_plugin_api::identity::Process { pid: 7, start: 1 };
+    kit.identity().declare(NewContainer::new("/system.slice/db.service").process(7, 1));
+    kit.identity().open_files(process, &["/etc/db.conf"]);
+    let mut running = kit.start(CONFIG).expect("it starts");
+    let shown = |running: &mut Running| {
+        running.collect().expect("it collects").label_values(SIZE, "mount_point")
+    };
+    assert_eq!(shown(&mut running), ["/"]);
+    kit.identity().open_files(process, &["/etc/db.conf", "/var/lib/db/base/1"]);
+    assert_eq!(shown(&mut running), ["/"], "not asked each time");
+    kit.clock().advance(std::time::Duration::from_secs(5));
+    assert_eq!(shown(&mut running), ["/", "/var/lib/db"]);
+    kit.identity().open_files(process, &["/var/lib/db/base/1"]);
+    kit.clock().advance(std::time::Duration::from_secs(60));
+    assert_eq!(shown(&mut running), ["/var/lib/db"]);
+}
+
+#[test]
+fn what_ends_is_let_go_and_what_is_too_much_is_counted() {
+    let lines: String =
+        (0..70).map(|number| format!("254:1 / /m{number} rw - ext4 /dev/vda1 rw\n")).collect();
+    let kit = machine(&(lines + "garbage\n"), &[]).allow(gantry_plugin_testkit::Check::Skipped, "");
+    let process = gantry_plugin_api::identity::Process { pid: 7, start: 1 };
+    let gone = kit.identity().declare(NewContainer::new("/docker/x").process(7, 1));
+    let mut running = kit.start(CONFIG).expect("it starts");
+    let collected = running.collect().expect("it collects");
+    assert_eq!((collected.skipped()["mounts_beyond"], collected.skipped()["mounts_malformed"]), (6, 1));
+    let mountinfo = kit.tree().path("proc/7/mountinfo").canonicalize().expect("there");
+    let is_open = || {
+        let all = std::fs::read_dir("/proc/self/fd").expect("of this process");
+        all.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == mountinfo))
+    };
+    assert!(is_open(), "the kernel tells of changes by it");
+    kit.identity().process_exits(process);
+    kit.identity().change(gone, |gone| gone.gone = true);
+    // No collection lets go of it: the thread that hears of ends does.
+    eventually(|| (!is_open()).then_some(()).ok_or_else(|| "it holds the mounts".to_owned())).expect("it is let go");
+}
+
 /// A process in mounts of its own, which a script makes.
 struct Apart(Child);
 

@@ -9,6 +9,8 @@
 mod emit;
 mod gauges;
 pub mod kept;
+#[cfg(test)]
+mod tests;
 pub mod total;
 mod watch;
 
@@ -53,8 +55,7 @@ pub struct Troubles {
     pub too_large: u64,
     /// Cgroups that were gone before anything of them was read.
     pub unread: u64,
-    /// Cgroups and devices beyond those that are kept of one container.
-    pub cgroups: u64,
+    /// Devices beyond those that are kept of one container.
     pub devices: u64,
 }
 
@@ -69,6 +70,8 @@ struct Watched {
     key: Option<(u32, u64)>,
     /// Collections since it was gone.
     gone: u32,
+    /// Cgroups of it that are not read: [`MAX_GROUPS`].
+    beyond: u64,
 }
 
 impl Figures {
@@ -122,13 +125,14 @@ impl Figures {
         for watch in &mut watched.groups {
             watch.is_named = paths.contains(&watch.path());
         }
+        watched.beyond = 0;
         for path in paths {
             let new = || watch::group(&self.layout, cgroups.iter().filter(|cgroup| cgroup.path == path));
             let full = watched.groups.len() >= MAX_GROUPS;
             match watched.groups.iter_mut().find(|watch| watch.path() == path) {
                 // More hierarchies are known, or its directories were made anew.
                 Some(watch) => watch.replace(&mut self.reader, new()),
-                None if full => self.troubles.cgroups += 1,
+                None if full => watched.beyond += 1,
                 None => {
                     // One, mostly.
                     watched.groups.reserve_exact(1);
@@ -209,12 +213,14 @@ impl Figures {
         is_known: &dyn Fn(ContainerRef, Option<(u32, u64)>) -> bool,
     ) {
         self.reader.begin();
+        let mut beyond = 0;
         for (container, watched) in &mut self.containers {
             if watched.gone > 0 && !is_known(*container, watched.key) {
                 continue;
             }
             let mut gauges = Gauges::default();
             if watched.gone == 0 {
+                beyond += watched.beyond;
                 watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, Some(&mut gauges));
             }
             watched.emit(*container, &gauges, sink);
@@ -226,7 +232,7 @@ impl Figures {
             ("cgroup_unreadable", troubles.unreadable),
             ("cgroup_too_large", troubles.too_large),
             ("cgroup_gone_unread", troubles.unread),
-            ("cgroups_beyond", troubles.cgroups),
+            ("cgroups_beyond", beyond),
             ("devices_beyond", troubles.devices),
         ] {
             if count > 0 {

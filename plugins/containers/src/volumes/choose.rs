@@ -60,6 +60,19 @@ pub struct Noted {
     pub malformed: u64,
     /// Mounts beyond [`MOST`].
     pub beyond: u64,
+    /// Processes of the container that were not asked what they have open.
+    pub processes: u64,
+}
+
+impl Noted {
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cut: self.cut + other.cut,
+            malformed: self.malformed + other.malformed,
+            beyond: self.beyond + other.beyond,
+            processes: self.processes + other.processes,
+        }
+    }
 }
 
 /// The mounts that are shown. `open`: where the container sees the machine's

@@ -15,6 +15,7 @@ pub mod within;
 
 use crate::figures::Traffic;
 use crate::metrics::*;
+use choose::Noted;
 use devices::Devices;
 pub use filled::{Answers, Asked, FileSystems};
 use filled::{Answered, Device};
@@ -25,7 +26,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::Duration;
 
 /// How many containers that see the machine's own mounts are asked again in one
 /// collection which files they have open: each costs some 0.2 ms.
@@ -43,17 +44,8 @@ pub struct Volumes {
     containers: HashMap<ContainerRef, Mounted>,
     /// So many `mountinfo` are kept open, by which the kernel tells of changes.
     kept_open: usize,
-    troubles: Troubles,
-}
-
-/// What was left out in one collection.
-#[derive(Debug, Clone, Copy, Default)]
-struct Troubles {
+    /// Containers whose mounts could not be read, since the last collection.
     unreadable: u64,
-    cut: u64,
-    malformed: u64,
-    beyond: u64,
-    processes: u64,
 }
 
 /// What a container has open, and of how many processes it was not asked.
@@ -66,7 +58,7 @@ impl Volumes {
             devices: Devices::new(sys, root),
             containers: HashMap::new(),
             kept_open,
-            troubles: Troubles::default(),
+            unreadable: 0,
         }
     }
 
@@ -76,9 +68,9 @@ impl Volumes {
         &mut self,
         all: impl Iterator<Item = (ContainerRef, &'a Container, u32)>,
         open_files: &OpenFiles<'_>,
+        now: Duration,
     ) -> Asked {
         let changed = self.changed();
-        let now = Instant::now();
         for mounted in self.containers.values_mut() {
             mounted.gone += 1;
         }
@@ -92,7 +84,7 @@ impl Volumes {
                 }
                 asked_again -= usize::from(is_due && asked_again > 0);
             }
-            self.look(container, known, pid, open_files);
+            self.look(container, (known, pid), open_files, now);
         }
         self.containers.retain(|_, mounted| mounted.gone <= GONE);
         let there = self.containers.values().filter(|mounted| mounted.gone == 0);
@@ -100,28 +92,27 @@ impl Volumes {
     }
 
     /// Reads the mounts of one container.
-    fn look(&mut self, container: ContainerRef, known: &Container, pid: u32, open_files: &OpenFiles<'_>) {
+    fn look(
+        &mut self,
+        container: ContainerRef,
+        (known, pid): (&Container, u32),
+        open_files: &OpenFiles<'_>,
+        now: Duration,
+    ) {
         let before = self.containers.remove(&container);
         let open = self.containers.values().filter(|mounted| mounted.is_open()).count();
-        let mut files = || {
-            let (files, beyond) = open_files(container);
-            self.troubles.processes += beyond;
-            files
-        };
-        match mounted::read(&self.proc, pid, known, &mut files, &mut self.devices) {
-            Ok((mut mounted, noted)) => {
+        let files = || open_files(container);
+        match mounted::read((&self.proc, now), pid, known, &files, &mut self.devices) {
+            Ok(mut mounted) => {
                 if open >= self.kept_open {
                     mounted.let_go();
                 }
                 mounted.looks = before.map_or(0, |before| before.looks).saturating_add(1);
-                self.troubles.cut += noted.cut;
-                self.troubles.malformed += noted.malformed;
-                self.troubles.beyond += noted.beyond;
                 self.containers.insert(container, mounted);
             }
             // Its process is gone meanwhile: the next collection has another.
             Err(error) if is_gone(&error) => {}
-            Err(_) => self.troubles.unreadable += 1,
+            Err(_) => self.unreadable += 1,
         }
     }
 
@@ -171,16 +162,17 @@ impl Volumes {
         }
     }
 
-    /// What was left out since the last collection.
+    /// What is left out of this collection.
     pub fn report(&mut self, answers: &Answers, sink: &mut Sink<'_>) {
-        let troubles = std::mem::take(&mut self.troubles);
+        let there = self.containers.values().filter(|mounted| mounted.gone == 0);
+        let noted = there.map(|mounted| mounted.noted).fold(Noted::default(), Noted::and);
         let (failed, not_asked) = answers.left_out();
         for (reason, count) in [
-            ("mounts_unreadable", troubles.unreadable),
-            ("mounts_cut", troubles.cut),
-            ("mounts_malformed", troubles.malformed),
-            ("mounts_beyond", troubles.beyond),
-            ("open_files_beyond", troubles.processes),
+            ("mounts_unreadable", std::mem::take(&mut self.unreadable)),
+            ("mounts_cut", noted.cut),
+            ("mounts_malformed", noted.malformed),
+            ("mounts_beyond", noted.beyond),
+            ("open_files_beyond", noted.processes),
             ("file_system_failed", failed),
             ("file_system_not_asked", not_asked),
         ] {

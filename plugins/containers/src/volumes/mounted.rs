@@ -6,7 +6,7 @@ use gantry_plugin_api::Container;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The most that is read of one container's mounts: 10,000 of 300 bytes.
 const MAX_MOUNTINFO: u64 = 4 << 20;
@@ -28,11 +28,14 @@ pub(super) struct Mounted {
     pub mounts: Box<[Chosen]>,
     /// It sees the machine's own mounts: what it has open says which are its.
     shares: bool,
-    read_at: Instant,
+    /// By the host's monotonic clock.
+    read_at: Duration,
     /// How often it was read.
     pub looks: u32,
     /// Collections since it was gone.
     pub gone: u32,
+    /// What of it is not shown.
+    pub noted: Noted,
 }
 
 impl Mounted {
@@ -45,33 +48,33 @@ impl Mounted {
     }
 
     /// Whether it is to be read again though nobody told of a change.
-    pub fn is_due(&self, now: Instant) -> bool {
-        let age = now.saturating_duration_since(self.read_at);
+    pub fn is_due(&self, now: Duration) -> bool {
+        let age = now.saturating_sub(self.read_at);
         let wait = if self.looks <= 1 { SOON } else { NOW_AND_THEN };
         (self.shares && age >= wait) || (self.file.is_none() && age >= NOW_AND_THEN)
     }
 }
 
-/// Reads what a process sees; `files` are those that its container has open.
+/// Reads what a process sees now; `files` are those that its container has open.
 pub(super) fn read(
-    proc: &Path,
+    (proc, now): (&Path, Duration),
     pid: u32,
     known: &Container,
-    files: &mut dyn FnMut() -> Vec<String>,
+    files: &dyn Fn() -> (Vec<String>, u64),
     devices: &mut Devices,
-) -> io::Result<(Mounted, Noted)> {
+) -> io::Result<Mounted> {
     let dir = proc.join(pid.to_string());
     let mut file = File::open(dir.join("mountinfo"))?;
     let mut text = Vec::new();
     let length = file.by_ref().take(MAX_MOUNTINFO).read_to_end(&mut text)?;
     file.rewind()?;
     let shares = shares_mounts(proc, &dir);
-    let open = shares.then(files);
+    let (open, processes) = shares.then(files).unzip();
     let (mounts, mut noted) = choose::of(&text, known, open.as_deref(), devices, pid);
     noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
+    noted.processes = processes.unwrap_or_default();
     let mounts = mounts.into_boxed_slice();
-    let read_at = Instant::now();
-    Ok((Mounted { pid, file: Some(file), mounts, shares, read_at, looks: 0, gone: 0 }, noted))
+    Ok(Mounted { pid, file: Some(file), mounts, shares, read_at: now, looks: 0, gone: 0, noted })
 }
 
 /// Whether a process sees the machine's own mounts, as a service does.
