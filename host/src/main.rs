@@ -9,7 +9,7 @@
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
-//! * [`health`], [`notify`], [`logging`], [`lock`]: the agent as a service.
+//! * [`health`], [`notify`], [`logging`], [`lock`], [`descriptors`]: the agent as a service.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a binary: its public items are for its own rooms")]
 
@@ -18,6 +18,7 @@ mod cli;
 mod commands;
 mod config;
 mod control;
+mod descriptors;
 mod files;
 mod health;
 mod http;

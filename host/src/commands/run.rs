@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
 use crate::supervisor::keep;
-use crate::{control, health, http, lock, logging, reload};
+use crate::{control, descriptors, health, http, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         config.host.listen = listen.to_vec();
     }
     logging::start(config.host.log_format, &config.host.log);
+    descriptors::take_all();
     let state_dir = places.state_dir();
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;
     if let Some(warning) = warning {
