@@ -140,7 +140,7 @@ fn kept(criterion: &mut Criterion) {
 fn log(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("log");
     let plugin: PluginBox =
-        result(entry::create::<Emitting>(Log::discarding(), 3, || 0)).expect("an instance");
+        result(entry::create::<Emitting>(Log::discarding(), 3, || 0, Vec::new)).expect("an instance");
     group.bench_function("disabled event", |bencher| {
         bencher.iter(|| tracing::debug!(answer = black_box(42), "nobody hears it"))
     });

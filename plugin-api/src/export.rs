@@ -17,6 +17,9 @@ macro_rules! export_plugin {
             fn heap() -> u64 {
                 HEAP.live()
             }
+            fn threads() -> ::std::vec::Vec<u64> {
+                HEAP.threads()
+            }
 
             const ABORTS: bool = cfg!(panic = "abort");
             const ENCODED: $crate::manifest::Encoded = <$plugin as $crate::Plugin>::MANIFEST.encode(ABORTS);
@@ -36,7 +39,7 @@ macro_rules! export_plugin {
                 host: $crate::abi::HostBox,
                 level: u32,
             ) -> __sabi::std_types::RResult<$crate::abi::PluginBox, $crate::abi::types::AbiError> {
-                $crate::export::entry::create::<$plugin>(host, level, heap)
+                $crate::export::entry::create::<$plugin>(host, level, heap, threads)
             }
             extern "C" fn load() -> __sabi::library::RootModuleResult {
                 __sabi::library::__call_root_module_loader(module)

@@ -28,6 +28,7 @@ pub struct Guard<P> {
     /// alone are half of a state, and go only together with that part.
     has_own: bool,
     heap: fn() -> u64,
+    threads: fn() -> Vec<u64>,
 }
 
 impl<P: Plugin> Guard<P> {
@@ -35,7 +36,14 @@ impl<P: Plugin> Guard<P> {
     /// library's allocator.
     pub fn new(host: Host, heap: fn() -> u64) -> Self {
         crate::metrics::number(P::families());
-        Self { host, plugin: None, poisoned: AtomicBool::new(false), has_own: false, heap }
+        Self { host, plugin: None, poisoned: AtomicBool::new(false), has_own: false, heap, threads: Vec::new }
+    }
+
+    /// With what tells the threads that allocated in the library.
+    #[must_use]
+    pub fn with_threads(mut self, threads: fn() -> Vec<u64>) -> Self {
+        self.threads = threads;
+        self
     }
 
     fn guarded<T>(&self, call: &str, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -185,6 +193,10 @@ impl<P: Plugin> AbiPlugin for Guard<P> {
     fn heap_bytes(&self) -> u64 {
         (self.heap)()
     }
+
+    fn threads(&self) -> RVec<u64> {
+        (self.threads)().into()
+    }
 }
 
 impl<P> Drop for Guard<P> {
@@ -276,11 +288,17 @@ pub mod entry {
         crossing(caught("check_config", || read_config::<P::Config>(config.as_str()).map(drop)))
     }
 
-    pub fn create<P: Plugin>(host: HostBox, level: u32, heap: fn() -> u64) -> RResult<PluginBox, AbiError> {
+    pub fn create<P: Plugin>(
+        host: HostBox,
+        level: u32,
+        heap: fn() -> u64,
+        threads: fn() -> Vec<u64>,
+    ) -> RResult<PluginBox, AbiError> {
         let host = Host::new(host);
         let made = caught("create", || {
             log::install(&host, level);
-            Ok(AbiPlugin_TO::from_value(Guard::<P>::new(host.clone(), heap), TD_Opaque))
+            let guard = Guard::<P>::new(host.clone(), heap).with_threads(threads);
+            Ok(AbiPlugin_TO::from_value(guard, TD_Opaque))
         });
         if made.is_err() {
             // There is no guard whose end would do it.

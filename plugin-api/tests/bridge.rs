@@ -37,7 +37,7 @@ impl Plugin for Unlisted {
 }
 
 fn create(log: &Log, level: u32) -> PluginBox {
-    result(entry::create::<Quiet>(log.boxed(), level, || 0)).unwrap()
+    result(entry::create::<Quiet>(log.boxed(), level, || 0, Vec::new)).unwrap()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn events_and_panics_reach_the_newest_living_instance() {
 
     // An instance that never was keeps nobody's host.
     let third = Log::default();
-    let error = result(entry::create::<Unlisted>(third.boxed(), 3, || 0)).map(drop).unwrap_err();
+    let error = result(entry::create::<Unlisted>(third.boxed(), 3, || 0, Vec::new)).map(drop).unwrap_err();
     assert!(error.message().contains("no list of families today"), "{error}");
     assert_eq!(third.writers(), 0);
     tracing::info!("five");

@@ -80,6 +80,12 @@ impl Instance {
     pub fn heap_bytes(&self) -> u64 {
         self.plugin.heap_bytes()
     }
+
+    /// The threads that allocated in the library, also those that have ended:
+    /// a running number in the upper half, the thread's number in the lower.
+    pub fn threads(&self) -> Vec<u64> {
+        self.plugin.threads().into()
+    }
 }
 
 fn read<T: gantry_plugin_api::serde::de::DeserializeOwned>(json: &str) -> Result<T, Error> {

@@ -22,8 +22,11 @@ pub trait AbiPlugin: Send {
     fn set_log_level(&self, level: u32);
 
     /// Live bytes of the library's allocator.
-    #[sabi(last_prefix_field)]
     fn heap_bytes(&self) -> u64;
+
+    /// The threads that allocated in the library, as `CountedHeap` notes them.
+    #[sabi(last_prefix_field)]
+    fn threads(&self) -> RVec<u64>;
 }
 
 pub type PluginBox = AbiPlugin_TO<'static, RBox<()>>;

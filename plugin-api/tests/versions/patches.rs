@@ -15,8 +15,8 @@ pub const MORE: [Patch; 12] = [
     ),
     (
         "src/abi/plugin.rs",
-        "fn heap_bytes(&self) -> u64;",
-        "fn heap_bytes(&self) -> u64;\n    fn newer(&self) -> u64 {\n        0\n    }",
+        "fn threads(&self) -> RVec<u64>;",
+        "fn threads(&self) -> RVec<u64>;\n    fn newer(&self) -> u64 {\n        0\n    }",
     ),
     (
         "src/abi/sink.rs",

@@ -1,0 +1,80 @@
+//! The handler of the signals that faults raise. It writes four words, and
+//! leaves the rest to whoever handled them before: Rust's own handler says that
+//! a stack overflowed, the default ends the process.
+
+use crate::layout::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// Those that the kernel or the C library raises on the thread that is at fault.
+const SIGNALS: [i32; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS];
+
+static FILE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
+
+/// What was set before, by the place of the signal.
+static BEFORE: [AtomicPtr<libc::sigaction>; SIGNALS.len()] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; SIGNALS.len()];
+
+/// The calling thread, as the kernel numbers it.
+#[allow(unsafe_code, reason = "also called by the handler, where only system calls are safe")]
+pub(crate) fn tid() -> u64 {
+    // SAFETY: it takes nothing, changes nothing and cannot fail (gettid(2)).
+    u64::from(unsafe { libc::gettid() }.unsigned_abs())
+}
+
+#[allow(unsafe_code, reason = "signal handlers are set by nothing safe")]
+pub(crate) fn install(file: &'static File) -> io::Result<()> {
+    let was = FILE.swap(ptr::from_ref(file).cast_mut(), AcqRel);
+    if !was.is_null() {
+        // The handler is there; it writes into the new file from now on.
+        return Ok(());
+    }
+    for (signal, before) in SIGNALS.into_iter().zip(&BEFORE) {
+        // SAFETY: all-zero is a valid sigaction (no flags, empty mask).
+        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        action.sa_sigaction = on_fault as *const () as usize;
+        // On the thread's alternate stack, where it has one: its own may have overflowed.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        let old = Box::into_raw(Box::new(MaybeUninit::<libc::sigaction>::zeroed()));
+        // SAFETY: `action` is whole; `old` is memory for one sigaction, which
+        // the call fills, and is never freed. The handler does only what is
+        // allowed in one (signal-safety(7)): atomics, gettid and sigaction.
+        if unsafe { libc::sigaction(signal, &raw const action, old.cast()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        before.store(old.cast(), Release);
+    }
+    Ok(())
+}
+
+/// Notes the first fault, and gives the signal back to whoever had it: when the
+/// handler returns, the fault happens again, or `abort` raises it again.
+#[allow(unsafe_code, reason = "a signal handler")]
+extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the pointer is null or a file that is mapped for ever.
+    if let Some(file) = unsafe { FILE.load(Acquire).as_ref() }
+        && file.signal.compare_exchange(0, u64::from(signal.unsigned_abs()), AcqRel, Relaxed).is_ok()
+    {
+        file.fault_tid.store(tid(), Relaxed);
+        // SAFETY: with SA_SIGINFO the kernel hands a valid siginfo; of the
+        // signals of faults the field is the address, of others it is read as
+        // a number and means nothing.
+        let address = unsafe { info.as_ref().map_or(0, |info| info.si_addr() as u64) };
+        file.address.store(address, Relaxed);
+        file.written.store(1, Release);
+    }
+    let place = SIGNALS.iter().position(|known| *known == signal);
+    let before = place.map_or(ptr::null_mut(), |place| BEFORE[place].load(Acquire));
+    // SAFETY: `before` is what sigaction filled at the installation, or null,
+    // then the default is asked for below.
+    let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let action = if before.is_null() { &raw const default } else { before.cast_const() };
+    // SAFETY: a valid action; sigaction may be called in a handler. Sent by
+    // somebody else (kill), the signal does not happen again by itself: the
+    // process goes on, and the next one is the former handler's.
+    unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
+}

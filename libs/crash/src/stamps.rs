@@ -1,0 +1,127 @@
+//! Writing the stamps of this process.
+
+use crate::fault;
+use crate::layout::{self, File, MAGIC, NAME_WORDS};
+use rustix::fs::{Mode, OFlags, ftruncate, open};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// The mapped file. It stays mapped for the life of the process: the signal
+/// handler may come at any time. Clones are of the same one.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamps {
+    file: &'static File,
+}
+
+/// The place of one thread; free again when this is dropped.
+#[derive(Debug)]
+pub struct Stamp {
+    thread: &'static layout::Thread,
+}
+
+impl Stamps {
+    /// A new file in the place of what a process before left there; read that
+    /// first. `boot` tells one boot of the machine from the next.
+    ///
+    /// # Errors
+    /// Where the file cannot be made or mapped.
+    #[allow(unsafe_code, reason = "memory of a file is mapped by nothing safe")]
+    pub fn create(path: &Path, boot: [u64; 2]) -> io::Result<Self> {
+        // Another file, so that an earlier mapping of it is never cut off.
+        let _ = std::fs::remove_file(path);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let descriptor = open(path, flags, Mode::RUSR | Mode::WUSR)?;
+        ftruncate(&descriptor, size_of::<File>() as u64)?;
+        // SAFETY: a fresh mapping at an address of the kernel's choice, shared
+        // with nothing that exists yet; it is never unmapped.
+        let memory = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                size_of::<File>(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &descriptor,
+                0,
+            )?
+        };
+        // SAFETY: the mapping is as long as a `File`, aligned to a page, lives
+        // for ever, and consists of atomics, for which any content is valid.
+        // The file was made here with mode 0600 in a directory of the agent's
+        // own: nobody else cuts it.
+        let file = unsafe { &*memory.cast::<File>() };
+        file.boot[0].store(boot[0], Relaxed);
+        file.boot[1].store(boot[1], Relaxed);
+        file.pid.store(u64::from(std::process::id()), Relaxed);
+        file.magic.store(MAGIC, Release);
+        Ok(Self { file })
+    }
+
+    /// Lets the handler of faults write into it. The last one that is asked to wins.
+    ///
+    /// # Errors
+    /// Where a handler cannot be set.
+    pub fn watch_faults(&self) -> io::Result<()> {
+        fault::install(self.file)
+    }
+
+    /// A place for the calling thread, which is in this plugin from now on, or
+    /// was made by it; `None` where all are taken.
+    pub fn thread(&self, plugin: &str) -> Option<Stamp> {
+        self.thread_of(plugin, fault::tid())
+    }
+
+    /// The same for another thread.
+    pub fn thread_of(&self, plugin: &str, tid: u64) -> Option<Stamp> {
+        // Claimed by a number that no thread has, so that nobody reads half a name.
+        let free = |thread: &&layout::Thread| thread.tid.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
+        let thread = self.file.threads.iter().find(free)?;
+        write(&thread.name, plugin);
+        thread.call.store(0, Relaxed);
+        thread.tid.store(tid, Release);
+        Some(Stamp { thread })
+    }
+
+    /// A plugin's library is mapped there. Libraries stay mapped; what is
+    /// beyond the file's places is found by its threads alone.
+    pub fn library(&self, plugin: &str, mapped: Range<u64>) {
+        let free = |library: &&layout::Library| library.to.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
+        if let Some(library) = self.file.libraries.iter().find(free) {
+            write(&library.name, plugin);
+            library.from.store(mapped.start, Relaxed);
+            library.to.store(mapped.end, Release);
+        }
+    }
+
+    /// The process ends as it should.
+    pub fn end(&self) {
+        self.file.ended.store(1, Release);
+    }
+}
+
+impl Stamp {
+    /// The thread enters a call of the plugin's. `call` is any number above 0.
+    pub fn enter(&self, call: u32) {
+        self.thread.call.store(u64::from(call), Release);
+    }
+
+    /// It came back.
+    pub fn leave(&self) {
+        self.thread.call.store(0, Release);
+    }
+}
+
+impl Drop for Stamp {
+    fn drop(&mut self) {
+        self.leave();
+        debug_assert_ne!(self.thread.tid.load(Acquire), 0, "a place is freed once");
+        self.thread.tid.store(0, Release);
+    }
+}
+
+fn write(place: &[AtomicU64; NAME_WORDS], name: &str) {
+    place.iter().zip(layout::name_words(name)).for_each(|(place, word)| place.store(word, Relaxed));
+}

@@ -1,0 +1,162 @@
+//! Real faults in real processes: each is this test program, started again.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::exit, reason = "the faults are the point")]
+#![allow(unconditional_recursion, reason = "a stack that overflows is one of them")]
+
+use gantry_crash::{Evidence, Report, Stamps, report};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const BOOT: [u64; 2] = [1, 2];
+const WHAT: &str = "GANTRY_CRASH_TEST";
+const FILE: &str = "GANTRY_CRASH_FILE";
+
+/// Runs what `body` names in a process of its own; how that ended, and what it left.
+fn left_by(what: &str) -> (Option<i32>, Option<Report>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("stamps");
+    let status = Command::new(std::env::current_exe().expect("this"))
+        .args(["--exact", "body", "--ignored", "--nocapture"])
+        .env(WHAT, what)
+        .env(FILE, &file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("it starts");
+    (status.signal(), report::read(&file, BOOT).expect("it can be read"))
+}
+
+fn null_write() {
+    unsafe { std::ptr::null_mut::<u8>().wrapping_add(16).write_volatile(1) };
+}
+
+fn overflow(depth: u64) -> u64 {
+    let room = std::hint::black_box([depth; 512]);
+    room[7] + overflow(depth + 1)
+}
+
+#[test]
+#[ignore = "the others run it in a process of its own"]
+fn body() {
+    let Ok(what) = std::env::var(WHAT) else { return };
+    let file = std::env::var(FILE).expect("told");
+    let stamps = Stamps::create(Path::new(&file), BOOT).expect("made");
+    stamps.watch_faults().expect("set");
+    let other = stamps.thread_of("bystander", 1).expect("a place");
+    let own = stamps.thread("culprit").expect("a place");
+    match what.as_str() {
+        "in a call" => {
+            own.enter(7);
+            null_write();
+        }
+        "abort" => {
+            own.enter(8);
+            std::process::abort();
+        }
+        "between calls" => null_write(),
+        "overflow" => {
+            own.enter(9);
+            std::hint::black_box(overflow(0));
+        }
+        "another thread" => {
+            own.enter(3);
+            let address = std::ptr::null::<u8>().wrapping_add(16) as u64;
+            stamps.library("mapped", address..address + 1);
+            let _ = std::thread::spawn(null_write).join();
+        }
+        "exit" => {
+            own.enter(4);
+            std::process::exit(0);
+        }
+        "killed" => {
+            own.enter(5);
+            other.enter(6);
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        "good" => {
+            own.enter(1);
+            own.leave();
+            stamps.end();
+            std::process::exit(0);
+        }
+        "went on" => {
+            drop(own);
+            let again = stamps.thread("later").expect("a place");
+            again.enter(2);
+            null_write();
+        }
+        _ => panic!("unknown"),
+    }
+    unreachable!("it is over");
+}
+
+fn culprit(what: &str, signal: Option<i32>, evidence: Evidence) -> Report {
+    let (ended_by, left) = left_by(what);
+    let left = left.unwrap_or_else(|| panic!("{what}: nothing is left"));
+    assert_eq!(ended_by, signal, "{what}");
+    assert_eq!(left.culprit, Some(("culprit".to_owned(), evidence)), "{what}: {left:?}");
+    left
+}
+
+#[test]
+fn a_fault_is_of_the_plugin_whose_call_it_was() {
+    let left = culprit("in a call", Some(libc::SIGSEGV), Evidence::InCall(7));
+    assert_eq!((left.signal, left.address), (Some(libc::SIGSEGV), 16));
+    assert_eq!(left.in_calls, [("culprit".to_owned(), 7)]);
+    let left = culprit("abort", Some(libc::SIGABRT), Evidence::InCall(8));
+    assert_eq!(left.signal, Some(libc::SIGABRT));
+    culprit("between calls", Some(libc::SIGSEGV), Evidence::OwnThread);
+}
+
+#[test]
+fn rust_s_own_handler_still_says_that_a_stack_overflowed() {
+    let left = culprit("overflow", Some(libc::SIGABRT), Evidence::InCall(9));
+    assert_eq!(left.signal, Some(libc::SIGSEGV), "the first one counts");
+}
+
+#[test]
+fn a_thread_that_nobody_knows_is_found_by_its_address() {
+    let (_, left) = left_by("another thread");
+    assert_eq!(left.expect("left").culprit, Some(("mapped".to_owned(), Evidence::Address)));
+}
+
+#[test]
+fn without_a_fault_the_only_one_in_a_call_is_suspected() {
+    let left = culprit("exit", None, Evidence::OnlyInCall(4));
+    assert_eq!(left.signal, None);
+    let (ended_by, left) = left_by("killed");
+    let left = left.expect("left");
+    assert_eq!((ended_by, left.culprit), (Some(libc::SIGKILL), None), "two were in calls");
+    assert_eq!(left.in_calls.len(), 2);
+}
+
+#[test]
+fn a_place_is_used_again() {
+    let (_, left) = left_by("went on");
+    assert_eq!(left.expect("left").culprit, Some(("later".to_owned(), Evidence::InCall(2))));
+}
+
+#[test]
+fn a_good_end_another_boot_and_garbage_leave_nothing() {
+    assert_eq!(left_by("good"), (None, None));
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("stamps");
+    assert_eq!(report::read(&file, BOOT).expect("absent"), None);
+    let stamps = Stamps::create(&file, BOOT).expect("made");
+    assert!(report::read(&file, BOOT).expect("read").is_some(), "it runs");
+    assert_eq!(report::read(&file, [1, 3]).expect("read"), None, "another boot");
+    stamps.end();
+    assert_eq!(report::read(&file, BOOT).expect("read"), None);
+    for garbage in [&b""[..], b"gantryC1", &[0xff; 200_000]] {
+        std::fs::write(&file, garbage).expect("written");
+        assert_eq!(report::read(&file, BOOT).expect("read"), None);
+    }
+    let mut whole = Vec::new();
+    let stamps = Stamps::create(&file, BOOT).expect("made in its place");
+    stamps.thread("x").expect("a place").enter(1);
+    whole.extend(std::fs::read(&file).expect("read"));
+    // Of the right length and number, and garbage behind.
+    whole[5 * 8..].fill(0xff);
+    std::fs::write(&file, &whole).expect("written");
+    assert!(report::read(&file, BOOT).expect("no panic").is_some());
+}
