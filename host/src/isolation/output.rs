@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(said, "");
         assert_eq!(stream.last_words().as_deref(), Some("memory allocation of 1 bytes failed"));
         (0..50).for_each(|at| {
-            stream.take("output-b", 0, format!("line {at} {}\n", "y".repeat(2000)).as_bytes())
+            stream.take("output-b", 0, format!("line {at} {}\n", "y".repeat(2000)).as_bytes());
         });
         assert!(
             stream

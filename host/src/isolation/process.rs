@@ -112,10 +112,6 @@ impl Process {
         })
     }
 
-    pub fn plugin(&self) -> &str {
-        &self.plugin
-    }
-
     pub fn set_log_level(&self, level: u32) {
         self.level.store(level, Relaxed);
     }

@@ -47,7 +47,7 @@ pub fn launch(loaded: &Loaded, level: u32, host: HostBox) -> Result<Launched, Er
             rights: loaded.verified.rights,
         },
     };
-    serve::spawn(process, asks, host).map_err(at)?;
+    serve::spawn(plugin, move |why| process.kill(why), asks, host).map_err(at)?;
     Ok(launched)
 }
 
@@ -169,7 +169,7 @@ impl AbiPlugin for Proxy {
     fn activate(&mut self, handover: ROption<Bytes<'_>>) -> RResult<(), AbiError> {
         let handover = handover.into_option();
         self.nothing(call::ACTIVATE, |message| {
-            message.option(handover.as_ref().map(|bytes| bytes.as_slice()))
+            message.option(handover.as_ref().map(|bytes| bytes.as_slice()));
         })
     }
 

@@ -23,6 +23,7 @@ pub const OPTION: &str = "--plugin-runner";
 
 /// What the child does. `parent` is the agent's process number.
 pub fn run_child(parent: &str) -> Result<(), String> {
+    gantry_descriptors::close_inherited();
     // The agent may have died before the kernel knew what to do then.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("prctl: {error}"))?;
     if getppid().is_none_or(|now| now.as_raw_nonzero().to_string() != parent) {
@@ -116,6 +117,8 @@ impl Child {
         let library = Library::open(&path).map_err(Error::new)?;
         let host = AbiHost_TO::from_value(Remote::new(asks)?, TD_Opaque);
         self.instance = Some(library.create(host, setup.level)?);
+        // The comparison of layouts is some 200 KiB.
+        gantry_malloc::give_back_what_is_free();
         Ok(())
     }
 

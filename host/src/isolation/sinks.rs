@@ -156,7 +156,7 @@ impl AbiSink for Samples<'_> {
         let reason = reason.as_str();
         self.chunk.message.u8(record::SKIPPED);
         self.chunk.message.u64(count);
-        self.chunk.message.bytes(reason[..reason.floor_char_boundary(MAX_REASON)].as_bytes());
+        self.chunk.message.bytes(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)]);
         self.end();
     }
 }
