@@ -216,8 +216,13 @@ fn signals_that_it_ignores_do_not_keep_it() {
 fn nonsense_on_its_sockets_ends_it_alone() {
     side_by_side(&[1, 7, 100, 5000], |bytes| {
         let more = format!("after = 4\nbytes = {bytes}\n");
-        let mut day = Day::new(PATIENT, &fault("garbage", "collect", &more));
-        day.agent.wait_for_log("plugin hostile is failed: its process ");
+        // What looks like the beginning of a frame is waited for until the deadline.
+        let mut day = Day::new("200ms", &fault("garbage", "collect", &more));
+        day.agent.wait_until("its process is ended", |agent| {
+            let ended =
+                |line: &String| line.contains("its process was killed") || line.contains("its process ended");
+            agent.log.iter().any(ended)
+        });
         recovers(&mut day);
         day.ends_well();
     });

@@ -15,6 +15,8 @@
 //!   way out; [`remote`]: the host, as the plugin sees it there.
 //! * [`rights`]: what the child may do; [`filter`]: which system calls it may make.
 
+#[cfg(test)]
+mod cost;
 mod filter;
 mod output;
 mod process;

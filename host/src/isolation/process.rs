@@ -212,7 +212,7 @@ impl Process {
 }
 
 fn start(plugin: &str, calls: UnixStream) -> io::Result<Child> {
-    notify::withhold(&mut Command::new("/proc/self/exe"))
+    notify::withhold(&mut Command::new(own_binary()))
         // So that a listing of processes says what it is.
         .arg0("gantry")
         .arg(OPTION)
@@ -222,6 +222,19 @@ fn start(plugin: &str, calls: UnixStream) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
+}
+
+/// By the file that this process was started from, whatever lies at its path now.
+#[cfg(not(test))]
+fn own_binary() -> std::path::PathBuf {
+    "/proc/self/exe".into()
+}
+
+/// A unit test is another program, which lies in `deps/` beside the agent.
+#[cfg(test)]
+fn own_binary() -> std::path::PathBuf {
+    let test = std::env::current_exe().expect("a test is a file");
+    test.ancestors().nth(2).expect("it lies in a directory").join("gantry")
 }
 
 fn end(child: &mut Child) {
