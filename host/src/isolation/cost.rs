@@ -2,7 +2,7 @@
 //! samples. `cargo test --release -p gantry-host isolation::cost -- --ignored --nocapture`
 
 use super::{Rights, launch};
-use crate::config::{Isolation, Paths};
+use crate::config::{HostConfig, IdentityConfig, Isolation};
 use crate::identity::Identity;
 use crate::loader::{Bytes, Loaded, Place, Probed, Verified};
 use crate::supervisor::{ArenaSink, Services};
@@ -21,9 +21,10 @@ fn of_a_hundred_thousand_series() {
     let library = Library::open(&path).unwrap();
     let description = library.describe().unwrap();
     let manifest = description.manifest.clone();
+    let paths = HostConfig::default().paths;
     let services = Services {
-        paths: Paths::default(),
-        identity: Arc::new(Identity::new(&Paths::default(), &Default::default())),
+        identity: Arc::new(Identity::new(&paths, &IdentityConfig::default())),
+        paths,
         facts: Arc::default(),
         state_dir: std::env::temp_dir(),
     };
