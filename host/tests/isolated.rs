@@ -263,6 +263,20 @@ fn the_end_of_the_agent_is_the_end_of_its_children() {
 }
 
 #[test]
+fn signals_to_all_processes_of_the_service_end_it_in_order() {
+    let mut agent = agent("", "");
+    let child = only_child(&mut agent);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(Pid::from_raw(child.cast_signed()).expect("a number"), signal).expect("it runs");
+    }
+    agent.scrape();
+    assert_eq!(only_child(&mut agent), child);
+    let status = agent.terminate();
+    assert!(status.success() && !lives(child), "{status}");
+    agent.wait_for_log("plugin hostile is stopped");
+}
+
+#[test]
 fn killed_a_hundred_times_it_costs_nobody_anything() {
     let dir = private_dir();
     let file = copy_to(dir.path(), &library("hostile"));

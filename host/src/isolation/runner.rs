@@ -23,7 +23,8 @@ pub const OPTION: &str = "--plugin-runner";
 
 /// What the child does. `parent` is the agent's process number.
 pub fn run_child(parent: &str) -> Result<(), String> {
-    gantry_descriptors::close_inherited();
+    gantry_child::close_inherited();
+    gantry_child::leave_ending_to_the_agent();
     // The agent may have died before the kernel knew what to do then.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("prctl: {error}"))?;
     if getppid().is_none_or(|now| now.as_raw_nonzero().to_string() != parent) {
