@@ -59,11 +59,12 @@ fn child(server: &Server) -> Option<u32> {
         .next()
 }
 
-/// KiB of a child's memory that are its own and written to.
-fn private_dirty(pid: u32) -> f64 {
+/// KiB of a child's memory that are its own and written to, relocated pages of
+/// libraries among them. `Private_Dirty` would count the pages of a file that
+/// was written just now too.
+fn own_memory(pid: u32) -> f64 {
     let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
-    let line =
-        smaps.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("the kernel says it");
+    let line = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel says it");
     line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
@@ -105,11 +106,11 @@ fn main() {
         median(took[1].clone()),
         median(ratios)
     );
-    let busy = child(&servers[1]).map_or(0.0, private_dirty);
+    let busy = child(&servers[1]).map_or(0.0, own_memory);
     drop(servers);
     let table = format!("count = {LOOKUPS}\n");
     let servers = [server(dirs[2].path(), "none", &table), server(dirs[3].path(), "process", &table)];
-    let quiet = child(&servers[1]).map_or(0.0, private_dirty);
+    let quiet = child(&servers[1]).map_or(0.0, own_memory);
     println!(
         "memory of the child that is its own and written to: {quiet:.0} KiB with few series, {busy:.0} KiB after those"
     );
