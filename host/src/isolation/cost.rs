@@ -48,7 +48,8 @@ fn of_a_hundred_thousand_series() {
         arena.clear();
         let begin = Instant::now();
         instance.collect(ArenaSink(&mut arena).crossing()).unwrap();
-        assert_eq!(arena.samples(), 100_002);
+        // With the two good ones and a counter that it keeps.
+        assert_eq!(arena.samples(), 100_003);
         begin.elapsed().as_secs_f64() * 1e3
     };
     for instance in [&mut near, &mut far] {
