@@ -5,7 +5,7 @@
 //! * [`config`] reads `plugins.toml`; [`reload`] changes what runs by it.
 //! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
-//! * [`supervisor`]: the life of plugins.
+//! * [`supervisor`]: the life of plugins; [`isolation`]: one of them in a process of its own.
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
@@ -23,6 +23,7 @@ mod files;
 mod health;
 mod http;
 mod identity;
+mod isolation;
 mod loader;
 mod lock;
 mod logging;

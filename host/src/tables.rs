@@ -1,8 +1,9 @@
 //! What the agent knows, as the tables that both of its doors give out:
 //! `{"view": NAME, "columns": [{"name", "kind", "unit"}, …], "rows": [{…}, …]}`.
 
+use crate::config::Isolation;
 use crate::identity::{Identity, Record};
-use crate::supervisor::{Fleet, Rows, Unit};
+use crate::supervisor::{Fleet, Rows, Status, Unit};
 use gantry_plugin_api::description::{ColumnInfo, ViewInfo};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -74,7 +75,7 @@ fn plugin(unit: &Unit) -> Value {
         "since": seconds(status.since),
         "series": status.series,
         "heap": status.heap_bytes,
-        "isolation": "none",
+        "isolation": isolation(unit, &status),
         "note": note(unit),
         "last_error": status.last_error,
         "digest": status.digest(),
@@ -85,6 +86,12 @@ fn plugin(unit: &Unit) -> Value {
         "hung_threads": status.left_behind,
         "differs_from_configuration": unit.wanted() != unit.config().enabled,
     })
+}
+
+/// Where it runs, or would run by its section; what the file decides is not
+/// known before it is read.
+fn isolation(unit: &Unit, status: &Status) -> Option<&'static str> {
+    status.isolation().or(unit.config().isolation).map(Isolation::as_str)
 }
 
 /// What else a person should see at a glance.
@@ -98,6 +105,11 @@ fn note(unit: &Unit) -> Option<String> {
         notes.push(format!("tried again in {}s", wait.as_secs() + 1));
     }
     notes.extend(status.file_note.map(str::to_owned));
+    if status.isolation() == Some(Isolation::Process)
+        && let Some(lacks) = unit.confinement_lacks()
+    {
+        notes.push(format!("confined without {lacks}"));
+    }
     match status.refused {
         0 => {}
         1 => notes.push("1 family refused: see the log".to_owned()),

@@ -68,12 +68,20 @@ fn a_good_file_outside_the_vendor_directories_runs() {
 }
 
 #[test]
-fn outside_the_vendor_directories_isolation_must_be_chosen() {
+fn outside_the_vendor_directories_a_process_of_its_own_is_the_default() {
     let dir = private_dir();
     let file = copy_to(dir.path(), &library("hostile"));
     let config =
         format!("[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\n");
-    refused(dir, &config, &["write isolation = ", "not built yet"]);
+    let agent = Agent::start_over(
+        support::agent::gantry(),
+        dir,
+        &format!("{}{config}", Agent::configuration("", "")),
+    );
+    for (plugin, isolation) in [("node", "none"), ("hostile", "process")] {
+        assert_eq!(agent.state(plugin).0, "running");
+        assert_eq!(agent.plugin(plugin)["isolation"], isolation);
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub fn run(places: &Places) -> Outcome {
         let mut log = |line: String| say(&format!("gantry: note: {line}"));
         let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
             Ok(loaded) => {
+                for lacking in loaded.verified.not_granted() {
+                    say(&format!("gantry: note: {}", at(&config, plugin, &lacking)));
+                }
                 let mut problems = config_problems(&config.file, plugin, &loaded);
                 let described = &loaded.probed.description;
                 if plugin.enabled {

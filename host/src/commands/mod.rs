@@ -14,6 +14,7 @@ mod state;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, load};
 use crate::control::Asked;
+use crate::isolation;
 use crate::loader;
 use crate::logging::printable;
 use crate::metrics::own;
@@ -102,7 +103,22 @@ fn run_and_say() -> ExitCode {
 fn internal() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let printed = match arguments.next()?.to_str()? {
-        loader::PROBE_OPTION => loader::run_child(Path::new(&arguments.next()?)),
+        loader::PROBE_OPTION => {
+            let library = arguments.next()?;
+            let confined = arguments.next();
+            loader::run_child(Path::new(&library), confined.as_ref().and_then(|rights| rights.to_str()))
+        }
+        isolation::RUNNER_OPTION => {
+            // The plugin's name is there for listings of processes alone.
+            let parent = arguments.nth(1)?;
+            return Some(match isolation::run_child(parent.to_str()?) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    say(&error);
+                    ExitCode::from(NO)
+                }
+            });
+        }
         "--describe-host" => serde_json::to_string(&own::describe()).map_err(|error| error.to_string()),
         _ => return None,
     };

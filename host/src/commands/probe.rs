@@ -5,7 +5,8 @@ use super::state::StateDir;
 use super::{Failure, Outcome, configuration, counted, print, say};
 use crate::agent;
 use crate::cli::Places;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, Isolation, PluginConfig};
+use crate::isolation;
 use crate::loader::{Placer, load};
 use crate::logging::printable;
 use crate::supervisor::Services;
@@ -23,7 +24,7 @@ pub fn run(places: &Places) -> Outcome {
     let (mut cannot, mut named) = (0, Named::default());
     for plugin in config.plugins.iter().filter(|plugin| plugin.enabled) {
         match in_time(plugin, &config, &placer, &services) {
-            Ok((probe, description)) => {
+            Ok(Found { probe, not_granted, description }) => {
                 named.see(&description);
                 let verdict = match (probe.unsupported.is_empty(), probe.degraded.is_empty()) {
                     (true, true) => "supported",
@@ -32,8 +33,12 @@ pub fn run(places: &Places) -> Outcome {
                 };
                 cannot += usize::from(!probe.unsupported.is_empty());
                 print(&format!("{}: {verdict}", plugin.name));
-                let lines =
-                    [("missing", &probe.unsupported), ("missing", &probe.degraded), ("found", &probe.notes)];
+                let lines = [
+                    ("missing", &probe.unsupported),
+                    ("missing", &probe.degraded),
+                    ("not granted", &not_granted),
+                    ("found", &probe.notes),
+                ];
                 for (word, texts) in lines {
                     texts.iter().for_each(|text| print(&format!("  {word}: {}", printable(text))));
                 }
@@ -53,6 +58,14 @@ pub fn run(places: &Places) -> Outcome {
     Ok(())
 }
 
+/// What is found of one plugin.
+struct Found {
+    probe: Probe,
+    /// Capabilities that it does not get in its process.
+    not_granted: Vec<String>,
+    description: Description,
+}
+
 /// A person waits for it.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -62,7 +75,7 @@ fn in_time(
     config: &Arc<Config>,
     placer: &Arc<Placer>,
     services: &Services,
-) -> Result<(Probe, Description), String> {
+) -> Result<Found, String> {
     let (done, answer) = mpsc::channel();
     let (plugin, config, placer, services) =
         (plugin.clone(), config.clone(), placer.clone(), services.clone());
@@ -79,14 +92,24 @@ fn probe(
     config: &Config,
     placer: &Placer,
     services: &Services,
-) -> Result<(Probe, Description), String> {
+) -> Result<Found, String> {
     let mut log = |line: String| say(&format!("gantry: note: {line}"));
     let loaded =
         load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
-    let library = Library::open(loaded.place.path()).map_err(|error| error.to_string())?;
     let host = services.for_plugin(&loaded.verified.manifest);
     let level = config.host.log.of(&plugin.name) as u32;
-    let instance = library.create(host, level).map_err(|error| error.to_string())?;
+    let instance = match loaded.verified.isolation {
+        Isolation::None => {
+            let library = Library::open(loaded.place.path()).map_err(|error| error.to_string())?;
+            library.create(host, level).map_err(|error| error.to_string())?
+        }
+        Isolation::Process => {
+            let launched = isolation::launch(&loaded, level, host).map_err(|error| error.to_string())?;
+            let (instance, lacks) = launched.create().map_err(|error| error.to_string())?;
+            lacks.iter().for_each(|lack| log(format!("{} is confined without {lack}", plugin.name)));
+            instance
+        }
+    };
     let probe = instance.probe(&plugin.table.to_json()).map_err(|error| error.to_string())?;
-    Ok((probe, loaded.probed.description))
+    Ok(Found { probe, not_granted: loaded.verified.not_granted(), description: loaded.probed.description })
 }

@@ -183,7 +183,7 @@ config.a.b = [1, 2.5, "x"]
     fn every_problem_is_reported_with_its_place() {
         let found = problems_of(
             "[host]\nlisten = \"nowhere\"\nlogg = \"info\"\nstale = 5\n\n[plugins.node]\nenabled = \"yes\"\n\
-             sha256 = \"abc\"\nmax_heap = \"1MiB\"\nisolation = \"process\"\n[plugins.Bad]\n[plgins.x]\n",
+             sha256 = \"abc\"\nmax_heap = \"1MiB\"\nisolation = \"jail\"\n[plugins.Bad]\n[plgins.x]\n",
         );
         let expected = [
             ("p.toml:2:10:", "no address and port"),
@@ -192,7 +192,7 @@ config.a.b = [1, 2.5, "x"]
             ("p.toml:7:11:", "must be true or false, not a text"),
             ("p.toml:8:10:", "64 hexadecimal digits"),
             ("p.toml:9:1:", "not built yet"),
-            ("p.toml:10:13:", "not built yet"),
+            ("p.toml:10:13:", "must be \"none\" or \"process\""),
             ("p.toml:11:10:", "no plugin's name"),
             ("p.toml:12:2:", "did you mean \"plugins\"?"),
         ];

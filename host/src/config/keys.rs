@@ -2,7 +2,7 @@
 //! is reported.
 
 use super::problem::Problems;
-use gantry_plugin_api::HumanDuration;
+use gantry_plugin_api::{ByteSize, HumanDuration};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -103,6 +103,18 @@ impl<'a, 'i> Keys<'a, 'i> {
         let (text, span) = self.typed(key, problems, "a duration such as \"30s\"", DeValue::as_str)?;
         match HumanDuration::parse(text) {
             Ok(duration) => Some((duration.0, span)),
+            Err(error) => {
+                problems.at(span, format!("{}: {error}", self.path(key)));
+                None
+            }
+        }
+    }
+
+    /// In bytes.
+    pub fn size(&mut self, key: &'static str, problems: &mut Problems) -> Option<(u64, Range<usize>)> {
+        let (text, span) = self.typed(key, problems, "a size such as \"64MiB\"", DeValue::as_str)?;
+        match ByteSize::parse(text) {
+            Ok(size) => Some((size.0, span)),
             Err(error) => {
                 problems.at(span, format!("{}: {error}", self.path(key)));
                 None

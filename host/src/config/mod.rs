@@ -24,6 +24,6 @@ pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
 pub use identity::IdentityConfig;
 pub use keys::{no_plugin, suggestion, there_are};
-pub use plugin::PluginConfig;
+pub use plugin::{Isolation, PluginConfig};
 pub use problem::Problem;
 pub use schema::{Violation, problems as table_problems, violations};

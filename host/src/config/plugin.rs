@@ -3,10 +3,30 @@
 use super::keys::{Keys, NotBuilt};
 use super::problem::Problems;
 use super::table::PluginTable;
+use crate::isolation::{DEFAULT_MEMORY, MIN_MEMORY, capability};
+use gantry_plugin_api::ByteSize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+/// Where a plugin runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the agent itself.
+    None,
+    /// In a process of its own.
+    Process,
+}
+
+impl Isolation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Process => "process",
+        }
+    }
+}
 
 /// What the operator says of one plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +37,12 @@ pub struct PluginConfig {
     pub path: Option<PathBuf>,
     /// Its digest, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
-    /// `isolation = "none"` was written.
-    pub in_process: bool,
+    /// What was written; without it the file decides.
+    pub isolation: Option<Isolation>,
+    /// Capabilities that it gets in a process of its own, by their names.
+    pub grant: Vec<String>,
+    /// Writable memory that such a process may have, in bytes.
+    pub memory: u64,
     /// Of one collection.
     pub deadline: Duration,
     pub max_series: usize,
@@ -36,7 +60,9 @@ impl PluginConfig {
             enabled: false,
             path: None,
             sha256: None,
-            in_process: false,
+            isolation: None,
+            grant: Vec::new(),
+            memory: DEFAULT_MEMORY,
             deadline: DEADLINE,
             max_series: MAX_SERIES,
             table: PluginTable::empty((1, 1)),
@@ -46,15 +72,19 @@ impl PluginConfig {
 
     /// Whether another configuration runs the same file in the same way.
     pub fn same_file(&self, other: &Self) -> bool {
-        (&self.path, &self.sha256, self.in_process) == (&other.path, &other.sha256, other.in_process)
+        (&self.path, &self.sha256) == (&other.path, &other.sha256) && self.same_isolation(other)
+    }
+
+    /// Whether another configuration runs it in the same place with the same rights.
+    pub fn same_isolation(&self, other: &Self) -> bool {
+        (self.isolation, &self.grant, self.memory) == (other.isolation, &other.grant, other.memory)
     }
 }
 
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt =
-    NotBuilt(&["version", "grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["version", "max_heap", "max_cpu", "max_bpf_memory"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
@@ -113,15 +143,16 @@ fn section_of(
             );
         }
     }
-    let mut in_process = false;
-    if let Some((text, span)) = keys.text("isolation", problems) {
-        match text {
-            "none" => in_process = true,
-            "process" => problems.at(
-                span,
-                format!("{section}.isolation = \"process\" is not built yet in this version; \"none\" runs it in the agent"),
-            ),
-            other => problems.at(span, format!("{section}.isolation is {other:?}; it must be \"none\" or \"process\"")),
+    let isolation = isolation_of(&mut keys, section, problems);
+    let grant = grants(&mut keys, section, problems);
+    let memory = memory_of(&mut keys, section, problems);
+    if isolation == Some(Isolation::None) {
+        // A bound that nobody keeps would be worse than none.
+        for key in ["grant", "memory"] {
+            if let Some(value) = keys.take(key) {
+                let why = "in the agent's own process it has all of the agent's";
+                problems.at(value.span(), format!("{section}.{key} does nothing with isolation = \"none\": {why}; remove it, or write isolation = \"process\""));
+            }
         }
     }
     let deadline = keys.duration("deadline", problems).unwrap_or(DEADLINE);
@@ -140,10 +171,47 @@ fn section_of(
         enabled,
         path,
         sha256,
-        in_process,
+        isolation,
+        grant,
+        memory: memory.unwrap_or(DEFAULT_MEMORY),
         deadline,
         max_series,
         table: own,
         place,
     }
+}
+
+fn isolation_of(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Option<Isolation> {
+    let (text, span) = keys.text("isolation", problems)?;
+    let found = [Isolation::None, Isolation::Process].into_iter().find(|one| one.as_str() == text);
+    if found.is_none() {
+        problems.at(span, format!("{section}.isolation is {text:?}; it must be \"none\" or \"process\""));
+    }
+    found
+}
+
+fn grants(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Vec<String> {
+    let mut granted = Vec::new();
+    for (name, span) in keys.texts("grant", problems) {
+        if capability(name).is_some() {
+            granted.push(name.to_owned());
+        } else {
+            problems.at(
+                span,
+                format!("{section}.grant: {name:?} is no capability; write names as capabilities(7) does, such as \"CAP_BPF\""),
+            );
+        }
+    }
+    granted.sort();
+    granted.dedup();
+    granted
+}
+
+fn memory_of(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Option<u64> {
+    let (size, span) = keys.size("memory", problems)?;
+    if size < MIN_MEMORY {
+        problems.at(span, format!("{section}.memory must be at least {}", ByteSize(MIN_MEMORY)));
+        return None;
+    }
+    Some(size)
 }

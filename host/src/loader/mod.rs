@@ -14,7 +14,8 @@ pub use place::{Place, Placer};
 pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
 pub use trust::Bytes;
 
-use crate::config::PluginConfig;
+use crate::config::{Isolation, PluginConfig};
+use crate::isolation::Rights;
 use gantry_plugin_api::manifest::ManifestInfo;
 use gantry_pluginfile::inspect;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,31 @@ pub struct Verified {
     pub source: PathBuf,
     pub manifest: ManifestInfo,
     pub bytes: Bytes,
+    pub isolation: Isolation,
+    /// In a process of its own; in the agent's it has all of the agent's.
+    pub rights: Rights,
+}
+
+impl Verified {
+    /// Of its process, where it has one.
+    pub fn confined(&self) -> Option<Rights> {
+        (self.isolation == Isolation::Process).then_some(self.rights)
+    }
+
+    /// The capabilities that it asks for and does not get, each with what to
+    /// do about it.
+    pub fn not_granted(&self) -> Vec<String> {
+        let Some(rights) = self.confined() else { return Vec::new() };
+        let lacking = rights.lacking(&self.manifest);
+        let said = |(what, why, optional): (&str, &str, bool)| {
+            let how = if optional { "can use" } else { "needs" };
+            format!(
+                "it {how} {what} ({why}), which is not granted: add it to grant in [plugins.{}]",
+                self.manifest.name
+            )
+        };
+        lacking.map(said).collect()
+    }
 }
 
 /// A plugin that was tried in a child and may be opened.
@@ -43,14 +69,6 @@ pub struct Loaded {
 /// Finds and verifies; runs nothing of the plugin's.
 pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified, LoadError> {
     let found = find(plugin, plugin_dirs)?;
-    if !found.vendor && !plugin.in_process {
-        return Err(LoadError(format!(
-            "{} lies outside the vendor directories, where isolation = \"process\" is the default, which is not \
-             built yet in this version; write isolation = \"none\" in [plugins.{}] to run it in the agent",
-            found.path.display(),
-            plugin.name
-        )));
-    }
     let at = |message: String| LoadError(format!("{}: {message}", found.path.display()));
     let bytes = trust::read(&found.path).map_err(at)?;
     if let Some(pin) = &plugin.sha256
@@ -65,14 +83,18 @@ pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified
             manifest.name, plugin.name, manifest.name
         )));
     }
-    if manifest.panic == "abort" {
+    let aborts = manifest.panic == "abort";
+    if aborts && plugin.isolation == Some(Isolation::None) {
         return Err(at(format!(
-            "{} {} is built with panic = \"abort\", so that a panic would end the agent, and isolation = \"process\" \
-             is not built yet in this version; build it with panic = \"unwind\"",
-            manifest.name, manifest.version
+            "{} {} is built with panic = \"abort\", so that a panic would end the agent; take isolation = \"none\" out \
+             of [plugins.{}], or build it with panic = \"unwind\"",
+            manifest.name, manifest.version, plugin.name
         )));
     }
-    Ok(Verified { source: found.path, manifest, bytes })
+    let by_default = if found.vendor && !aborts { Isolation::None } else { Isolation::Process };
+    let isolation = plugin.isolation.unwrap_or(by_default);
+    let rights = Rights::of(&manifest, found.vendor, &plugin.grant, plugin.memory);
+    Ok(Verified { source: found.path, manifest, bytes, isolation, rights })
 }
 
 /// Verifies, places and tries in a child.
@@ -88,7 +110,8 @@ pub fn load(
     let place = placer.place(&verified, log).map_err(at)?;
     // Megabytes that nobody asks for again.
     verified.bytes.content = Vec::new();
-    let probed = probe::in_child(place.path(), &plugin.table.to_json()).map_err(at)?;
+    let confined = verified.confined();
+    let probed = probe::in_child(place.path(), &plugin.table.to_json(), confined).map_err(at)?;
     if probed.description.manifest != verified.manifest {
         return Err(at(
             "the manifest in its file and the one it gives when asked differ; build it again".to_owned()

@@ -2,12 +2,14 @@
 //! constructor or a wrong layout kills the child, not the agent.
 
 use crate::config::{Violation, violations};
+use crate::isolation::{Rights, confine};
 use crate::notify;
 use gantry_plugin_api::description::Description;
 use gantry_pluginfile::Library;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -42,12 +44,18 @@ const MAX_COMPLAINT: usize = 400;
 
 /// Tries a library in a child. The configuration goes in over standard input:
 /// it may hold secrets, which a command line would show.
-pub fn in_child(library: &Path, config: &str) -> Result<Probed, String> {
+///
+/// One that shall run in a process of its own has no more rights here than
+/// there.
+pub fn in_child(library: &Path, config: &str, confined: Option<Rights>) -> Result<Probed, String> {
+    let confined = confined.map(|rights| serde_json::to_string(&rights)).transpose();
+    let confined = confined.map_err(|error| error.to_string())?;
     let mut child = notify::withhold(&mut Command::new("/proc/self/exe"))
         // So that a listing of processes says what it is.
         .arg0("gantry")
         .arg(OPTION)
         .arg(library)
+        .args(confined)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -153,13 +161,24 @@ fn complaint(outcome: &Outcome) -> String {
 }
 
 /// What the child does: opens the library, prints one line, ends.
-pub fn run_child(library: &Path) -> Result<String, String> {
+pub fn run_child(library: &Path, confined: Option<&str>) -> Result<String, String> {
     // A library that hangs must not outlive the agent. Where the kernel
     // refuses, the deadline still holds.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let mut config = String::new();
     std::io::stdin().read_to_string(&mut config).map_err(|error| format!("standard input: {error}"))?;
-    let opened = Library::open(library).map_err(|error| error.to_string())?;
+    // A memory file of the agent's is open to a child with all of its rights alone.
+    let file = std::fs::File::open(library).map_err(|error| format!("{}: {error}", library.display()))?;
+    let mut opens = library.to_owned();
+    if let Some(rights) = confined {
+        let rights = serde_json::from_str(rights).map_err(|error| format!("{OPTION}: {error}"))?;
+        // What it could not be confined by is told when it is started.
+        confine(&rights)?;
+        if library.starts_with("/proc") {
+            opens = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+        }
+    }
+    let opened = Library::open(&opens).map_err(|error| error.to_string())?;
     let description = opened.describe().map_err(|error| error.to_string())?;
     let config = if config.trim().is_empty() { "{}" } else { &config };
     let table = serde_json::from_str(config).map_err(|error| format!("standard input: {error}"))?;

@@ -1,6 +1,7 @@
 //! The host's own metrics: the same families, sink and table as a plugin's.
 
 use super::labels::HostLabels;
+use crate::config::Isolation;
 use crate::identity::Figures;
 use crate::supervisor::{ArenaSink, Freshness, State, Unit};
 use gantry_exposition::{Arena, Registry, Table};
@@ -48,7 +49,7 @@ families! { FAMILIES:
         "Instances that were made after the first one: after a failure, a hang, a restart, a change of file or configuration.")
         .labels(&["plugin"]);
     CPU = Family::counter("gantry_plugin_cpu_seconds_total",
-        "CPU time of the thread that calls the plugin. Threads of the plugin's own are not in it.")
+        "CPU time of the thread that calls the plugin, and of its process where it has one. In the agent's own process threads of the plugin's are not in it.")
         .labels(&["plugin"]).unit(BaseUnit::Seconds);
     LEFT_BEHIND = Family::gauge("gantry_plugin_hung_threads",
         "Threads of the plugin that did not come back, were left behind, and still hang.")
@@ -207,7 +208,8 @@ impl Own {
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);
         if let (Some(manifest), Some(digest)) = (status.manifest(), status.digest()) {
-            sink.node(&PLUGIN_INFO, &[name, &manifest.version, &manifest.api, digest, "none"], 1);
+            let isolation = status.isolation().map_or("none", Isolation::as_str);
+            sink.node(&PLUGIN_INFO, &[name, &manifest.version, &manifest.api, digest, isolation], 1);
         }
         if freshness != Freshness::Nothing {
             sink.node(&PLUGIN_SAMPLES, &[name], status.samples);

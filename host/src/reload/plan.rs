@@ -64,7 +64,9 @@ pub fn step(present: Option<Present<'_>>, new: &PluginConfig, digest: Option<&st
     }
     let other_file =
         digest.is_some() && now.digest != digest || digest.is_none() && !now.config.same_file(new);
-    if other_file || !now.works && differs(now.config, new) {
+    // It moves to another process, or gets other rights.
+    let elsewhere = !now.config.same_isolation(new);
+    if other_file || elsewhere || !now.works && differs(now.config, new) {
         Step::Replace
     } else if !now.config.table.same_values(&new.table) {
         Step::Reconfigure

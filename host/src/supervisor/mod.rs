@@ -27,6 +27,7 @@ mod views;
 mod worker;
 
 pub use fleet::Fleet;
+pub use handover::MAX_BYTES as MAX_KEPT;
 pub use keeper::keep;
 pub use launch::{Unfit, config_problems, examine};
 pub use life::Event;
@@ -34,7 +35,7 @@ pub use parts::Parts;
 pub use series::Freshness;
 pub use services::Services;
 pub use sink::ArenaSink;
-pub use state::State;
+pub use state::{State, Status};
 pub use unit::Unit;
 pub use views::{Rows, ViewError};
 

@@ -27,6 +27,8 @@ pub struct Parts {
     log: Mutex<LogLevels>,
     /// What was ever opened stays mapped.
     opened: Mutex<HashSet<PathBuf>>,
+    /// What children could not be confined by.
+    lacks: Mutex<Option<String>>,
 }
 
 impl Parts {
@@ -50,6 +52,7 @@ impl Parts {
             plugin_dirs: Mutex::new(config.host.plugin_dirs.clone()),
             log: Mutex::new(config.host.log.clone()),
             opened: Mutex::default(),
+            lacks: Mutex::default(),
         }
     }
 
@@ -63,6 +66,22 @@ impl Parts {
         if lock(&self.opened).insert(path.to_owned()) {
             self.own.generation(plugin);
         }
+    }
+
+    /// What the process of a plugin could not be confined by. It is the same
+    /// for all of them, and for as long as the kernel runs.
+    pub fn confined_without(&self, plugin: &str, lacks: &[String]) {
+        if !lacks.is_empty() && lock(&self.lacks).replace(lacks.join("; ")).is_none() {
+            tracing::warn!(
+                "plugins in processes of their own are confined less than they should be, {plugin} for one: {}",
+                lacks.join("; ")
+            );
+        }
+    }
+
+    /// What [`Self::confined_without`] was told.
+    pub fn confinement_lacks(&self) -> Option<String> {
+        lock(&self.lacks).clone()
     }
 
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {

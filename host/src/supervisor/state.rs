@@ -1,5 +1,6 @@
 //! The states of a plugin, and what is known of it.
 
+use crate::config::Isolation;
 use crate::loader::Loaded;
 use gantry_plugin_api::description::ViewInfo;
 use gantry_plugin_api::manifest::ManifestInfo;
@@ -152,6 +153,11 @@ impl Status {
 
     pub fn manifest(&self) -> Option<&ManifestInfo> {
         self.loaded.as_ref().map(|loaded| &loaded.verified.manifest)
+    }
+
+    /// Where it runs.
+    pub fn isolation(&self) -> Option<Isolation> {
+        self.loaded.as_ref().map(|loaded| loaded.verified.isolation)
     }
 
     /// Of the file that it runs.

@@ -8,6 +8,7 @@ use super::series::{Freshness, Series};
 use super::state::{State, Status};
 use super::worker::Command;
 use crate::config::PluginConfig;
+use crate::isolation::Process;
 use crate::loader::Loaded;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ const MAX_LINE: usize = 1024;
 pub(super) struct Thread {
     pub attempt: u64,
     pub commands: mpsc::Sender<Command>,
+    /// Of a plugin that runs in a process of its own, as soon as there is one.
+    pub process: Option<Arc<Process>>,
 }
 
 impl Unit {
@@ -117,6 +120,11 @@ impl Unit {
 
     pub fn until_restart(&self) -> Option<bool> {
         *lock(&self.until_restart)
+    }
+
+    /// See [`Parts::confined_without`].
+    pub fn confinement_lacks(&self) -> Option<String> {
+        self.parts.confinement_lacks()
     }
 
     pub fn status(&self) -> Status {
@@ -281,7 +289,23 @@ impl Unit {
     }
 
     fn abandon(&self, attempt: u64) {
+        let process = lock(&self.thread)
+            .as_mut()
+            .filter(|thread| thread.attempt == attempt)
+            .and_then(|thread| thread.process.take());
+        // First, so that its thread finds nobody waiting for it.
         self.release_thread(attempt);
+        if let Some(process) = process {
+            process.kill("it did not come back in time");
+        }
+    }
+
+    /// The process that an attempt runs in. `false` where the attempt was given
+    /// up meanwhile: then nobody would kill it.
+    pub(super) fn runs_in(&self, attempt: u64, process: &Arc<Process>) -> bool {
+        let mut thread = lock(&self.thread);
+        let thread = thread.as_mut().filter(|thread| thread.attempt == attempt);
+        thread.map(|thread| thread.process = Some(process.clone())).is_some()
     }
 
     /// Its queue ends, by which a thread that comes back late knows.

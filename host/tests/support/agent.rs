@@ -88,12 +88,13 @@ impl Agent {
     /// Other sections in its file, whole at any time; nothing is told to it.
     pub fn rewrite(&self, plugins: &str) {
         let beside = self.dir.path().join("plugins.toml.new");
-        std::fs::write(&beside, format!("{}{plugins}\n", self.host)).expect("a temporary file");
+        std::fs::write(&beside, format!("{}{}\n", self.host, isolated(plugins))).expect("a temporary file");
         std::fs::rename(beside, self.dir.path().join("plugins.toml")).expect("own directory");
     }
 
     /// The text that an agent of a test has as its configuration.
     pub fn configuration(host: &str, plugins: &str) -> String {
+        let plugins = isolated(plugins);
         format!("[host]\nlisten = \"127.0.0.1:0\"\nlog_format = \"text\"\n{host}\n{plugins}\n")
     }
 
@@ -162,6 +163,14 @@ impl Agent {
             if let Ok(line) = self.lines.recv_timeout(Duration::from_millis(10)) {
                 self.log.push(line);
             }
+        }
+    }
+
+    /// Lets so much time go by, where the moment of what follows must be any.
+    pub fn wait_for(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            self.log.push(line);
         }
     }
 
@@ -240,6 +249,16 @@ impl Drop for Agent {
             eprintln!("log of the agent:\n{}", self.log.join("\n"));
         }
     }
+}
+
+/// Sections with [`super::isolation`] in them.
+fn isolated(plugins: &str) -> String {
+    let isolation = format!("isolation = \"{}\"", super::isolation());
+    let plugins = plugins.replace("isolation = \"none\"", &isolation);
+    ["node", "containers"].iter().fold(plugins, |plugins, name| {
+        let section = format!("[plugins.{name}]\n");
+        plugins.replace(&section, &format!("{section}{isolation}\n"))
+    })
 }
 
 /// The value of the first sample whose line begins with a text.

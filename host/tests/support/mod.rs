@@ -19,6 +19,12 @@ pub mod watch;
 
 use std::path::{Path, PathBuf};
 
+/// Where plugins of tests run: those of a file `isolated_….rs` in processes of
+/// their own, so that it can hold the tests of another file once more.
+pub fn isolation() -> &'static str {
+    if env!("CARGO_CRATE_NAME").starts_with("isolated") { "process" } else { "none" }
+}
+
 /// The directory where cargo put host and plugins.
 pub fn built() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_gantry")).parent().expect("a binary lies in a directory").to_owned()

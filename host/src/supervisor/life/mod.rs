@@ -53,6 +53,9 @@ pub struct Life {
     attempt: u64,
     deadline: Duration,
     has_thread: bool,
+    /// It runs in a process of its own, which can be killed: nothing of it is
+    /// ever left behind.
+    can_be_killed: bool,
     /// What it was asked, since when, and for how long at most.
     busy: Option<(Call, Instant, Duration)>,
     retry_at: Option<Instant>,
@@ -86,6 +89,7 @@ impl Life {
             attempt: 0,
             deadline,
             has_thread: false,
+            can_be_killed: false,
             busy: None,
             retry_at: None,
             row: Row::default(),
@@ -119,6 +123,9 @@ impl Life {
     }
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
+    }
+    pub fn set_can_be_killed(&mut self, can_be_killed: bool) {
+        self.can_be_killed = can_be_killed;
     }
     /// The thread of an attempt ended, perhaps one that was left behind.
     pub fn returned(&mut self, attempt: u64) {
@@ -249,8 +256,12 @@ impl Life {
                 self.failed(State::Failed, format!("{why}; is its disk there?"), now);
                 return Vec::new();
             }
-            self.left_behind.insert(attempt);
-            let why = format!("{why}; its thread was left behind");
+            let why = if self.can_be_killed {
+                format!("{why}; its process was killed")
+            } else {
+                self.left_behind.insert(attempt);
+                format!("{why}; its thread was left behind")
+            };
             let mut todo = vec![Do::Abandon { attempt }];
             if self.state == State::Stopping {
                 todo.extend(self.stopped(Some(why), now));

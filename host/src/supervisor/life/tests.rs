@@ -70,6 +70,23 @@ impl Driven {
 }
 
 #[test]
+fn nothing_is_left_behind_of_what_can_be_killed() {
+    let mut driven = Driven::running();
+    driven.life.set_can_be_killed(true);
+    for round in 0..10 {
+        driven.of(Progress::Began(Call::Collect));
+        driven.after(DEADLINE * HUNG_AFTER);
+        assert!(matches!(driven.todo[..], [Do::Abandon { .. }]), "{:?}", driven.todo);
+        assert_eq!(driven.life.left_behind(), 0);
+        assert!(driven.life.reasons()[0].ends_with("its process was killed"), "{:?}", driven.life);
+        // Only by its failures in a row.
+        assert_eq!(driven.life.state() == State::Quarantined, round >= 7, "{round}: {:?}", driven.life);
+        driven.next();
+        driven.activate();
+    }
+}
+
+#[test]
 fn a_start_goes_through_all_its_states() {
     let mut driven = Driven::new();
     driven.is(State::Disabled);

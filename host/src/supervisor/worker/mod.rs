@@ -9,9 +9,12 @@ use super::lock;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
+use crate::config::Isolation;
+use crate::isolation::{self, Process};
 use crate::loader::Loaded;
 use gantry_exposition::Arena;
 use gantry_plugin_api::Error;
+use gantry_plugin_api::abi::HostBox;
 use gantry_plugin_api::error::ErrorKind;
 use gantry_pluginfile::{Instance, Library, OpenError};
 use rustix::time::{ClockId, clock_gettime};
@@ -39,6 +42,8 @@ struct Worker {
     unit: Arc<Unit>,
     attempt: u64,
     instance: Option<Instance>,
+    /// Where it runs, if not here, and how much of its CPU time was counted.
+    process: Option<(Arc<Process>, Duration)>,
     arena: Arena,
     max_series: usize,
     /// There is something of the author's to stop.
@@ -70,6 +75,7 @@ fn run(unit: Arc<Unit>, attempt: u64, loaded: Arc<Loaded>, commands: &mpsc::Rece
         unit,
         attempt,
         instance: None,
+        process: None,
         arena: Arena::with_limit(0),
         max_series: 0,
         started: false,
@@ -167,20 +173,16 @@ impl Worker {
 
     fn start(&mut self, loaded: &Loaded) -> Result<(), Error> {
         let unit = self.unit.clone();
-        let library = Library::open(loaded.place.path()).map_err(|error| {
-            if let OpenError::Layout { report, .. } = &error {
-                tracing::debug!("plugin {}: {report}", unit.name());
-            }
-            Error::new(error)
-        })?;
-        unit.parts.opened(unit.name(), loaded.place.path());
         let level = unit.parts.log_level(unit.name()) as u32;
         let (services, manifest) = (&unit.parts.services, &loaded.verified.manifest);
         let host = services.for_plugin(manifest);
         if !manifest.provides_identity.is_empty() {
             services.identity.set_provider(&manifest.name, &manifest.provides_identity);
         }
-        self.instance = Some(library.create(host, level)?);
+        self.instance = Some(match loaded.verified.isolation {
+            Isolation::None => self.open(loaded)?.create(host, level)?,
+            Isolation::Process => self.launch(loaded, level, host)?,
+        });
         self.say(Progress::Created);
         let config = unit.config().table.to_json();
         let probe = self.call(Call::Probe, |instance| instance.probe(&config))?;
@@ -207,6 +209,29 @@ impl Worker {
         self.say(Progress::Activated(probe.degraded));
         self.settle();
         Ok(())
+    }
+
+    fn open(&self, loaded: &Loaded) -> Result<Library, Error> {
+        let unit = &self.unit;
+        let library = Library::open(loaded.place.path()).map_err(|error| {
+            if let OpenError::Layout { report, .. } = &error {
+                tracing::debug!("plugin {}: {report}", unit.name());
+            }
+            Error::new(error)
+        })?;
+        unit.parts.opened(unit.name(), loaded.place.path());
+        Ok(library)
+    }
+
+    fn launch(&mut self, loaded: &Loaded, level: u32, host: HostBox) -> Result<Instance, Error> {
+        let launched = isolation::launch(loaded, level, host)?;
+        self.process = Some((launched.process.clone(), Duration::ZERO));
+        if !self.unit.runs_in(self.attempt, &launched.process) {
+            return Err(Error::new("it was given up"));
+        }
+        let (instance, lacks) = launched.create()?;
+        self.unit.parts.confined_without(self.unit.name(), &lacks);
+        Ok(instance)
     }
 
     /// The instance is given up.
@@ -276,8 +301,14 @@ impl Worker {
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
     }
 
-    fn spent(&self, before: Duration) {
-        self.unit.parts.own.spent(self.unit.name(), self.cpu().saturating_sub(before));
+    fn spent(&mut self, before: Duration) {
+        let mut spent = self.cpu().saturating_sub(before);
+        if let Some((process, counted)) = &mut self.process {
+            let now = process.cpu();
+            spent += now.saturating_sub(*counted);
+            *counted = now;
+        }
+        self.unit.parts.own.spent(self.unit.name(), spent);
     }
 }
 
@@ -291,11 +322,12 @@ impl Unit {
         let (commands, receiver) = mpsc::channel();
         {
             // Held throughout: the place may belong to the next attempt already.
-            let life = lock(&self.life);
+            let mut life = lock(&self.life);
             if !life.is_current(attempt) {
                 return;
             }
-            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
+            life.set_can_be_killed(loaded.verified.isolation == Isolation::Process);
+            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands, process: None });
         }
         self.apply(Event::Of(attempt, Progress::Began(Call::Create)));
         if !self.is_current(attempt) {
