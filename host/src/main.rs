@@ -5,7 +5,7 @@
 //! * [`config`] reads `plugins.toml`; [`reload`] changes what runs by it.
 //! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
-//! * [`supervisor`]: the life of plugins.
+//! * [`supervisor`]: the life of plugins; [`records`]: what is kept of them across restarts of the agent.
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
@@ -28,6 +28,7 @@ mod logging;
 mod metrics;
 mod node;
 mod notify;
+mod records;
 mod reload;
 mod supervisor;
 mod tables;

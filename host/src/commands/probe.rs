@@ -6,7 +6,7 @@ use super::{Failure, Outcome, configuration, counted, print, say};
 use crate::agent;
 use crate::cli::Places;
 use crate::config::{Config, PluginConfig};
-use crate::loader::{Placer, load};
+use crate::loader::{Placer, load, verify};
 use crate::logging::printable;
 use crate::supervisor::Services;
 use gantry_plugin_api::Probe;
@@ -81,8 +81,9 @@ fn probe(
     services: &Services,
 ) -> Result<(Probe, Description), String> {
     let mut log = |line: String| say(&format!("gantry: note: {line}"));
-    let loaded =
-        load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
+    let loaded = verify(plugin, &config.host.plugin_dirs)
+        .and_then(|verified| load(plugin, verified, placer, &mut log))
+        .map_err(|error| error.to_string())?;
     let library = Library::open(loaded.place.path()).map_err(|error| error.to_string())?;
     let host = services.for_plugin(&loaded.verified.manifest);
     let level = config.host.log.of(&plugin.name) as u32;

@@ -17,6 +17,8 @@ pub struct PluginConfig {
     pub path: Option<PathBuf>,
     /// Its digest, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
+    /// Which versions may run.
+    pub version: Option<semver::VersionReq>,
     /// `isolation = "none"` was written.
     pub in_process: bool,
     /// Of one collection.
@@ -36,6 +38,7 @@ impl PluginConfig {
             enabled: false,
             path: None,
             sha256: None,
+            version: None,
             in_process: false,
             deadline: DEADLINE,
             max_series: MAX_SERIES,
@@ -46,7 +49,17 @@ impl PluginConfig {
 
     /// Whether another configuration runs the same file in the same way.
     pub fn same_file(&self, other: &Self) -> bool {
-        (&self.path, &self.sha256, self.in_process) == (&other.path, &other.sha256, other.in_process)
+        (&self.path, &self.sha256, &self.version, self.in_process)
+            == (&other.path, &other.sha256, &other.version, other.in_process)
+    }
+
+    /// What stands for all that the plugin can notice of its section, but for
+    /// whether it is enabled: a digest, as it may hold secrets.
+    pub fn fingerprint(&self) -> String {
+        let Self { path, sha256, version, in_process, deadline, max_series, table, .. } = self;
+        let table = table.to_json();
+        let all = format!("{path:?} {sha256:?} {version:?} {in_process} {deadline:?} {max_series} {table}");
+        crate::loader::digest(all.as_bytes())
     }
 }
 
@@ -54,7 +67,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
 const NOT_BUILT: NotBuilt =
-    NotBuilt(&["version", "grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
+    NotBuilt(&["grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
@@ -113,6 +126,16 @@ fn section_of(
             );
         }
     }
+    let mut version = None;
+    if let Some((text, span)) = keys.text("version", problems) {
+        match semver::VersionReq::parse(text) {
+            Ok(range) => version = Some(range),
+            Err(error) => problems.at(
+                span,
+                format!("{section}.version {text:?} is no range of versions such as \">=1.4, <2\": {error}"),
+            ),
+        }
+    }
     let mut in_process = false;
     if let Some((text, span)) = keys.text("isolation", problems) {
         match text {
@@ -140,6 +163,7 @@ fn section_of(
         enabled,
         path,
         sha256,
+        version,
         in_process,
         deadline,
         max_series,

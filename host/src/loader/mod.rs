@@ -8,11 +8,12 @@ mod find;
 mod place;
 mod probe;
 mod trust;
+mod versions;
 
-use find::find;
+use find::{Found, find};
 pub use place::{Place, Placer};
 pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
-pub use trust::Bytes;
+pub use trust::{Bytes, digest};
 
 use crate::config::PluginConfig;
 use gantry_plugin_api::manifest::ManifestInfo;
@@ -30,6 +31,8 @@ pub struct Verified {
     pub source: PathBuf,
     pub manifest: ManifestInfo,
     pub bytes: Bytes,
+    /// It came from a vendor directory.
+    pub vendor: bool,
 }
 
 /// A plugin that was tried in a child and may be opened.
@@ -42,7 +45,21 @@ pub struct Loaded {
 
 /// Finds and verifies; runs nothing of the plugin's.
 pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified, LoadError> {
-    let found = find(plugin, plugin_dirs)?;
+    verify_found(plugin, find(plugin, plugin_dirs)?)
+}
+
+/// As [`verify`], of a file in the store that ran before; it must have that digest.
+pub fn verify_stored(
+    plugin: &PluginConfig,
+    file: &Path,
+    digest: &str,
+    vendor: bool,
+) -> Result<Verified, LoadError> {
+    let pinned = PluginConfig { sha256: Some(digest.to_owned()), version: None, ..plugin.clone() };
+    verify_found(&pinned, Found { path: file.to_owned(), vendor })
+}
+
+fn verify_found(plugin: &PluginConfig, found: Found) -> Result<Verified, LoadError> {
     if !found.vendor && !plugin.in_process {
         return Err(LoadError(format!(
             "{} lies outside the vendor directories, where isolation = \"process\" is the default, which is not \
@@ -65,6 +82,14 @@ pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified
             manifest.name, plugin.name, manifest.name
         )));
     }
+    if let Some(range) = &plugin.version
+        && !versions::fits(range, &manifest.version)
+    {
+        return Err(at(format!(
+            "it is {} {}, and version = \"{range}\" in [plugins.{}] does not take that",
+            manifest.name, manifest.version, plugin.name
+        )));
+    }
     if manifest.panic == "abort" {
         return Err(at(format!(
             "{} {} is built with panic = \"abort\", so that a panic would end the agent, and isolation = \"process\" \
@@ -72,17 +97,16 @@ pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified
             manifest.name, manifest.version
         )));
     }
-    Ok(Verified { source: found.path, manifest, bytes })
+    Ok(Verified { source: found.path, manifest, bytes, vendor: found.vendor })
 }
 
-/// Verifies, places and tries in a child.
+/// Places what was verified, and tries it in a child.
 pub fn load(
     plugin: &PluginConfig,
-    plugin_dirs: &[PathBuf],
+    mut verified: Verified,
     placer: &Placer,
     log: &mut dyn FnMut(String),
 ) -> Result<Loaded, LoadError> {
-    let mut verified = verify(plugin, plugin_dirs)?;
     let source = verified.source.clone();
     let at = |message: String| LoadError(format!("{}: {message}", source.display()));
     let place = placer.place(&verified, log).map_err(at)?;

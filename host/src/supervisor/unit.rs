@@ -4,13 +4,13 @@ use super::handover::Kept;
 use super::life::{Do, Event, Life};
 use super::lock;
 use super::parts::Parts;
+use super::probation::{Probation, Trouble};
 use super::series::{Freshness, Series};
 use super::state::{State, Status};
 use super::worker::Command;
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +35,17 @@ pub struct Unit {
     /// The state that was logged last, and when.
     said: Mutex<Option<(State, Instant)>>,
     pub(super) kept: Mutex<Kept>,
+    pub(super) on_disk: Mutex<super::keepsake::OnDisk>,
+    /// Which series an earlier agent showed, until there is a table.
+    pub(super) marks: Mutex<Vec<(u64, f64)>>,
+    pub(super) probation: Mutex<Option<Probation>>,
+    /// What ran before an upgrade.
+    pub(super) previous: Mutex<Option<super::generation::Previous>>,
+    /// It runs another file than its section names, by an operator's word.
+    apart: std::sync::atomic::AtomicBool,
+    /// A generation that is about to take the place of the one that serves.
+    /// Comes before `thread`.
+    pub(super) beside: Mutex<Option<super::generation::Beside>>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
     /// Which of its declarations were refused, and that was logged.
@@ -74,6 +85,12 @@ impl Unit {
             thread: Mutex::default(),
             in_flight: Mutex::default(),
             kept: Mutex::default(),
+            on_disk: Mutex::default(),
+            marks: Mutex::default(),
+            probation: Mutex::default(),
+            previous: Mutex::default(),
+            apart: Default::default(),
+            beside: Mutex::default(),
             instances: AtomicU32::new(0),
             refusals: Mutex::default(),
             skip_reasons: Mutex::default(),
@@ -86,9 +103,9 @@ impl Unit {
         &self.name
     }
 
-    /// Where its file may lie.
-    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
-        self.parts.plugin_dirs()
+    /// What it shares with all others.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
     }
 
     pub fn config(&self) -> Arc<PluginConfig> {
@@ -119,6 +136,20 @@ impl Unit {
         *lock(&self.until_restart)
     }
 
+    /// Whether it runs another file than its section names until the agent ends.
+    pub fn set_apart(&self, apart: bool) {
+        self.apart.store(apart, Relaxed);
+    }
+
+    pub fn is_apart(&self) -> bool {
+        self.apart.load(Relaxed)
+    }
+
+    /// Whether an operator's word holds against the file.
+    pub fn differs(&self) -> bool {
+        self.wanted() != self.config().enabled || self.is_apart()
+    }
+
     pub fn status(&self) -> Status {
         lock(&self.status).clone()
     }
@@ -137,6 +168,10 @@ impl Unit {
 
     pub(super) fn is_current(&self, attempt: u64) -> bool {
         lock(&self.life).is_current(attempt)
+    }
+
+    pub(super) fn is_live(&self, attempt: u64) -> bool {
+        lock(&self.life).is_live(attempt)
     }
 
     /// When it must be looked at again.
@@ -165,17 +200,20 @@ impl Unit {
         }
     }
 
-    pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
+    pub fn loaded(&self) -> Option<Arc<Loaded>> {
         lock(&self.status).loaded.clone()
     }
 
     /// Keeps what an attempt hands over, if it is the present one (else `None`):
     /// of an earlier one it would be older than what was shown since. `false`:
     /// it is too large.
-    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> Option<bool> {
+    pub(super) fn keep(self: &Arc<Self>, attempt: u64, bytes: &[u8]) -> Option<bool> {
         // Held throughout: the attempt may be given up meanwhile.
         let life = lock(&self.life);
-        life.is_current(attempt).then(|| lock(&self.kept).put(bytes))
+        let kept = life.is_current(attempt).then(|| lock(&self.kept).put(bytes));
+        drop(life);
+        self.keep_soon();
+        kept
     }
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
@@ -205,7 +243,13 @@ impl Unit {
             match one {
                 Do::Launch { attempt } => self.parts.keeper.launch(self.clone(), attempt),
                 Do::Stop { attempt, within } => self.send(attempt, Command::Stop { within }),
-                Do::Abandon { attempt } => self.abandon(attempt),
+                Do::Abandon { attempt } => self.release_thread(attempt),
+                Do::Try { attempt } => self.begin_trial(attempt),
+                Do::Part { attempt, next, within } => self.part(attempt, next, within),
+                Do::Activate { attempt } => self.open_gate(attempt),
+                Do::Drop { attempt } => self.drop_beside(attempt),
+                Do::Restore { attempt } => self.restore(attempt),
+                Do::Swapped(outcome) => self.swapped(outcome),
             }
         }
         self.parts.keeper.expect(next);
@@ -217,7 +261,15 @@ impl Unit {
             self.series.ended();
         }
         let mut status = lock(&self.status);
+        let before = status.state;
+        if life.state() == State::Disabled {
+            // With the file that it ran.
+            status.enter(life.state(), life.reasons());
+            self.note_history(before, &status);
+        }
         status.enter(life.state(), life.reasons());
+        self.note_history(if life.state() == State::Disabled { State::Disabled } else { before }, &status);
+        self.watch_probation(life, before, now);
         status.failures = life.failures();
         status.left_behind = life.left_behind();
         let wait = life.retry_at().map(|at| at.saturating_duration_since(now));
@@ -226,7 +278,10 @@ impl Unit {
             // Disabled means zero.
             status.forget_instance();
             self.series.forget();
-            *lock(&self.kept) = Kept::default();
+            self.forget_kept();
+            *lock(&self.probation) = None;
+            *lock(&self.previous) = None;
+            self.set_apart(false);
             lock(&self.refusals).clear();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
@@ -242,6 +297,30 @@ impl Unit {
             // Before anybody sees the state: the agent ends with the last one
             // that stops, and its line would be lost.
             self.log(&status);
+        }
+    }
+
+    /// On probation, what goes wrong rolls it back.
+    fn watch_probation(&self, life: &Life, before: State, now: Instant) {
+        let mut probation = lock(&self.probation);
+        let Some(watched) = probation.as_mut() else { return };
+        let why = match life.state() {
+            State::Failed | State::Hung | State::Quarantined | State::Unsupported if before != life.state() => {
+                watched.on(Trouble::Ended(&life.reasons().join("; ")), now)
+            }
+            State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.parts.troubles.tell(&self.name, why);
+        }
+    }
+
+    /// It took more of something than it may: for whoever minds its budgets.
+    pub fn breached(&self, what: &str) {
+        let why = lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
+        if let Some(why) = why {
+            self.parts.troubles.tell(&self.name, why);
         }
     }
 
@@ -280,8 +359,11 @@ impl Unit {
         }
     }
 
-    fn abandon(&self, attempt: u64) {
-        self.release_thread(attempt);
+    /// To the thread that serves, or that will when a swap is over.
+    pub(super) fn ask(&self, command: Command) {
+        if let Some(thread) = lock(&self.thread).as_ref() {
+            let _ = thread.commands.send(command);
+        }
     }
 
     /// Its queue ends, by which a thread that comes back late knows.
@@ -289,7 +371,11 @@ impl Unit {
         let mut thread = lock(&self.thread);
         if thread.as_ref().is_some_and(|thread| thread.attempt == attempt) {
             *thread = None;
-            *lock(&self.in_flight) = None;
+        }
+        // In a swap the collection that is under way is still the old one's.
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.as_ref().is_some_and(|flight| flight.attempt == attempt) {
+            *in_flight = None;
         }
     }
 
