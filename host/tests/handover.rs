@@ -26,7 +26,8 @@ fn source(agent: &Agent) -> String {
     let text = agent.scrape();
     let sources = ["stop", "snapshot", "none", "damaged", "other_boot"];
     let is = |source: &&str| {
-        value(&text, "gantry_plugin_handovers_total", &[("plugin", "hostile"), ("source", source)]) == Some(1.0)
+        value(&text, "gantry_plugin_handovers_total", &[("plugin", "hostile"), ("source", source)])
+            == Some(1.0)
     };
     let found: Vec<&str> = sources.into_iter().filter(is).collect();
     found.join(" ")
@@ -99,7 +100,10 @@ fn after_a_crash_the_last_snapshot_is_used_and_said() {
         let after = sample(&agent.scrape(), COLLECTIONS).expect("it is shown");
         // The first snapshot goes out at once, the next not within 15 s: what
         // this agent's scrapes counted since may be missing, and no more.
-        assert!(after >= 1.0 && after <= before + 1.0 && after >= before - 4.0, "{after} after {before}, {crash}");
+        assert!(
+            after >= 1.0 && after <= before + 1.0 && after >= before - 4.0,
+            "{after} after {before}, {crash}"
+        );
         assert_eq!(source(&agent), "snapshot", "{crash}");
     }
 }

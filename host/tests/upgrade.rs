@@ -73,7 +73,10 @@ fn up_and_down_counts_go_on_and_the_configuration_says_what_runs() {
     let before = site.text();
     assert_eq!(site.upgrade(&site.new), "hostile: running (0.2.0)\n");
     assert_eq!(site.count(), 3.0);
-    assert_eq!(site.text(), before.replace(site.old.to_str().expect("UTF-8"), site.new.to_str().expect("UTF-8")));
+    assert_eq!(
+        site.text(),
+        before.replace(site.old.to_str().expect("UTF-8"), site.new.to_str().expect("UTF-8"))
+    );
     assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
     assert_eq!(site.upgrade(&site.new), "hostile: it runs that file already\n");
     // An older one is as good.
@@ -135,7 +138,10 @@ fn a_trial_that_hangs_is_given_up_while_the_old_one_serves() {
     let agent = Agent::start_in(dir, "", &section);
     let site = Site { agent, old, new, well };
     let error = site.refused(&site.new);
-    assert!(error.contains("start did not come back within 2s; its thread was left behind; 0.1.0 goes on"), "{error}");
+    assert!(
+        error.contains("start did not come back within 2s; its thread was left behind; 0.1.0 goes on"),
+        "{error}"
+    );
     assert!(site.agent.plugin("hostile")["hung_threads"] == 1);
     site.agent.scrape();
     std::fs::write(&site.well, "").expect("own directory");
@@ -191,7 +197,11 @@ fn until_restart_leaves_the_configuration_and_is_shown() {
     let new = site.new.to_str().expect("UTF-8");
     site.agent.good(&["upgrade", "hostile", new, "--until-restart"]);
     assert_eq!((site.version().as_str(), site.text()), ("0.2.0", text.clone()));
-    assert!(site.agent.row("hostile")["note"].as_str().is_some_and(|note| note.contains("differs from configuration")));
+    assert!(
+        site.agent.row("hostile")["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("differs from configuration"))
+    );
     assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
     assert_eq!(site.version(), "0.2.0", "it survives a reload");
     site.agent.good(&["rollback", "hostile", "--until-restart"]);
@@ -230,20 +240,29 @@ fn a_range_of_versions_chooses_among_the_files_that_are_there() {
     std::fs::create_dir(&plugins).expect("own directory");
     let put = |version: &str| {
         let built = build(dir.path(), version);
-        std::fs::rename(built, plugins.join(format!("libgantry_hostile-{version}.so"))).expect("own directory");
+        std::fs::rename(built, plugins.join(format!("libgantry_hostile-{version}.so")))
+            .expect("own directory");
     };
     for version in ["1.3.9", "1.4.0", "1.5.2", "2.0.0"] {
         put(version);
     }
     let host = format!("plugin_dirs = [{plugins:?}]\n");
-    let section = |range: &str| format!("[plugins.hostile]\nenabled = true\nisolation = \"none\"\nversion = \"{range}\"\n");
+    let section = |range: &str| {
+        format!("[plugins.hostile]\nenabled = true\nisolation = \"none\"\nversion = \"{range}\"\n")
+    };
     let agent = Agent::start_in(dir, &host, &section(">=1.4, <2"));
     assert_eq!(agent.row("hostile")["version"], "1.5.2");
     std::fs::remove_file(plugins.join("libgantry_hostile-1.5.2.so")).expect("own file");
     assert_eq!(agent.good(&["reload"]), "hostile: running (1.4.0)\n");
     agent.configure(&host, &section("~3"));
     let error = agent.bad(1, &["reload"]);
-    for words in ["no file of hostile in", "is of version = \"~3\"", "1.3.9 (", "2.0.0 (", "install one, or change version"] {
+    for words in [
+        "no file of hostile in",
+        "is of version = \"~3\"",
+        "1.3.9 (",
+        "2.0.0 (",
+        "install one, or change version",
+    ] {
         assert!(error.contains(words), "lacks {words}: {error}");
     }
     assert_eq!(agent.row("hostile")["version"], "1.4.0", "what runs goes on");

@@ -7,6 +7,7 @@ mod support;
 mod patch;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -51,13 +52,13 @@ fn series(text: &str) -> BTreeSet<String> {
 }
 
 /// Scrapes until it is told to end: each is whole, and counts one more.
-fn scrape(agent: &Agent, end: &AtomicBool) -> (u64, Duration) {
-    let first = agent.scrape();
-    let (expected, mut scrapes, mut slowest) = (series(&first), 1_u64, Duration::ZERO);
-    assert!(expected.iter().any(|line| line.starts_with("hostile_collections_total")), "{first}");
+fn scrape(address: SocketAddr, end: &AtomicBool) -> (u64, Duration) {
+    let expected = series(get(address, "/metrics").text());
+    let (mut scrapes, mut slowest) = (1_u64, Duration::ZERO);
+    assert!(expected.iter().any(|line| line.starts_with("hostile_collections_total")), "{expected:?}");
     while !end.load(Relaxed) {
         let begin = Instant::now();
-        let answer = get(agent.address, "/metrics");
+        let answer = get(address, "/metrics");
         assert_eq!(answer.status, 200, "{}", answer.text());
         slowest = slowest.max(begin.elapsed());
         scrapes += 1;
@@ -81,11 +82,11 @@ fn three_hundred_upgrades_lose_nothing() {
     write_library(&broken, &std::fs::read(&base).expect("the fixture")[..10_000]);
     let table = "in_version = \"9.9.9\"\nfault = \"error\"\nat = \"activate\"";
     let agent = Agent::start_in(dir, "", &hostile(&base, table));
-    let (end, pid) = (AtomicBool::new(false), agent.pid());
+    let (end, pid, address) = (AtomicBool::new(false), agent.pid(), agent.address);
     let mut took = Vec::new();
     let (mut files, mut before) = (0, (0, 0, 0));
     let ((scrapes, slowest), after) = std::thread::scope(|scope| {
-        let scraper = scope.spawn(|| scrape(&agent, &end));
+        let scraper = scope.spawn(|| scrape(address, &end));
         for n in 0..UPGRADES {
             if n == 20 {
                 before = (anonymous(pid), process::threads(pid).len(), descriptors(pid));
@@ -102,7 +103,8 @@ fn three_hundred_upgrades_lose_nothing() {
                 _ => (base.clone(), true),
             };
             let begin = Instant::now();
-            let path: String = file.to_str().expect("UTF-8").bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let path: String =
+                file.to_str().expect("UTF-8").bytes().map(|byte| format!("%{byte:02x}")).collect();
             let answer =
                 request(&agent.socket(), "POST", &format!("/v1/plugins/hostile/upgrade?file={path}"));
             took.push(begin.elapsed());

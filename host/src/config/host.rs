@@ -136,8 +136,7 @@ impl Default for HostConfig {
     }
 }
 
-const NOT_BUILT: NotBuilt =
-    NotBuilt(&["require_signature", "trusted_keys", "keep_capabilities"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["require_signature", "trusted_keys", "keep_capabilities"]);
 
 /// The library that would be rolled back to stays mapped anyway; what goes wrong
 /// later than this has another cause.

@@ -66,8 +66,7 @@ impl PluginConfig {
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt =
-    NotBuilt(&["grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["grant", "max_heap", "max_cpu", "max_bpf_memory", "memory"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.

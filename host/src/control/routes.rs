@@ -109,7 +109,8 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
             };
             let name = (*name).to_owned();
             if *word == "rollback" {
-                return change(agent, |agent| async move { rollback(&agent, &name, until_restart).await }).await;
+                return change(agent, |agent| async move { rollback(&agent, &name, until_restart).await })
+                    .await;
             }
             let on = *word == "enable";
             change(agent, |agent| async move { switch(&agent, &name, on, until_restart).await }).await

@@ -151,9 +151,13 @@ pub(super) fn take(dir: &Path, plugin: &str, boot: &str) -> Found {
 
 fn read(bytes: &[u8], boot: &str) -> Result<(Head, Taken), Found> {
     let damaged = |why: &str| Found::Damaged(why.to_owned());
-    let end = bytes.iter().take(MAX_HEAD).position(|byte| *byte == b'\n').ok_or_else(|| damaged("it has no head"))?;
-    let head: Head =
-        serde_json::from_slice(&bytes[..end]).map_err(|error| Found::Damaged(format!("its head: {error}")))?;
+    let end = bytes
+        .iter()
+        .take(MAX_HEAD)
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(|| damaged("it has no head"))?;
+    let head: Head = serde_json::from_slice(&bytes[..end])
+        .map_err(|error| Found::Damaged(format!("its head: {error}")))?;
     let body = &bytes[end + 1..];
     if head.gantry_handover != 1 {
         return Err(damaged("it is of another form"));
@@ -188,7 +192,13 @@ mod tests {
     use super::*;
 
     fn written(when: When) -> Written<'static> {
-        Written { when, version: "1.0.0", digest: "d", kept: b"counts", marks: &[(7, 1.5), (9, f64::INFINITY)] }
+        Written {
+            when,
+            version: "1.0.0",
+            digest: "d",
+            kept: b"counts",
+            marks: &[(7, 1.5), (9, f64::INFINITY)],
+        }
     }
 
     #[test]

@@ -149,7 +149,9 @@ impl History {
     /// Appends the last entry, or writes all anew; how many lines there are then.
     fn write(&self, plugin: &str, kept: &Kept) -> std::io::Result<usize> {
         let path = self.path(plugin);
-        let line = |entry: &Entry| serde_json::to_string(entry).map(|line| line + "\n").map_err(std::io::Error::other);
+        let line = |entry: &Entry| {
+            serde_json::to_string(entry).map(|line| line + "\n").map_err(std::io::Error::other)
+        };
         if kept.lines == 0 || kept.lines >= ROTATED_AT {
             let all = kept.entries.iter().map(line).collect::<Result<String, _>>()?;
             write_and_rename(&path, all.as_bytes(), 0o600)?;
@@ -236,7 +238,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("x.jsonl");
         let good = serde_json::to_string(&entry(1)).expect("JSON");
-        for damage in ["\u{0}\u{1}garbage\n", "{\"at\": 1", "[]\n\n\n{}\n", "{\"at\":1,\"what\":\"evil\"}\n"] {
+        for damage in ["\u{0}\u{1}garbage\n", "{\"at\": 1", "[]\n\n\n{}\n", "{\"at\":1,\"what\":\"evil\"}\n"]
+        {
             std::fs::write(&path, format!("{good}\n{damage}")).expect("own file");
             let history = History::new(dir.path());
             assert_eq!(history.of("x").len(), 1, "{damage}");

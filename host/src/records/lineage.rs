@@ -94,7 +94,12 @@ mod tests {
             path: None,
             sha256: None,
         };
-        let held = Held { digest: "bad".to_owned(), section: "s".to_owned(), reason: String::new(), instead: stored.clone() };
+        let held = Held {
+            digest: "bad".to_owned(),
+            section: "s".to_owned(),
+            reason: String::new(),
+            instead: stored.clone(),
+        };
         let lineage = Lineage { previous: Some(stored), held: Some(held) };
         lineage.write(dir.path(), "x").expect("own directory");
         let read = Lineage::read(dir.path(), "x");

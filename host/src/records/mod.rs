@@ -15,8 +15,8 @@ mod history;
 mod lineage;
 mod writer;
 
-pub use history::{Entry, File, What};
 use history::History;
+pub use history::{Entry, File, What};
 pub use lineage::{Held, Lineage, Stored};
 
 use std::path::{Path, PathBuf};

@@ -102,7 +102,9 @@ async fn take_over(agent: &Arc<Agent>) -> Result<Report, Refused> {
 /// Takes over what lies on the disk for one plugin, by the section in force.
 async fn reload_one(agent: &Arc<Agent>, name: &str) {
     let Ok(_turn) = agent.changes.turn().await else { return };
-    let Some(unit) = agent.fleet.unit(name).filter(|unit| unit.wanted() && unit.config().enabled) else { return };
+    let Some(unit) = agent.fleet.unit(name).filter(|unit| unit.wanted() && unit.config().enabled) else {
+        return;
+    };
     let mut report = Report::default();
     match examine::section(agent, unit.config().as_ref().clone()).await {
         Ok(examined) => {

@@ -40,7 +40,8 @@ pub async fn rollback(agent: &Arc<Agent>, name: &str, until_restart: bool) -> Re
 pub async fn mind_probation(agent: Arc<Agent>) {
     let Some(mut troubles) = agent.fleet.parts().troubles.take() else { return };
     while let Some((name, why)) = troubles.recv().await {
-        let Ok(_turn) = agent.changes.turn().await else { continue };
+        // However many wait: nobody would ask for it again.
+        let _turn = agent.changes.turn.lock().await;
         tracing::error!("plugin {name}: on probation: {why}; it is rolled back");
         let outcome = back(&agent, &name, &why, false, true).await;
         logged(&agent, "rollback", &name, &outcome);
@@ -75,7 +76,8 @@ async fn upgrade_to(
     let text = if until_restart { None } else { Some(in_force(agent, &unit).await?) };
     let at = |why: String| vec![format!("{name}: {why}")];
     let now = unit.config();
-    let (wish, parts) = (PluginConfig { path: Some(file), sha256: None, ..now.as_ref().clone() }, unit.parts().clone());
+    let (wish, parts) =
+        (PluginConfig { path: Some(file), sha256: None, ..now.as_ref().clone() }, unit.parts().clone());
     let looked = blocking(move || {
         let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
         examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
@@ -110,7 +112,8 @@ async fn upgrade_to(
 /// that was. An error says why that goes on.
 pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) -> Result<(), String> {
     let (before, section) = (unit.loaded(), unit.config());
-    let another = before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
+    let another =
+        before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
     let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
     exchanged(unit, Previous { loaded, config: Arc::new(config) }, reason).await?;
     unit.change(|status| status.file_note = None);
@@ -223,8 +226,13 @@ async fn before(unit: &Arc<Unit>) -> Result<Previous, String> {
     let unit = unit.clone();
     let looked = blocking(move || {
         let lineage = unit.parts().records.lineage(unit.name());
-        let kept = lineage.previous.ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
-        let config = PluginConfig { path: kept.path.clone(), sha256: kept.sha256.clone(), ..unit.config().as_ref().clone() };
+        let kept =
+            lineage.previous.ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
+        let config = PluginConfig {
+            path: kept.path.clone(),
+            sha256: kept.sha256.clone(),
+            ..unit.config().as_ref().clone()
+        };
         let verified = stored(&config, &kept).map_err(|error| error.to_string())?;
         let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
         Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config) })
@@ -261,7 +269,9 @@ async fn in_force(agent: &Agent, unit: &Unit) -> Result<String, Refused> {
     let config = config::check(&agent.file, &text).map_err(lines)?;
     let name = unit.name();
     let Some(section) = config.plugins.iter().find(|section| section.name == name) else {
-        return Err(whole(format!("there is no section [plugins.{name}]; `gantry enable {name}` adds one, --until-restart needs none")));
+        return Err(whole(format!(
+            "there is no section [plugins.{name}]; `gantry enable {name}` adds one, --until-restart needs none"
+        )));
     };
     if section.fingerprint() != unit.config().fingerprint() {
         return Err(whole(format!("[plugins.{name}] is not what is in force; `gantry reload` first")));
@@ -284,7 +294,9 @@ async fn edited(
     let whole = |why: String| vec![format!("{}: {why}", agent.file.display())];
     let path = match path.map(|path| path.to_str().ok_or(path)) {
         Some(Ok(path)) => Some(path),
-        Some(Err(path)) => return Err(whole(format!("{} is not UTF-8 and cannot be written there", path.display()))),
+        Some(Err(path)) => {
+            return Err(whole(format!("{} is not UTF-8 and cannot be written there", path.display())));
+        }
         None => None,
     };
     let new = config::set_text(&text, name, "path", path).map_err(whole)?;

@@ -59,7 +59,12 @@ pub async fn watch(agent: Arc<Agent>) {
         match more {
             Some(names) => changed.extend(names),
             None => {
-                for unit in agent.fleet.units().iter().filter(|unit| concerns(&changed, unit.name(), &unit.config().path)) {
+                for unit in agent
+                    .fleet
+                    .units()
+                    .iter()
+                    .filter(|unit| concerns(&changed, unit.name(), &unit.config().path))
+                {
                     reload_one(&agent, unit.name()).await;
                 }
                 changed.clear();
@@ -119,7 +124,10 @@ impl Watched {
                 );
             }
         }
-        #[expect(deprecated, reason = "what takes its place is unsafe; this descriptor is owned and never exchanged")]
+        #[expect(
+            deprecated,
+            reason = "what takes its place is unsafe; this descriptor is owned and never exchanged"
+        )]
         let inotify = AsyncFd::new(inotify)?;
         Ok(Self { wished, inotify })
     }

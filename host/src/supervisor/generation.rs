@@ -1,8 +1,8 @@
 //! One generation takes the place of another: what [`super::life`] asks for is
 //! done here.
 
-use super::lock;
 use super::life::{Event, Failure, Progress};
+use super::lock;
 use super::probation::Probation;
 use super::unit::{Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
@@ -72,7 +72,8 @@ impl Unit {
             let ((commands, queue), (gate, told)) = (mpsc::channel(), mpsc::channel());
             let (queue, told) = (Some(queue), Some(told));
             let config = Arc::new(config);
-            *beside = Some(Beside { loaded, config, commands, queue, gate, told, reply, reason, before: None });
+            *beside =
+                Some(Beside { loaded, config, commands, queue, gate, told, reply, reason, before: None });
         }
         self.apply(Event::Swap { exclusive });
         // What it asked for ends by its own time-outs.

@@ -52,7 +52,9 @@ impl Unit {
                 "other_boot"
             }
             Found::Damaged(why) => {
-                tracing::warn!("plugin {name}: what it handed over cannot be used ({why}); its counters begin at 0");
+                tracing::warn!(
+                    "plugin {name}: what it handed over cannot be used ({why}); its counters begin at 0"
+                );
                 "damaged"
             }
         };

@@ -1,8 +1,8 @@
 //! What all plugins of one agent share.
 
 use super::keeper::Keeper;
-use super::probation::Troubles;
 use super::lock;
+use super::probation::Troubles;
 use super::services::Services;
 use crate::config::{Level, LogLevels};
 use crate::loader::Placer;

@@ -131,7 +131,11 @@ mod tests {
     #[test]
     fn what_goes_wrong_in_its_time_is_told_once() {
         let now = Instant::now();
-        for trouble in [Trouble::Ended("collect: panicked"), Trouble::Breach("series"), Trouble::Complains(&["late".to_owned()])] {
+        for trouble in [
+            Trouble::Ended("collect: panicked"),
+            Trouble::Breach("series"),
+            Trouble::Complains(&["late".to_owned()]),
+        ] {
             let mut early = probation(now);
             assert!(early.on(trouble, now + SPAN - Duration::from_secs(1)).is_some(), "{trouble:?}");
             assert_eq!(early.on(trouble, now), None, "it was told");

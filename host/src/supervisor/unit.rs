@@ -227,10 +227,10 @@ impl Unit {
         let now = Instant::now();
         let (todo, is_news, next) = {
             let mut life = lock(&self.life);
-            let before = (life.state(), life.failures(), life.reasons().to_vec());
+            let before = (life.state(), life.failures(), life.reasons().to_vec(), life.left_behind());
             let todo = life.on(event, now);
             let says_more = before.0 != life.state() || before.2 != life.reasons();
-            let is_news = says_more || before.1 != life.failures();
+            let is_news = says_more || (before.1, before.3) != (life.failures(), life.left_behind());
             if is_news {
                 self.note(&life, now, says_more);
             }
@@ -305,7 +305,9 @@ impl Unit {
         let mut probation = lock(&self.probation);
         let Some(watched) = probation.as_mut() else { return };
         let why = match life.state() {
-            State::Failed | State::Hung | State::Quarantined | State::Unsupported if before != life.state() => {
+            State::Failed | State::Hung | State::Quarantined | State::Unsupported
+                if before != life.state() =>
+            {
                 watched.on(Trouble::Ended(&life.reasons().join("; ")), now)
             }
             State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),
@@ -318,7 +320,8 @@ impl Unit {
 
     /// It took more of something than it may: for whoever minds its budgets.
     pub fn breached(&self, what: &str) {
-        let why = lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
+        let why =
+            lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
         if let Some(why) = why {
             self.parts.troubles.tell(&self.name, why);
         }

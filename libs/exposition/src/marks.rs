@@ -23,9 +23,10 @@ const KEPT_FOR: f64 = 600.0;
 /// so that two collide has one of his own counters begin without a 0.
 fn hash(family: &str, text: Text<'_>) -> u64 {
     let parts = [family.as_bytes(), b"{", text.own, b"{", text.constant];
-    parts.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    parts
+        .into_iter()
+        .flatten()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Table {
@@ -33,7 +34,8 @@ impl Table {
     /// second since which it counts. What is remembered and has not come yet
     /// is among them.
     pub fn marks(&self) -> Vec<(u64, f64)> {
-        let mut marks: Vec<(u64, f64)> = self.marks.known.iter().map(|(mark, since)| (*mark, *since)).collect();
+        let mut marks: Vec<(u64, f64)> =
+            self.marks.known.iter().map(|(mark, since)| (*mark, *since)).collect();
         for (place, family) in self.families.iter().enumerate() {
             if family.refused.is_some() || !is_counted_here(family) {
                 continue;
@@ -77,7 +79,8 @@ impl Table {
                 if !series.newborn || !self.subjects.is_shown(series.subject) {
                     continue;
                 }
-                let own = if family.info.labels.is_empty() { family.own_text() } else { self.store.text(series) };
+                let own =
+                    if family.info.labels.is_empty() { family.own_text() } else { self.store.text(series) };
                 let text = Text { own, constant: self.subjects.text(series.subject).as_bytes() };
                 if let Some(since) = self.marks.known.remove(&hash(&family.info.name, text)) {
                     back.push((place, since));

@@ -157,8 +157,12 @@ fn absent(
 ) -> Result<Option<Edit>, String> {
     match new.map(toml::Value::as_bool) {
         Some(Some(true)) => {}
-        Some(Some(false)) => return Err(format!("there is no section [plugins.{plugin}]; nothing to disable")),
-        _ => return Err(format!("there is no section [plugins.{plugin}]; `gantry enable {plugin}` adds one")),
+        Some(Some(false)) => {
+            return Err(format!("there is no section [plugins.{plugin}]; nothing to disable"));
+        }
+        _ => {
+            return Err(format!("there is no section [plugins.{plugin}]; `gantry enable {plugin}` adds one"));
+        }
     }
     if let Some((table, braces)) = inline.and_then(|table| Some((table, table.span()?))) {
         let close = braces.end - 1;

@@ -25,8 +25,8 @@ pub use event::{Call, Do, Event, Failure, Progress, cut};
 use super::state::State;
 use row::{MOST, Row, STABLE};
 use std::collections::BTreeSet;
-use swap::{Phase, Swap};
 use std::time::{Duration, Instant};
+use swap::{Phase, Swap};
 
 /// So many late collections in a row make a plugin degraded.
 const LATE_DEGRADES: u32 = 3;

@@ -46,7 +46,8 @@ impl Life {
     }
 
     pub(super) fn is_tried(&self, attempt: u64) -> bool {
-        self.swap.as_ref().is_some_and(|swap| swap.attempt == attempt)
+        let tried = |phase| matches!(phase, Phase::Trying | Phase::Parting);
+        self.swap.as_ref().is_some_and(|swap| swap.attempt == attempt && tried(swap.phase))
     }
 
     pub(super) fn swap(&mut self, exclusive: bool) -> Vec<Do> {
@@ -87,7 +88,7 @@ impl Life {
                     return self.no_swap(&why);
                 }
                 // The old one was asked to stop already.
-                swap.failed = Some(why);
+                swap.failed.get_or_insert(why);
             }
             _ => {}
         }
@@ -105,10 +106,9 @@ impl Life {
                 Ok(Vec::new())
             }
             (Phase::Parting, Progress::Stopped(_)) => Ok(self.parted(now)),
-            (
-                Phase::Parting,
-                Progress::Failed(Failure::Fault(why) | Failure::Unsupported(why)),
-            ) => Ok(self.ended_in_swap(why, State::Failed, now)),
+            (Phase::Parting, Progress::Failed(Failure::Fault(why) | Failure::Unsupported(why))) => {
+                Ok(self.ended_in_swap(why, State::Failed, now))
+            }
             (Phase::Parting, progress) => Err(progress),
             (Phase::Activating, Progress::Activated(missing)) => {
                 self.swap = None;
@@ -150,7 +150,9 @@ impl Life {
                 let first = swap.failed.take().unwrap_or_default();
                 self.swap = None;
                 self.failed(state, why.clone(), now);
-                vec![Do::Swapped(Err(format!("{first}; and the generation before could not be restored: {why}")))]
+                vec![Do::Swapped(Err(format!(
+                    "{first}; and the generation before could not be restored: {why}"
+                )))]
             }
         }
     }
@@ -186,9 +188,13 @@ impl Life {
 
     /// The new one does not come back from what it was asked in its trial.
     pub(super) fn tried_too_long(&mut self, now: Instant) -> Vec<Do> {
-        let overdue = self.swap.as_ref().and_then(|swap| swap.busy).filter(|(_, since, limit)| now >= *since + *limit);
+        let overdue =
+            self.swap.as_ref().and_then(|swap| swap.busy).filter(|(_, since, limit)| now >= *since + *limit);
         let Some((call, _, limit)) = overdue else { return Vec::new() };
-        self.no_swap(&format!("{} did not come back within {limit:?}; its thread was left behind", call.as_str()))
+        self.no_swap(&format!(
+            "{} did not come back within {limit:?}; its thread was left behind",
+            call.as_str()
+        ))
     }
 
     /// Whatever swap there is is over, and the old generation stays what it is.

@@ -77,7 +77,9 @@ impl Driven {
     }
     #[track_caller]
     fn restores(&mut self) -> u64 {
-        let [Do::Drop { attempt: gone }, Do::Restore { attempt }] = self.todo[..] else { panic!("{:?}", self.todo) };
+        let [Do::Drop { attempt: gone }, Do::Restore { attempt }] = self.todo[..] else {
+            panic!("{:?}", self.todo)
+        };
         assert_eq!(gone, self.new);
         self.serves();
         assert!(self.life.is_current(attempt));
@@ -92,7 +94,11 @@ fn the_new_one_is_tried_beside_and_takes_the_place() {
     assert!(driven.life.is_live(driven.new) && driven.life.is_current(driven.old));
     driven.ready();
     // A collection that was asked before is carried out first.
-    driven.old(Progress::Began(Call::Collect)).old(Progress::Collected(Vec::new())).old(Progress::Ended).serves();
+    driven
+        .old(Progress::Began(Call::Collect))
+        .old(Progress::Collected(Vec::new()))
+        .old(Progress::Ended)
+        .serves();
     driven.old(Progress::Began(Call::Stop)).old(Progress::Stopped(None)).serves();
     assert_eq!(driven.todo, [Do::Activate { attempt: driven.new }]);
     driven.old(fault("its thread ended")).serves();
@@ -144,7 +150,10 @@ fn an_activation_that_fails_restores_the_old_one() {
         let mut driven = Driven::swapping(false);
         driven.parted().new(failure);
         let again = driven.restores();
-        for progress in [Progress::Began(Call::Create), Progress::Created, Progress::Started, Progress::Ready] {
+        driven.new(fault("its thread ended")).serves();
+        assert!(driven.todo.is_empty() && !driven.life.is_live(driven.new), "it said why before");
+        for progress in [Progress::Began(Call::Create), Progress::Created, Progress::Started, Progress::Ready]
+        {
             driven.on(Event::Of(again, progress)).serves();
         }
         driven.on(Event::Of(again, Progress::Activated(Vec::new()))).refused("no ring").serves();
@@ -156,7 +165,10 @@ fn an_activation_that_fails_restores_the_old_one() {
     assert_eq!(driven.todo.remove(0), Do::Abandon { attempt: driven.new });
     let again = driven.restores();
     assert_eq!(driven.life.left_behind(), 1);
-    driven.on(Event::Of(again, Progress::Activated(Vec::new()))).refused("activate did not come back").serves();
+    driven
+        .on(Event::Of(again, Progress::Activated(Vec::new())))
+        .refused("activate did not come back")
+        .serves();
 }
 
 #[test]
@@ -164,7 +176,9 @@ fn one_that_cannot_be_restored_has_failed() {
     let mut driven = Driven::swapping(false);
     driven.parted().new(fault("no ring"));
     let again = driven.restores();
-    driven.on(Event::Of(again, fault("no memory"))).refused("no ring; and the generation before could not be restored: no memory");
+    driven
+        .on(Event::Of(again, fault("no memory")))
+        .refused("no ring; and the generation before could not be restored: no memory");
     assert_eq!(driven.life.state(), State::Failed);
     assert_eq!(driven.next(), Duration::from_secs(1), "it is tried again");
     assert!(matches!(driven.todo[..], [Do::Launch { .. }]));
@@ -209,7 +223,9 @@ fn of_two_that_must_not_run_together_the_old_one_parts_first() {
     assert_eq!(driven.todo, [Do::Part { attempt: old, next: new, within: STOP_WITHIN }]);
     driven.old(Progress::Began(Call::Stop)).old(Progress::Stopped(None)).serves();
     assert_eq!(driven.todo, [Do::Try { attempt: new }, Do::Activate { attempt: new }]);
-    for progress in [Progress::Began(Call::Create), Progress::Created, Progress::Began(Call::Start), Progress::Started] {
+    for progress in
+        [Progress::Began(Call::Create), Progress::Created, Progress::Began(Call::Start), Progress::Started]
+    {
         driven.new(progress).serves();
     }
     driven.new(Progress::Ready).new(Progress::Activated(Vec::new())).serves();
@@ -230,7 +246,11 @@ fn what_stops_a_plugin_ends_its_swap() {
         assert!(driven.todo.contains(&Do::Drop { attempt: new }));
         let mut driven = Driven::swapping(false);
         driven.ready().on(event.clone()).refused("stopped meanwhile");
-        assert!(!driven.todo.iter().any(|todo| matches!(todo, Do::Stop { .. })), "it was asked: {:?}", driven.todo);
+        assert!(
+            !driven.todo.iter().any(|todo| matches!(todo, Do::Stop { .. })),
+            "it was asked: {:?}",
+            driven.todo
+        );
         driven.old(Progress::Stopped(None));
         assert_ne!(driven.life.state(), State::Stopping, "{event:?}");
         let mut driven = Driven::swapping(false);
