@@ -74,15 +74,22 @@ impl Records {
         self.open.get().map(|open| open.history.known()).unwrap_or_default()
     }
 
+    /// Which files of a plugin ran. Waits for a disk.
     pub fn lineage(&self, plugin: &str) -> Lineage {
-        self.open.get().map(|open| Lineage::read(&open.dir, plugin)).unwrap_or_default()
+        let Some(open) = self.open.get() else { return Lineage::default() };
+        // Behind what was said before it was asked.
+        open.writer.flush(FLUSH_WITHIN);
+        Lineage::read(&open.dir, plugin)
     }
 
-    pub fn set_lineage(&self, plugin: &str, lineage: &Lineage) {
+    pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
         let Some(open) = self.open.get() else { return };
-        if let Err(error) = lineage.write(&open.dir, plugin) {
-            tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
-        }
+        let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
+        open.writer.then(move || {
+            if let Err(error) = lineage.write(&dir, &plugin) {
+                tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
+            }
+        });
     }
 
     /// What a plugin handed over to the next start of the agent.

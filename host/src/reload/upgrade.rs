@@ -119,7 +119,7 @@ pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig
     unit.change(|status| status.file_note = None);
     if another {
         let previous = before.and_then(|loaded| record(&loaded, &section));
-        unit.parts().records.set_lineage(unit.name(), &Lineage { previous, held: None });
+        unit.parts().records.set_lineage(unit.name(), Lineage { previous, held: None });
     }
     Ok(())
 }
@@ -212,7 +212,7 @@ async fn back(
     let held = held.map(|(digest, instead)| Held { digest, section, reason: why.to_owned(), instead });
     let note = (held.is_some() && (apart || !names_another)).then_some(examine::HELD);
     unit.change(|status| status.file_note = note);
-    unit.parts().records.set_lineage(name, &Lineage { previous: None, held });
+    unit.parts().records.set_lineage(name, Lineage { previous: None, held });
     said(&unit, &mut report);
     finish(&unit, edit, &mut report).await?;
     Ok(report)

@@ -113,7 +113,17 @@ pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> 
     let verified = verify(config, plugin_dirs)?;
     let lineage = parts.records.lineage(&config.name);
     match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {
-        Some(held) => Ok(Chosen { verified: stored(config, &held.instead)?, held: true }),
+        Some(held) => {
+            let verified = stored(config, &held.instead).map_err(|error| {
+                LoadError(format!(
+                    "{} was rolled back from, and what ran before cannot be used ({error}); `gantry upgrade {} FILE` \
+                     takes another, or change its section",
+                    verified.source.display(),
+                    config.name
+                ))
+            })?;
+            Ok(Chosen { verified, held: true })
+        }
         None => Ok(Chosen { verified, held: false }),
     }
 }
