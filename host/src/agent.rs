@@ -30,6 +30,8 @@ pub struct Agent {
     pub listen_given: bool,
     /// What some keys need a new start to change.
     pub started_with: HostConfig,
+    /// Another configuration was taken over.
+    pub configured: watch::Sender<()>,
     config: Mutex<Arc<Config>>,
 }
 
@@ -54,6 +56,7 @@ impl Agent {
             file: config.file.clone(),
             listen_given,
             started_with: config.host.clone(),
+            configured: watch::Sender::new(()),
             config: Mutex::new(Arc::new(config)),
         }
     }
@@ -66,6 +69,7 @@ impl Agent {
     pub fn set_config(&self, config: Config) {
         order(&self.fleet.parts().services, &config);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.configured.send_replace(());
     }
 
     /// From which levels on is logged, from now on.

@@ -97,6 +97,29 @@ pub enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Put a file in the place of what a plugin runs, while it runs; the configuration names it from then on.
+    Upgrade {
+        /// Its name, as `gantry plugins` shows it.
+        plugin: String,
+        /// The plugin's new file; an older one is as good.
+        file: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Put what a plugin ran before in the place of what it runs.
+    Rollback {
+        /// Its name, as `gantry plugins` shows it.
+        plugin: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Show what happened to a plugin last, the newest first.
+    History {
+        /// Its name; also of one that is not configured any more.
+        plugin: String,
+        #[command(flatten)]
+        table: TableArgs,
+    },
     /// Stop a plugin and start it anew from the file that was loaded; also one that failed or was given up.
     Restart {
         /// Its name, as `gantry plugins` shows it.

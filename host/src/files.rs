@@ -39,6 +39,19 @@ impl Beside {
         Ok(beside)
     }
 
+    /// Writes beside `target` for itself alone (mode 0600), for what need not
+    /// survive a crash of the machine.
+    pub fn write_unsynced(target: &Path, content: &[u8]) -> io::Result<Self> {
+        let mut beside = Self::create(target)?;
+        beside.file.write_all(content)?;
+        Ok(beside)
+    }
+
+    /// As [`Self::take_place`], of the same.
+    pub fn take_place_unsynced(self) -> io::Result<()> {
+        std::fs::rename(&self.path, &self.target)
+    }
+
     fn create(target: &Path) -> io::Result<Self> {
         let mut error = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..ATTEMPTS {

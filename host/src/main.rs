@@ -6,6 +6,7 @@
 //! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins; [`isolation`]: one of them in a process of its own.
+//! * [`records`]: what is kept of them across restarts of the agent.
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
@@ -30,6 +31,7 @@ mod logging;
 mod metrics;
 mod node;
 mod notify;
+mod records;
 mod reload;
 mod supervisor;
 mod tables;

@@ -3,6 +3,7 @@
 
 use crate::config::Isolation;
 use crate::identity::{Identity, Record};
+use crate::records::{Entry, File};
 use crate::supervisor::{Fleet, Rows, Status, Unit};
 use gantry_plugin_api::description::{ColumnInfo, ViewInfo};
 use serde_json::{Value, json};
@@ -34,6 +35,15 @@ const CONTAINERS: &[(&str, &str, &str)] = &[
     ("processes", "number", ""),
     ("cgroup", "text", ""),
     ("shown", "text", ""),
+];
+
+/// `gantry history`.
+const HISTORY: &[(&str, &str, &str)] = &[
+    ("at", "time", ""),
+    ("what", "text", ""),
+    ("from", "text", ""),
+    ("to", "text", ""),
+    ("reason", "text", ""),
 ];
 
 /// The views of a plugin.
@@ -84,7 +94,7 @@ fn plugin(unit: &Unit) -> Value {
         "failures": status.failures,
         "retry_at": status.retry_at.map(seconds),
         "hung_threads": status.left_behind,
-        "differs_from_configuration": unit.wanted() != unit.config().enabled,
+        "differs_from_configuration": unit.differs(),
     })
 }
 
@@ -97,7 +107,7 @@ fn isolation(unit: &Unit, status: &Status) -> Option<&'static str> {
 /// What else a person should see at a glance.
 fn note(unit: &Unit) -> Option<String> {
     let mut notes = Vec::new();
-    if unit.wanted() != unit.config().enabled {
+    if unit.differs() {
         notes.push("differs from configuration".to_owned());
     }
     let status = unit.status();
@@ -140,6 +150,27 @@ pub fn containers(identity: &Identity) -> Value {
     rows.sort_by(|one, two| one["id"].as_str().cmp(&two["id"].as_str()));
     table("containers", CONTAINERS, rows)
 }
+
+/// What happened to a plugin, the newest first.
+pub fn history(entries: &[Entry]) -> Value {
+    let file = |file: &Option<File>| {
+        let short = |file: &File| file.digest[..file.digest.floor_char_boundary(DIGEST_SHOWN)].to_owned();
+        file.as_ref().map(|file| format!("{} {}", file.version, short(file)))
+    };
+    let row = |entry: &Entry| {
+        json!({
+            "at": entry.at,
+            "what": entry.what.as_str(),
+            "from": file(&entry.from),
+            "to": file(&entry.to),
+            "reason": entry.reason,
+        })
+    };
+    table("history", HISTORY, entries.iter().map(row).collect())
+}
+
+/// Digits of a digest that tell files apart for people.
+const DIGEST_SHOWN: usize = 12;
 
 /// Which views a plugin has.
 pub fn views(unit: &Unit) -> Value {

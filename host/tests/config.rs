@@ -9,14 +9,14 @@ use support::{copy_to, library, private_dir};
 fn all_problems_of_a_file_are_printed_at_once() {
     let dir = private_dir();
     let config =
-        "[host]\nlisten = \"nowhere\"\nwatch_plugins = true\n[plugins.node]\nenabld = true\ndeadline = 5\n";
+        "[host]\nlisten = \"nowhere\"\nrequire_signature = true\n[plugins.node]\nenabld = true\ndeadline = 5\n";
     for command in [&["check"][..], &["run"], &["probe"], &["once", "node"]] {
         let output = run(dir.path(), config, command);
         assert_eq!(output.status.code(), Some(1), "{command:?}: {}", said(&output));
         let said = said(&output);
         for expected in [
             "plugins.toml:2:10: host.listen",
-            "plugins.toml:3:1: host.watch_plugins is not built yet",
+            "plugins.toml:3:1: host.require_signature is not built yet",
             "plugins.toml:5:1: unknown key \"enabld\" in [plugins.node]; did you mean \"enabled\"?",
             "plugins.toml:6:12: plugins.node.deadline must be a duration",
             "4 problems in",

@@ -145,8 +145,8 @@ fn a_file_that_starts_badly_is_said_and_a_good_one_mends_it() {
     agent.configure("", &format!("{NODE}{}", hostile(&file, "fault = \"error\"\nat = \"start\"")));
     install(&file, &other(b"second"));
     let error = agent.bad(1, &["reload"]);
-    assert!(error.contains("hostile: failed: an error on request in Start"), "{error}");
-    assert_eq!(agent.row("node")["state"], "running");
+    assert!(error.contains("hostile: an error on request in Start; 0.1.0 goes on"), "{error}");
+    assert_eq!(agent.row("hostile")["state"], "running", "the old one serves");
     agent.configure("", &format!("{NODE}{}", hostile(&file, "")));
     assert_eq!(agent.good(&["reload"]), "hostile: running (0.1.0)\n");
 }

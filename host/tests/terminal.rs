@@ -3,12 +3,15 @@
 
 mod support;
 
+#[path = "fixtures/hostile/patch.rs"]
+mod patch;
+
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, write_config};
 use support::cgroup::Cgroup;
 use support::commands::{hostile, hostile_with};
 use support::terminal::{Terminal, normal};
-use support::{copy_to, library, needs, private_dir};
+use support::{copy_to, library, needs, private_dir, write_library};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";
 
@@ -149,6 +152,26 @@ fn a_plugin_that_fails_is_seen_with_why() {
     let section = hostile(&desk.file, "fault = \"error\"\nat = \"start\"");
     desk.agent.configure("", &format!("{NODE}{section}"));
     desk.fails("reload-failed", 1, "gantry reload");
+}
+
+#[test]
+fn an_upgrade_and_its_history_are_seen() {
+    let Some(desk) = Desk::new() else { return };
+    let mut bytes = std::fs::read(&desk.file).expect("the fixture");
+    patch::version(&mut bytes, "0.2.0");
+    let (dir, well) = (desk.agent.dir.path(), desk.agent.dir.path().join("well"));
+    let new = dir.join("hostile-0.2.0.so");
+    write_library(&new, &bytes);
+    let upgrade = format!("gantry upgrade hostile {}", new.display());
+    let table = format!("in_version = \"0.2.0\"\nfault = \"error\"\nat = \"start\"\nuntil = {well:?}");
+    desk.agent.configure("", &format!("{NODE}{}", hostile(&desk.file, &table)));
+    desk.agent.good(&["reload"]);
+    desk.fails("upgrade-failed", 1, &upgrade);
+    std::fs::write(&well, "").expect("own directory");
+    desk.shows("upgrade", &upgrade);
+    desk.shows("rollback", "gantry rollback hostile");
+    desk.shows("history", "gantry history hostile --top 2");
+    desk.fails("rollback-nothing", 1, "gantry rollback hostile");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `gantry reload`, `enable`, `disable`, `restart` and `log-level`.
+//! `gantry reload`, `enable`, `disable`, `upgrade`, `rollback`, `restart` and
+//! `log-level`.
 
 use super::look::word;
 use super::{Failure, Outcome, print, runtime, say};
@@ -7,6 +8,8 @@ use crate::config::Level;
 use crate::control::Client;
 use crate::logging::printable;
 use crate::reload::Report;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use warp::http::Method;
 
 pub fn reload(places: &Places) -> Outcome {
@@ -16,6 +19,21 @@ pub fn reload(places: &Places) -> Outcome {
 pub fn switch(places: &Places, plugin: &str, verb: &str, how: &How) -> Outcome {
     let query = if how.until_restart { "?until_restart" } else { "" };
     change(places, &format!("plugins/{}/{verb}{query}", word(plugin, "plugin")?), "nothing differed")
+}
+
+pub fn upgrade(places: &Places, plugin: &str, file: &Path, how: &How) -> Outcome {
+    let plugin = word(plugin, "plugin")?;
+    // The agent has another working directory.
+    let file = std::path::absolute(file)
+        .map_err(|error| Failure { message: format!("{}: {error}", file.display()), code: super::USAGE })?;
+    let file = in_a_query(file.as_os_str().as_bytes());
+    let more = if how.until_restart { "&until_restart" } else { "" };
+    change(places, &format!("plugins/{plugin}/upgrade?file={file}{more}"), "nothing differed")
+}
+
+/// A path as it may stand in a query; the agent reads it as bytes again.
+fn in_a_query(bytes: &[u8]) -> String {
+    percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 pub fn restart(places: &Places, plugin: &str) -> Outcome {

@@ -6,7 +6,7 @@ use super::state::StateDir;
 use super::{Failure, Outcome, counted, print, say};
 use crate::cli::Places;
 use crate::config::{Config, PluginConfig, examine};
-use crate::loader::{Placer, load};
+use crate::loader::{Placer, load, verify};
 use crate::metrics::own::Own;
 use crate::supervisor::config_problems;
 use gantry_exposition::Registry;
@@ -24,7 +24,9 @@ pub fn run(places: &Places) -> Outcome {
     let mut named = Named::default();
     for plugin in &config.plugins {
         let mut log = |line: String| say(&format!("gantry: note: {line}"));
-        let problems = match load(plugin, &config.host.plugin_dirs, &placer, &mut log) {
+        let loaded = verify(plugin, &config.host.plugin_dirs)
+            .and_then(|verified| load(plugin, verified, &placer, &mut log));
+        let problems = match loaded {
             Ok(loaded) => {
                 for lacking in loaded.verified.not_granted() {
                     say(&format!("gantry: note: {}", at(&config, plugin, &lacking)));

@@ -1,4 +1,4 @@
-//! `gantry plugins`, `containers` and `show`: tables of the running agent.
+//! `gantry plugins`, `containers`, `show` and `history`: tables of the running agent.
 
 use super::{Failure, Outcome, runtime, say};
 use crate::cli::Places;
@@ -13,6 +13,10 @@ pub fn plugins(places: &Places, args: &TableArgs) -> Outcome {
 
 pub fn containers(places: &Places, args: &TableArgs) -> Outcome {
     look(places, "containers", args)
+}
+
+pub fn history(places: &Places, plugin: &str, args: &TableArgs) -> Outcome {
+    look(places, &format!("plugins/{}/history", word(plugin, "plugin")?), args)
 }
 
 pub fn show(places: &Places, plugin: &str, view: Option<&str>, args: &TableArgs) -> Outcome {

@@ -87,6 +87,9 @@ fn run_and_say() -> ExitCode {
         Command::Reload => change::reload(&cli.places),
         Command::Enable { plugin, how } => change::switch(&cli.places, plugin, "enable", how),
         Command::Disable { plugin, how } => change::switch(&cli.places, plugin, "disable", how),
+        Command::Upgrade { plugin, file, how } => change::upgrade(&cli.places, plugin, file, how),
+        Command::Rollback { plugin, how } => change::switch(&cli.places, plugin, "rollback", how),
+        Command::History { plugin, table } => look::history(&cli.places, plugin, table),
         Command::Restart { plugin } => change::restart(&cli.places, plugin),
         Command::LogLevel { words } => change::log_level(&cli.places, words),
     };

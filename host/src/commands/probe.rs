@@ -7,7 +7,7 @@ use crate::agent;
 use crate::cli::Places;
 use crate::config::{Config, Isolation, PluginConfig};
 use crate::isolation;
-use crate::loader::{Placer, load};
+use crate::loader::{Placer, load, verify};
 use crate::logging::printable;
 use crate::supervisor::Services;
 use gantry_plugin_api::Probe;
@@ -94,8 +94,9 @@ fn probe(
     services: &Services,
 ) -> Result<Found, String> {
     let mut log = |line: String| say(&format!("gantry: note: {line}"));
-    let loaded =
-        load(plugin, &config.host.plugin_dirs, placer, &mut log).map_err(|error| error.to_string())?;
+    let loaded = verify(plugin, &config.host.plugin_dirs)
+        .and_then(|verified| load(plugin, verified, placer, &mut log))
+        .map_err(|error| error.to_string())?;
     let host = services.for_plugin(&loaded.verified.manifest);
     let level = config.host.log.of(&plugin.name) as u32;
     let instance = match loaded.verified.isolation {

@@ -29,6 +29,8 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         tracing::warn!("{warning}");
     }
     let agent = Agent::new(config, &state_dir, !listen.is_empty(), Notifier::from_environment());
+    // Under the lock, which says that no other agent keeps its own there.
+    agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
     // A plugin's thread that hangs must not keep the agent.
@@ -54,6 +56,8 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     let serving = tokio::spawn(http::serve(listeners, agent.clone(), ending));
     let again = Arc::new(Notify::new());
     tokio::spawn(reload_when_told(agent.clone(), again.clone()));
+    tokio::spawn(reload::mind_probation(agent.clone()));
+    tokio::spawn(reload::watch(agent.clone()));
     if let Some(every) = agent.notifier.watchdog_interval() {
         tokio::spawn(feed_the_watchdog(agent.clone(), every));
     }

@@ -20,6 +20,10 @@ pub struct HostConfig {
     pub stale: Duration,
     /// Where plugins are looked for besides the vendor directories.
     pub plugin_dirs: Vec<PathBuf>,
+    /// A file that is put into one of the directories of plugins is taken over.
+    pub watch_plugins: bool,
+    /// How long an upgrade is on probation.
+    pub probation: Duration,
     pub views: ViewsOverHttp,
     pub paths: Paths,
     pub identity: IdentityConfig,
@@ -118,6 +122,8 @@ impl Default for HostConfig {
             log_format: LogFormat::Auto,
             stale: Duration::from_secs(60),
             plugin_dirs: Vec::new(),
+            watch_plugins: false,
+            probation: Duration::from_secs(600),
             views: ViewsOverHttp::Local,
             paths: Paths {
                 proc: "/proc".into(),
@@ -130,8 +136,11 @@ impl Default for HostConfig {
     }
 }
 
-const NOT_BUILT: NotBuilt =
-    NotBuilt(&["require_signature", "trusted_keys", "watch_plugins", "keep_capabilities"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["require_signature", "trusted_keys", "keep_capabilities"]);
+
+/// The library that would be rolled back to stays mapped anyway; what goes wrong
+/// later than this has another cause.
+const MAX_PROBATION: Duration = Duration::from_secs(7 * 86_400);
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +183,13 @@ pub fn read(
         }
     }
     config.stale = keys.duration("stale", problems).unwrap_or(config.stale);
+    config.watch_plugins = keys.bool("watch_plugins", problems).unwrap_or(false);
+    if let Some((probation, span)) = keys.duration_or_zero("probation", problems) {
+        config.probation = probation;
+        if probation > MAX_PROBATION {
+            problems.at(span, "host.probation is at most \"7d\"");
+        }
+    }
     for (dir, _) in keys.texts("plugin_dirs", problems) {
         config.plugin_dirs.push(base.join(dir));
     }

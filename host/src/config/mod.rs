@@ -19,7 +19,7 @@ mod problem;
 mod schema;
 mod table;
 
-pub use edit::{replace, set_enabled};
+pub use edit::{Prepared, replace, set_enabled, set_text};
 pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
 pub use identity::IdentityConfig;

@@ -37,6 +37,8 @@ pub struct PluginConfig {
     pub path: Option<PathBuf>,
     /// Its digest, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
+    /// Which versions may run.
+    pub version: Option<semver::VersionReq>,
     /// What was written; without it the file decides.
     pub isolation: Option<Isolation>,
     /// Capabilities that it gets in a process of its own, by their names.
@@ -60,6 +62,7 @@ impl PluginConfig {
             enabled: false,
             path: None,
             sha256: None,
+            version: None,
             isolation: None,
             grant: Vec::new(),
             memory: DEFAULT_MEMORY,
@@ -72,19 +75,31 @@ impl PluginConfig {
 
     /// Whether another configuration runs the same file in the same way.
     pub fn same_file(&self, other: &Self) -> bool {
-        (&self.path, &self.sha256) == (&other.path, &other.sha256) && self.same_isolation(other)
+        (&self.path, &self.sha256, &self.version) == (&other.path, &other.sha256, &other.version)
+            && self.same_isolation(other)
     }
 
     /// Whether another configuration runs it in the same place with the same rights.
     pub fn same_isolation(&self, other: &Self) -> bool {
         (self.isolation, &self.grant, self.memory) == (other.isolation, &other.grant, other.memory)
     }
+
+    /// What stands for all that the plugin can notice of its section, but for
+    /// whether it is enabled: a digest, as it may hold secrets.
+    pub fn fingerprint(&self) -> String {
+        let Self { path, sha256, version, isolation, grant, memory, deadline, max_series, table, .. } = self;
+        let table = table.to_json();
+        let all = format!(
+            "{path:?} {sha256:?} {version:?} {isolation:?} {grant:?} {memory} {deadline:?} {max_series} {table}"
+        );
+        crate::loader::digest(all.as_bytes())
+    }
 }
 
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt = NotBuilt(&["version", "max_heap", "max_cpu", "max_bpf_memory"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["max_heap", "max_cpu", "max_bpf_memory"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
@@ -143,6 +158,16 @@ fn section_of(
             );
         }
     }
+    let mut version = None;
+    if let Some((text, span)) = keys.text("version", problems) {
+        match semver::VersionReq::parse(text) {
+            Ok(range) => version = Some(range),
+            Err(error) => problems.at(
+                span,
+                format!("{section}.version {text:?} is no range of versions such as \">=1.4, <2\": {error}"),
+            ),
+        }
+    }
     let isolation = isolation_of(&mut keys, section, problems);
     let grant = grants(&mut keys, section, problems);
     let memory = memory_of(&mut keys, section, problems);
@@ -171,6 +196,7 @@ fn section_of(
         enabled,
         path,
         sha256,
+        version,
         isolation,
         grant,
         memory: memory.unwrap_or(DEFAULT_MEMORY),

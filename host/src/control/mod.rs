@@ -5,7 +5,10 @@
 //! | `GET /v1/plugins`, `/v1/containers` | a table |
 //! | `GET /v1/plugins/NAME/views`, `/v1/plugins/NAME/views/VIEW` | a table |
 //! | `POST /v1/reload` | a report |
-//! | `POST /v1/plugins/NAME/{enable,disable,restart}` (`?until_restart`) | a report |
+//! | `GET /v1/plugins/NAME/history` | a table |
+//! | `POST /v1/plugins/NAME/{enable,disable,rollback}` (`?until_restart`) | a report |
+//! | `POST /v1/plugins/NAME/upgrade?file=PATH` (`&until_restart`) | a report |
+//! | `POST /v1/plugins/NAME/restart` | a report |
 //! | `POST /v1/log-level?level=LEVEL` (`&plugin=NAME`) | a report |
 //!
 //! A table is as `tables` says, a report is `{"lines": [{"text", "bad"}, …]}`;

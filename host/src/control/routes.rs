@@ -6,10 +6,13 @@ use crate::config::{LEVELS, Level};
 use crate::http::Answer;
 use crate::http::answer::json;
 use crate::metrics::own::VERSION;
-use crate::reload::{Refused, Report, reload, restart, switch};
+use crate::reload::{Refused, Report, reload, restart, rollback, switch, upgrade};
 use crate::supervisor::Unit;
 use crate::tables;
 use serde_json::{Value, json as value};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -97,21 +100,67 @@ async fn answer(agent: &Arc<Agent>, method: &Method, path: &str, query: &str) ->
             let name = (*name).to_owned();
             change(agent, |agent| async move { restart(&agent, &name).await }).await
         }
-        (&Method::POST, ["plugins", name, word @ ("enable" | "disable")]) => {
+        (&Method::POST, ["plugins", name, word @ ("enable" | "disable" | "rollback")]) => {
             // A word that is misspelt must not edit the file.
             let until_restart = match query {
                 "" => false,
                 "until_restart" | "until_restart=" => true,
                 _ => return error(StatusCode::BAD_REQUEST, ["only ?until_restart is known here".to_owned()]),
             };
-            let (name, on) = ((*name).to_owned(), *word == "enable");
+            let name = (*name).to_owned();
+            if *word == "rollback" {
+                return change(agent, |agent| async move { rollback(&agent, &name, until_restart).await })
+                    .await;
+            }
+            let on = *word == "enable";
             change(agent, |agent| async move { switch(&agent, &name, on, until_restart).await }).await
         }
+        (&Method::POST, ["plugins", name, "upgrade"]) => {
+            let Some((file, until_restart)) = file_of(query) else {
+                let known = "upgrade takes ?file=PATH, from the root, and &until_restart";
+                return error(StatusCode::BAD_REQUEST, [known.to_owned()]);
+            };
+            let name = (*name).to_owned();
+            change(agent, |agent| async move { upgrade(&agent, &name, file, until_restart).await }).await
+        }
+        (&Method::GET, ["plugins", name, "history"]) => history(agent, name).await,
         (&Method::POST, ["log-level"]) => log_level(agent, query),
         _ => error(
             StatusCode::NOT_FOUND,
             [format!("gantry {VERSION} knows no {method} {path}; use the gantry of this agent's version")],
         ),
+    }
+}
+
+/// `file=PATH`, and whether the file of the configuration stays as it is.
+fn file_of(query: &str) -> Option<(PathBuf, bool)> {
+    let (mut file, mut until_restart) = (None, false);
+    for pair in query.split('&') {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("file", path) => {
+                let bytes = percent_encoding::percent_decode_str(path).collect::<Vec<u8>>();
+                file = Some(PathBuf::from(OsString::from_vec(bytes)));
+            }
+            ("until_restart", "") => until_restart = true,
+            // A word that is misspelt must not edit the file.
+            _ => return None,
+        }
+    }
+    file.filter(|file| file.is_absolute()).map(|file| (file, until_restart))
+}
+
+/// Also of a plugin that is not configured any more.
+async fn history(agent: &Arc<Agent>, name: &str) -> Answer {
+    let (parts, plugin) = (agent.fleet.parts().clone(), name.to_owned());
+    // From the disk, where nothing happened to it yet.
+    let entries = tokio::task::spawn_blocking(move || {
+        let known = parts.records.known().contains(&plugin);
+        known.then(|| parts.records.history(&plugin))
+    });
+    match entries.await {
+        Ok(None) if agent.fleet.unit(name).is_none() => no_plugin(agent, name),
+        Ok(entries) => good(&tables::history(&entries.unwrap_or_default())),
+        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, [why.to_string()]),
     }
 }
 

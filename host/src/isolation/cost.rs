@@ -33,6 +33,7 @@ fn of_a_hundred_thousand_series() {
             source: path.clone(),
             manifest: manifest.clone(),
             bytes: Bytes { content: Vec::new(), digest: String::new(), roots_own: false },
+            vendor: true,
             isolation: Isolation::Process,
             rights: Rights { capabilities: 0, memory: super::DEFAULT_MEMORY },
         },

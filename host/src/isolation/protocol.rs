@@ -109,7 +109,7 @@ pub const MAX_CELLS: usize = 256;
 pub const MAX_ROW_CHUNK: usize = CHUNK + MAX_TEXT + MAX_CELLS * 32;
 
 /// A hand-over may be as large as the host keeps one; errors are cut.
-pub const MAX_KEPT: usize = crate::supervisor::MAX_KEPT;
+pub const MAX_KEPT: usize = crate::supervisor::MAX_HANDOVER;
 pub const MAX_MESSAGE: usize = 16 << 10;
 pub const MAX_REPLY: usize = MAX_KEPT + MAX_MESSAGE + 64;
 

@@ -1,6 +1,6 @@
 //! Where a plugin's file is.
 
-use super::{LoadError, file_name, vendor_dirs};
+use super::{LoadError, file_name, vendor_dirs, versions};
 use crate::config::PluginConfig;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub struct Found {
 }
 
 /// By its `path`, or by its name in the vendor directories and then in
-/// `plugin_dirs`.
+/// `plugin_dirs`; with a range of versions the newest of all that fit.
 pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, LoadError> {
     let vendor = vendor_dirs();
     if let Some(path) = &plugin.path {
@@ -28,6 +28,9 @@ pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, Loa
             .parent()
             .is_some_and(|parent| vendor.iter().any(|dir| dir.canonicalize().is_ok_and(|dir| dir == parent)));
         return Ok(Found { path: path.clone(), vendor });
+    }
+    if let Some(range) = &plugin.version {
+        return versions::newest(&plugin.name, range, &vendor, plugin_dirs);
     }
     let name = file_name(&plugin.name);
     let candidates = vendor.iter().map(|dir| (dir, true)).chain(plugin_dirs.iter().map(|dir| (dir, false)));

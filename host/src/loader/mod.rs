@@ -8,11 +8,12 @@ mod find;
 mod place;
 mod probe;
 mod trust;
+mod versions;
 
-use find::find;
+use find::{Found, find};
 pub use place::{Place, Placer};
 pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
-pub use trust::Bytes;
+pub use trust::{Bytes, digest};
 
 use crate::config::{Isolation, PluginConfig};
 use crate::isolation::Rights;
@@ -31,6 +32,8 @@ pub struct Verified {
     pub source: PathBuf,
     pub manifest: ManifestInfo,
     pub bytes: Bytes,
+    /// It came from a vendor directory.
+    pub vendor: bool,
     pub isolation: Isolation,
     /// In a process of its own; in the agent's it has all of the agent's.
     pub rights: Rights,
@@ -68,7 +71,21 @@ pub struct Loaded {
 
 /// Finds and verifies; runs nothing of the plugin's.
 pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified, LoadError> {
-    let found = find(plugin, plugin_dirs)?;
+    verify_found(plugin, find(plugin, plugin_dirs)?)
+}
+
+/// As [`verify`], of a file in the store that ran before; it must have that digest.
+pub fn verify_stored(
+    plugin: &PluginConfig,
+    file: &Path,
+    digest: &str,
+    vendor: bool,
+) -> Result<Verified, LoadError> {
+    let pinned = PluginConfig { sha256: Some(digest.to_owned()), version: None, ..plugin.clone() };
+    verify_found(&pinned, Found { path: file.to_owned(), vendor })
+}
+
+fn verify_found(plugin: &PluginConfig, found: Found) -> Result<Verified, LoadError> {
     let at = |message: String| LoadError(format!("{}: {message}", found.path.display()));
     let bytes = trust::read(&found.path).map_err(at)?;
     if let Some(pin) = &plugin.sha256
@@ -83,6 +100,14 @@ pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified
             manifest.name, plugin.name, manifest.name
         )));
     }
+    if let Some(range) = &plugin.version
+        && !versions::fits(range, &manifest.version)
+    {
+        return Err(at(format!(
+            "it is {} {}, and version = \"{range}\" in [plugins.{}] does not take that",
+            manifest.name, manifest.version, plugin.name
+        )));
+    }
     let aborts = manifest.panic == "abort";
     if aborts && plugin.isolation == Some(Isolation::None) {
         return Err(at(format!(
@@ -94,17 +119,16 @@ pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified
     let by_default = if found.vendor && !aborts { Isolation::None } else { Isolation::Process };
     let isolation = plugin.isolation.unwrap_or(by_default);
     let rights = Rights::of(&manifest, found.vendor, &plugin.grant, plugin.memory);
-    Ok(Verified { source: found.path, manifest, bytes, isolation, rights })
+    Ok(Verified { source: found.path, manifest, bytes, vendor: found.vendor, isolation, rights })
 }
 
-/// Verifies, places and tries in a child.
+/// Places what was verified, and tries it in a child.
 pub fn load(
     plugin: &PluginConfig,
-    plugin_dirs: &[PathBuf],
+    mut verified: Verified,
     placer: &Placer,
     log: &mut dyn FnMut(String),
 ) -> Result<Loaded, LoadError> {
-    let mut verified = verify(plugin, plugin_dirs)?;
     let source = verified.source.clone();
     let at = |message: String| LoadError(format!("{}: {message}", source.display()));
     let place = placer.place(&verified, log).map_err(at)?;

@@ -58,6 +58,9 @@ families! { FAMILIES:
         .labels(&["plugin"]);
     GENERATIONS = Family::gauge("gantry_plugin_generations", "Libraries of this plugin that are mapped; none is ever unmapped.")
         .labels(&["plugin"]);
+    HANDOVERS = Family::counter("gantry_plugin_handovers_total",
+        "First starts of the plugin, by what it went on with: of an orderly end (stop), of at most 15 s before a crash, so that some is missing (snapshot), or nothing (none, damaged, other_boot).")
+        .labels(&["plugin", "source"]);
     REFUSED = Family::counter("gantry_samples_refused_total", "Samples that were dropped because something was wrong with them.")
         .labels(&["plugin", "reason"]);
     SKIPPED = Family::counter("gantry_samples_skipped_total", "Samples that a plugin could not make, in its own words.")
@@ -143,6 +146,9 @@ impl Own {
     }
     pub fn generation(&self, plugin: &str) {
         self.kept.gauge(&GENERATIONS, None, &[plugin]).add(1.0);
+    }
+    pub fn handed_over(&self, plugin: &str, source: &str) {
+        self.kept.counter(&HANDOVERS, None, &[plugin, source]).inc();
     }
     pub fn scraped(&self, format: &str) {
         self.kept.counter(&SCRAPES, None, &[format]).inc();

@@ -4,8 +4,10 @@ use super::examine::{self, Examined};
 use super::needs_start;
 use super::plan::{Step, differs};
 use super::report::Report;
+use super::upgrade;
 use crate::agent::Agent;
-use crate::config::Config;
+use crate::config::{Config, PluginConfig};
+use crate::loader::Loaded;
 use crate::supervisor::{Event, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +107,13 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
         agent.fleet.parts().set_plugin_dirs(&new.host.plugin_dirs);
         report.good("host.plugin_dirs is in force");
     }
+    if old.host.probation != new.host.probation {
+        agent.fleet.parts().troubles.set_span(new.host.probation);
+        report.good("host.probation is in force, for upgrades from now on");
+    }
+    if old.host.watch_plugins != new.host.watch_plugins {
+        report.good("host.watch_plugins is in force");
+    }
     if old.host.identity != new.host.identity {
         agent.fleet.parts().services.identity.set_rules(&new.host.identity);
         report.good("host.identity is in force");
@@ -118,9 +127,19 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 /// Begins a step, and says what became of it: a plugin that takes a new table
 /// while it runs needs no other step.
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
-    let Examined { config, step, loaded, file_problem } = examined;
+    let Examined { config, step, loaded, file_problem, held } = examined;
     let name = unit.name().to_owned();
-    unit.change(|status| status.file_note = file_problem.is_some().then_some(examine::UNUSABLE));
+    let note = if held { Some(examine::HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
+    unit.change(|status| status.file_note = note);
+    if held {
+        report.good(format!(
+            "{name}: its file was rolled back from and is not taken until it or its section changes; `gantry upgrade` \
+             takes it"
+        ));
+        if step == Step::Nothing {
+            return step;
+        }
+    }
     if let Some(problem) = &file_problem {
         report.bad(format!("{name}: {problem}"));
         // What runs goes on as it is; what does not run is tried, and says why it cannot.
@@ -131,6 +150,7 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
     if differs(&unit.config(), &config) {
         // The file has spoken anew.
         unit.set_until_restart(None);
+        unit.set_apart(false);
     }
     let table = config.table.to_json();
     match step {
@@ -152,28 +172,44 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
             unit.set_config(config);
             unit.apply(Event::Disable);
         }
-        Step::Replace => {
-            unit.set_config(config);
-            unit.set_loaded(loaded);
-            unit.apply(Event::Restart);
-        }
+        Step::Replace => return replace(unit, config, loaded, step, report).await,
         Step::Reconfigure => match unit.reconfigure(table).await {
             Ok(true) => {
                 unit.set_config(config);
                 report.good(format!("{name}: took its new configuration while running"));
                 return Step::Nothing;
             }
-            Ok(false) => {
-                unit.set_config(config);
-                unit.set_loaded(loaded);
-                unit.apply(Event::Restart);
-            }
+            Ok(false) => return replace(unit, config, loaded, step, report).await,
             // The old one stays in force.
             Err(why) => {
                 report.bad(format!("{name}: its new configuration is not in force: {why}"));
                 return Step::Nothing;
             }
         },
+    }
+    step
+}
+
+/// Another generation in the place of what runs; that goes on if the other cannot.
+async fn replace(
+    unit: &Arc<Unit>,
+    config: PluginConfig,
+    loaded: Option<Arc<Loaded>>,
+    step: Step,
+    report: &mut Report,
+) -> Step {
+    match loaded {
+        Some(loaded) if unit.state().collects() => {
+            if let Err(why) = upgrade::swapped(unit, loaded, config).await {
+                report.bad(format!("{}: {why}", unit.name()));
+                return Step::Nothing;
+            }
+        }
+        loaded => {
+            unit.set_config(config);
+            unit.set_loaded(loaded);
+            unit.apply(Event::Restart);
+        }
     }
     step
 }

@@ -1,11 +1,11 @@
 //! Looking at everything that a configuration wants, before anything changes.
 
-use super::plan::{Present, Step, step, wanted};
+use super::plan::{Present, Step, differs, step, wanted};
 use super::{Refused, blocking};
 use crate::agent::Agent;
 use crate::config::{Config, PluginConfig};
-use crate::loader::{Loaded, verify};
-use crate::supervisor::{Parts, State, Unfit, Unit, examine};
+use crate::loader::Loaded;
+use crate::supervisor::{Chosen, Parts, State, Unfit, Unit, chosen, examine};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +18,28 @@ pub struct Examined {
     pub loaded: Option<Arc<Loaded>>,
     /// Why its file cannot be used; where something runs already, that goes on.
     pub file_problem: Option<String>,
+    /// The file was rolled back from, and is not taken.
+    pub held: bool,
 }
 
 /// In tables, of a plugin whose file is not what it runs: until somebody looks
 /// again nothing more is known.
 pub const OTHER: &str = "file differs; gantry reload";
+pub const HELD: &str = "file was rolled back from";
 pub const UNUSABLE: &str = "file is not usable; gantry check";
 
 /// How the file on the disk differs from the one that a plugin runs.
 pub async fn on_disk(unit: &Unit) -> Result<Option<(&'static str, String)>, Refused> {
     let status = unit.status();
     let Some(runs) = status.digest().map(str::to_owned) else { return Ok(None) };
-    let (config, dirs) = (unit.config(), unit.plugin_dirs());
-    blocking(move || match verify(&config, &dirs) {
-        Ok(found) if found.bytes.digest == runs => None,
+    if unit.is_apart() {
+        return Ok(None);
+    }
+    let (config, parts) = (unit.config(), unit.parts().clone());
+    blocking(move || match chosen(&parts, &config, &parts.plugin_dirs()) {
+        Ok(found) if found.verified.bytes.digest == runs => None,
         Ok(found) => {
-            let lies = found.source.display();
+            let lies = found.verified.source.display();
             Some((OTHER, format!("{lies} is not the file that it runs; `gantry reload` takes it over")))
         }
         Err(why) => Some((UNUSABLE, format!("it runs the file that was loaded; the one on the disk: {why}"))),
@@ -110,14 +116,22 @@ fn one(
         digest: status.digest(),
     });
     let mut file_problem = None;
-    let mut digest = None;
-    if wanted(present, &config) {
-        match verify(&config, plugin_dirs) {
-            Ok(verified) => digest = Some(verified.bytes.digest),
+    let (mut digest, mut held) = (None, false);
+    // What an operator put in its place stays as long as its section does.
+    let apart = unit.is_some_and(Unit::is_apart) && present.is_some_and(|now| !differs(now.config, &config));
+    if apart {
+        digest = present.and_then(|now| now.digest.map(str::to_owned));
+    } else if wanted(present, &config) {
+        match chosen(parts, &config, plugin_dirs) {
+            Ok(Chosen { verified, held: is_held }) => (digest, held) = (Some(verified.bytes.digest), is_held),
             Err(error) => file_problem = Some(error.to_string()),
         }
     }
-    let step = step(present, &config, digest.as_deref());
+    let mut step = step(present, &config, digest.as_deref());
+    if held && present.is_some_and(|now| now.works && now.digest == digest.as_deref()) {
+        // It goes on with the section that it was rolled back to.
+        step = Step::Nothing;
+    }
     let mut loaded = None;
     if step.examines() && file_problem.is_none() {
         match examine(parts, &config, plugin_dirs) {
@@ -126,5 +140,5 @@ fn one(
             Err(Unfit::Table(problems)) => return Err(problems),
         }
     }
-    Ok(Examined { config, step, loaded, file_problem })
+    Ok(Examined { config, step, loaded, file_problem, held })
 }

@@ -5,6 +5,8 @@
 //! * [`examine`]: looking at everything before anything changes.
 //! * [`apply`]: the steps.
 //! * [`mod@switch`]: `enable`, `disable`, `restart`.
+//! * [`upgrade`]: `upgrade` and `rollback`; [`watch`]: files that are put into the
+//!   directories of plugins.
 //! * [`report`]: what came of it.
 //!
 //! One change at a time: each takes [`Changes`] for its whole length.
@@ -14,9 +16,13 @@ mod examine;
 mod plan;
 mod report;
 mod switch;
+mod upgrade;
+mod watch;
 
 pub use report::Report;
 pub use switch::{restart, switch};
+pub use upgrade::{mind_probation, rollback, upgrade};
+pub use watch::watch;
 
 use crate::agent::Agent;
 use crate::config::{HostConfig, load};
@@ -91,6 +97,30 @@ async fn take_over(agent: &Arc<Agent>) -> Result<Report, Refused> {
     let config = loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let examined = examine::all(agent, &config).await?;
     Ok(apply::all(agent, config, examined).await)
+}
+
+/// Takes over what lies on the disk for one plugin, by the section in force.
+async fn reload_one(agent: &Arc<Agent>, name: &str) {
+    let Ok(_turn) = agent.changes.turn().await else { return };
+    let Some(unit) = agent.fleet.unit(name).filter(|unit| unit.wanted() && unit.config().enabled) else {
+        return;
+    };
+    let mut report = Report::default();
+    match examine::section(agent, unit.config().as_ref().clone()).await {
+        Ok(examined) => {
+            let step = apply::one(&unit, examined, &mut report).await;
+            apply::settled(&unit, step, &mut report).await;
+        }
+        Err(why) => why.into_iter().for_each(|line| report.bad(line)),
+    }
+    for line in &report.lines {
+        if line.bad {
+            tracing::error!("watch: {}", line.text);
+        } else {
+            tracing::info!("watch: {}", line.text);
+        }
+    }
+    agent.notifier.status(&agent.summary());
 }
 
 /// Work that waits for a disk, away from the network's thread.

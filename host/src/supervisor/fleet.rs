@@ -98,6 +98,10 @@ impl Fleet {
         for unit in late {
             ended(unit, until.saturating_duration_since(Instant::now())).await;
         }
+        for unit in units.iter() {
+            unit.hand_over();
+        }
+        self.parts.records.flush();
     }
 }
 

@@ -4,7 +4,8 @@ use super::life::{Event, Failure, Progress};
 use super::parts::Parts;
 use super::unit::Unit;
 use crate::config::{PluginConfig, table_problems};
-use crate::loader::{Loaded, Probed, load};
+use crate::loader::{LoadError, Loaded, Probed, Verified, load, verify, verify_stored};
+use crate::records::Stored;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ fn could_not(unit: &Arc<Unit>, attempt: u64, error: &std::io::Error) {
 /// What the attempt runs: what the one before ran, or what lies on the disk.
 fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
     let say = |progress| unit.apply(Event::Of(attempt, progress));
+    unit.take_kept();
     let loaded = match unit.loaded() {
         Some(loaded) => Ok(loaded),
         None => examine(&unit.parts, &unit.config(), &unit.parts.plugin_dirs())
@@ -100,9 +102,52 @@ pub enum Unfit {
 /// Loads a plugin as a configuration wants it.
 /// `plugin_dirs` may be those of a configuration that is not in force yet.
 pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Loaded, Unfit> {
+    let chosen = chosen(parts, config, plugin_dirs).map_err(|error| Unfit::File(error.to_string()))?;
+    let verified = chosen.verified;
+    examine_verified(parts, config, verified)
+}
+
+/// The file that a configuration names; or, where that was rolled back from and
+/// neither it nor its section changed since, what ran before.
+pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, LoadError> {
+    let verified = verify(config, plugin_dirs)?;
+    let lineage = parts.records.lineage(&config.name);
+    match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {
+        Some(held) => {
+            let verified = stored(config, &held.instead).map_err(|error| {
+                LoadError(format!(
+                    "{} was rolled back from, and what ran before cannot be used ({error}); `gantry upgrade {} FILE` \
+                     takes another, or change its section",
+                    verified.source.display(),
+                    config.name
+                ))
+            })?;
+            Ok(Chosen { verified, held: true })
+        }
+        None => Ok(Chosen { verified, held: false }),
+    }
+}
+
+/// What a configuration leads to.
+#[derive(Debug)]
+pub struct Chosen {
+    pub verified: Verified,
+    /// It stands in for a file that was rolled back from.
+    pub held: bool,
+}
+
+/// A file that ran before, from the store.
+pub fn stored(config: &PluginConfig, stored: &Stored) -> Result<Verified, LoadError> {
+    let mut verified = verify_stored(config, &stored.file, &stored.digest, stored.vendor)?;
+    verified.source.clone_from(&stored.source);
+    Ok(verified)
+}
+
+/// Loads what was verified.
+pub fn examine_verified(parts: &Parts, config: &PluginConfig, verified: Verified) -> Result<Loaded, Unfit> {
     let mut log = |line: String| tracing::warn!("plugin {}: {line}", config.name);
     let loaded =
-        load(config, plugin_dirs, &parts.placer, &mut log).map_err(|error| Unfit::File(error.to_string()))?;
+        load(config, verified, &parts.placer, &mut log).map_err(|error| Unfit::File(error.to_string()))?;
     let problems = config_problems(&parts.file, config, &loaded);
     if problems.is_empty() { Ok(loaded) } else { Err(Unfit::Table(problems)) }
 }
@@ -144,7 +189,12 @@ impl Unit {
                 table.set_families(registered.families);
                 table.set_max_series(max_series);
             }
-            None => *table = Some(gantry_exposition::Table::new(registered.families, max_series)),
+            None => {
+                let mut new = gantry_exposition::Table::new(registered.families, max_series);
+                // Shown by the agent before this one.
+                new.remember(&std::mem::take(&mut *super::lock(&self.marks)));
+                *table = Some(new);
+            }
         }
         if self.instances.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
             self.parts.own.restarted(self.name());

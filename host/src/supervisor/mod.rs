@@ -5,6 +5,9 @@
 //! * [`mod@unit`]: one plugin, as the rest of the agent sees it; [`collect`],
 //!   [`views`] and [`requests`]: what is asked of it; [`series`]: what it said last;
 //!   [`handover`]: what outlives its instances.
+//! * [`generation`]: one generation takes the place of another.
+//! * [`probation`]: what rolls an upgrade back; [`keepsake`]: what goes to the
+//!   state directory.
 //! * [`worker`]: its thread; [`sink`]: where its samples go; [`services`]: the
 //!   host, as it sees it.
 //! * [`fleet`]: all of them; [`launch`]: loading and starting; [`keeper`]: the
@@ -12,11 +15,14 @@
 
 mod collect;
 mod fleet;
+mod generation;
 mod handover;
 mod keeper;
+mod keepsake;
 mod launch;
 mod life;
 mod parts;
+mod probation;
 mod requests;
 mod series;
 mod services;
@@ -27,9 +33,10 @@ mod views;
 mod worker;
 
 pub use fleet::Fleet;
-pub use handover::MAX_BYTES as MAX_KEPT;
+pub use generation::{Generation, Previous, Reason};
+pub use handover::MAX_BYTES as MAX_HANDOVER;
 pub use keeper::keep;
-pub use launch::{Unfit, config_problems, examine};
+pub use launch::{Chosen, Unfit, chosen, config_problems, examine, examine_verified, stored};
 pub use life::Event;
 pub use parts::Parts;
 pub use series::Freshness;

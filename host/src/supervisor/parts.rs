@@ -2,11 +2,13 @@
 
 use super::keeper::Keeper;
 use super::lock;
+use super::probation::Troubles;
 use super::services::Services;
 use crate::config::{Level, LogLevels};
 use crate::loader::Placer;
 use crate::metrics::HostLabels;
 use crate::metrics::own::Own;
+use crate::records::Records;
 use gantry_exposition::Registry;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub struct Parts {
     pub own: Own,
     pub placer: Placer,
     pub keeper: Keeper,
+    pub records: Records,
+    pub troubles: Troubles,
     /// The configuration's file, for messages.
     pub file: PathBuf,
     registry: Mutex<Registry>,
@@ -47,6 +51,8 @@ impl Parts {
             own,
             placer,
             keeper: Keeper::default(),
+            records: Records::default(),
+            troubles: Troubles::new(config.host.probation),
             file: config.file.clone(),
             registry: Mutex::new(registry),
             plugin_dirs: Mutex::new(config.host.plugin_dirs.clone()),

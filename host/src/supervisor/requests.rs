@@ -1,7 +1,6 @@
 //! What else is asked of a plugin from outside.
 
 use super::life::HUNG_AFTER;
-use super::lock;
 use super::unit::Unit;
 use super::worker::Command;
 use crate::config::Level;
@@ -19,8 +18,7 @@ impl Unit {
             return Ok(false);
         }
         let (reply, answer) = oneshot::channel();
-        let attempt = lock(&self.life).attempt();
-        self.send(attempt, Command::Reconfigure { config, reply });
+        self.ask(Command::Reconfigure { config, reply });
         // One more than after which it is given up: then it is known to hang.
         let patience = (self.config().deadline * (HUNG_AFTER + 1)).min(RECONFIGURE_WAIT);
         match tokio::time::timeout(patience, answer).await {
@@ -33,7 +31,6 @@ impl Unit {
 
     /// From which level on its lines are logged, from now on.
     pub fn set_log_level(&self, level: Level) {
-        let attempt = lock(&self.life).attempt();
-        self.send(attempt, Command::LogLevel(level as u32));
+        self.ask(Command::LogLevel(level as u32));
     }
 }

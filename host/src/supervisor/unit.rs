@@ -4,14 +4,14 @@ use super::handover::Kept;
 use super::life::{Do, Event, Life};
 use super::lock;
 use super::parts::Parts;
+use super::probation::{Probation, Trouble};
 use super::series::{Freshness, Series};
 use super::state::{State, Status};
 use super::worker::Command;
 use crate::config::PluginConfig;
 use crate::isolation::Process;
 use crate::loader::Loaded;
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -36,6 +36,17 @@ pub struct Unit {
     /// The state that was logged last, and when.
     said: Mutex<Option<(State, Instant)>>,
     pub(super) kept: Mutex<Kept>,
+    pub(super) on_disk: Mutex<super::keepsake::OnDisk>,
+    /// Which series an earlier agent showed, until there is a table.
+    pub(super) marks: Mutex<Vec<(u64, f64)>>,
+    pub(super) probation: Mutex<Option<Probation>>,
+    /// What ran before an upgrade.
+    pub(super) previous: Mutex<Option<super::generation::Previous>>,
+    /// It runs another file than its section names, by an operator's word.
+    apart: std::sync::atomic::AtomicBool,
+    /// A generation that is about to take the place of the one that serves.
+    /// Comes before `thread`.
+    pub(super) beside: Mutex<Option<super::generation::Beside>>,
     /// Instances since it was enabled.
     pub(super) instances: AtomicU32,
     /// Which of its declarations were refused, and that was logged.
@@ -45,6 +56,8 @@ pub struct Unit {
     pub(super) skip_reasons: Mutex<BTreeSet<String>>,
     /// Questions for views that wait.
     pub(super) looking: AtomicU32,
+    /// The processes of those attempts that run in one.
+    processes: Mutex<HashMap<u64, Arc<Process>>>,
 }
 
 /// New reasons for the same state are logged once in so long.
@@ -58,8 +71,6 @@ const MAX_LINE: usize = 1024;
 pub(super) struct Thread {
     pub attempt: u64,
     pub commands: mpsc::Sender<Command>,
-    /// Of a plugin that runs in a process of its own, as soon as there is one.
-    pub process: Option<Arc<Process>>,
 }
 
 impl Unit {
@@ -77,11 +88,18 @@ impl Unit {
             thread: Mutex::default(),
             in_flight: Mutex::default(),
             kept: Mutex::default(),
+            on_disk: Mutex::default(),
+            marks: Mutex::default(),
+            probation: Mutex::default(),
+            previous: Mutex::default(),
+            apart: Default::default(),
+            beside: Mutex::default(),
             instances: AtomicU32::new(0),
             refusals: Mutex::default(),
             skip_reasons: Mutex::default(),
             said: Mutex::default(),
             looking: AtomicU32::new(0),
+            processes: Mutex::default(),
         })
     }
 
@@ -89,9 +107,9 @@ impl Unit {
         &self.name
     }
 
-    /// Where its file may lie.
-    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
-        self.parts.plugin_dirs()
+    /// What it shares with all others.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
     }
 
     pub fn config(&self) -> Arc<PluginConfig> {
@@ -127,6 +145,20 @@ impl Unit {
         self.parts.confinement_lacks()
     }
 
+    /// Whether it runs another file than its section names until the agent ends.
+    pub fn set_apart(&self, apart: bool) {
+        self.apart.store(apart, Relaxed);
+    }
+
+    pub fn is_apart(&self) -> bool {
+        self.apart.load(Relaxed)
+    }
+
+    /// Whether an operator's word holds against the file.
+    pub fn differs(&self) -> bool {
+        self.wanted() != self.config().enabled || self.is_apart()
+    }
+
     pub fn status(&self) -> Status {
         lock(&self.status).clone()
     }
@@ -145,6 +177,10 @@ impl Unit {
 
     pub(super) fn is_current(&self, attempt: u64) -> bool {
         lock(&self.life).is_current(attempt)
+    }
+
+    pub(super) fn is_live(&self, attempt: u64) -> bool {
+        lock(&self.life).is_live(attempt)
     }
 
     /// When it must be looked at again.
@@ -173,17 +209,20 @@ impl Unit {
         }
     }
 
-    pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
+    pub fn loaded(&self) -> Option<Arc<Loaded>> {
         lock(&self.status).loaded.clone()
     }
 
     /// Keeps what an attempt hands over, if it is the present one (else `None`):
     /// of an earlier one it would be older than what was shown since. `false`:
     /// it is too large.
-    pub(super) fn keep(&self, attempt: u64, bytes: &[u8]) -> Option<bool> {
+    pub(super) fn keep(self: &Arc<Self>, attempt: u64, bytes: &[u8]) -> Option<bool> {
         // Held throughout: the attempt may be given up meanwhile.
         let life = lock(&self.life);
-        life.is_current(attempt).then(|| lock(&self.kept).put(bytes))
+        let kept = life.is_current(attempt).then(|| lock(&self.kept).put(bytes));
+        drop(life);
+        self.keep_soon();
+        kept
     }
 
     /// What the next attempt runs; with `None` it is looked for on the disk.
@@ -197,10 +236,10 @@ impl Unit {
         let now = Instant::now();
         let (todo, is_news, next) = {
             let mut life = lock(&self.life);
-            let before = (life.state(), life.failures(), life.reasons().to_vec());
+            let before = (life.state(), life.failures(), life.reasons().to_vec(), life.left_behind());
             let todo = life.on(event, now);
             let says_more = before.0 != life.state() || before.2 != life.reasons();
-            let is_news = says_more || before.1 != life.failures();
+            let is_news = says_more || (before.1, before.3) != (life.failures(), life.left_behind());
             if is_news {
                 self.note(&life, now, says_more);
             }
@@ -214,6 +253,12 @@ impl Unit {
                 Do::Launch { attempt } => self.parts.keeper.launch(self.clone(), attempt),
                 Do::Stop { attempt, within } => self.send(attempt, Command::Stop { within }),
                 Do::Abandon { attempt } => self.abandon(attempt),
+                Do::Try { attempt } => self.begin_trial(attempt),
+                Do::Part { attempt, next, within } => self.part(attempt, next, within),
+                Do::Activate { attempt } => self.open_gate(attempt),
+                Do::Drop { attempt } => self.drop_beside(attempt),
+                Do::Restore { attempt } => self.restore(attempt),
+                Do::Swapped(outcome) => self.swapped(outcome),
             }
         }
         self.parts.keeper.expect(next);
@@ -225,7 +270,15 @@ impl Unit {
             self.series.ended();
         }
         let mut status = lock(&self.status);
+        let before = status.state;
+        if life.state() == State::Disabled {
+            // With the file that it ran.
+            status.enter(life.state(), life.reasons());
+            self.note_history(before, &status);
+        }
         status.enter(life.state(), life.reasons());
+        self.note_history(if life.state() == State::Disabled { State::Disabled } else { before }, &status);
+        self.watch_probation(life, before, now);
         status.failures = life.failures();
         status.left_behind = life.left_behind();
         let wait = life.retry_at().map(|at| at.saturating_duration_since(now));
@@ -234,7 +287,10 @@ impl Unit {
             // Disabled means zero.
             status.forget_instance();
             self.series.forget();
-            *lock(&self.kept) = Kept::default();
+            self.forget_kept();
+            *lock(&self.probation) = None;
+            *lock(&self.previous) = None;
+            self.set_apart(false);
             lock(&self.refusals).clear();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
@@ -250,6 +306,33 @@ impl Unit {
             // Before anybody sees the state: the agent ends with the last one
             // that stops, and its line would be lost.
             self.log(&status);
+        }
+    }
+
+    /// On probation, what goes wrong rolls it back.
+    fn watch_probation(&self, life: &Life, before: State, now: Instant) {
+        let mut probation = lock(&self.probation);
+        let Some(watched) = probation.as_mut() else { return };
+        let why = match life.state() {
+            State::Failed | State::Hung | State::Quarantined | State::Unsupported
+                if before != life.state() =>
+            {
+                watched.on(Trouble::Ended(&life.reasons().join("; ")), now)
+            }
+            State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.parts.troubles.tell(&self.name, why);
+        }
+    }
+
+    /// It took more of something than it may: for whoever minds its budgets.
+    pub fn breached(&self, what: &str) {
+        let why =
+            lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
+        if let Some(why) = why {
+            self.parts.troubles.tell(&self.name, why);
         }
     }
 
@@ -288,11 +371,17 @@ impl Unit {
         }
     }
 
+    /// To the thread that serves, or that will when a swap is over.
+    pub(super) fn ask(&self, command: Command) {
+        if let Some(thread) = lock(&self.thread).as_ref() {
+            let _ = thread.commands.send(command);
+        }
+    }
+
+    /// Lets go of a thread that does not come back. Where it waits for a process
+    /// of the plugin's own, that is killed, and it does come back.
     fn abandon(&self, attempt: u64) {
-        let process = lock(&self.thread)
-            .as_mut()
-            .filter(|thread| thread.attempt == attempt)
-            .and_then(|thread| thread.process.take());
+        let process = lock(&self.processes).remove(&attempt);
         // First, so that its thread finds nobody waiting for it.
         self.release_thread(attempt);
         if let Some(process) = process {
@@ -303,9 +392,14 @@ impl Unit {
     /// The process that an attempt runs in. `false` where the attempt was given
     /// up meanwhile: then nobody would kill it.
     pub(super) fn runs_in(&self, attempt: u64, process: &Arc<Process>) -> bool {
-        let mut thread = lock(&self.thread);
-        let thread = thread.as_mut().filter(|thread| thread.attempt == attempt);
-        thread.map(|thread| thread.process = Some(process.clone())).is_some()
+        // Held throughout: it may be given up meanwhile.
+        let mut life = lock(&self.life);
+        let is_live = life.is_live(attempt);
+        if is_live {
+            life.runs_apart(attempt);
+            lock(&self.processes).insert(attempt, process.clone());
+        }
+        is_live
     }
 
     /// Its queue ends, by which a thread that comes back late knows.
@@ -313,7 +407,11 @@ impl Unit {
         let mut thread = lock(&self.thread);
         if thread.as_ref().is_some_and(|thread| thread.attempt == attempt) {
             *thread = None;
-            *lock(&self.in_flight) = None;
+        }
+        // In a swap the collection that is under way is still the old one's.
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.as_ref().is_some_and(|flight| flight.attempt == attempt) {
+            *in_flight = None;
         }
     }
 
@@ -322,6 +420,7 @@ impl Unit {
         self.release_thread(attempt);
         let mut life = lock(&self.life);
         life.returned(attempt);
+        lock(&self.processes).remove(&attempt);
         lock(&self.status).left_behind = life.left_behind();
     }
 

@@ -126,6 +126,22 @@ impl Agent {
         agent
     }
 
+    /// After its end: another agent over the same directory.
+    pub fn again(&mut self) {
+        let dir = std::mem::replace(&mut self.dir, super::private_dir());
+        let (config, state) = (dir.path().join("plugins.toml"), dir.path().join("state"));
+        let host = std::mem::take(&mut self.host);
+        *self = Self::spawn(gantry(), dir, &config, &state);
+        self.host = host;
+        self.wait_for_log("enabled plugins are running");
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is ours");
+    }
+
     /// Waits for a line of the log that holds a text; also one that came before.
     pub fn wait_for_log(&mut self, text: &str) -> String {
         if let Some(line) = self.log.iter().find(|line| line.contains(text)) {

@@ -16,6 +16,7 @@ mod format;
 mod groups;
 mod histogram;
 mod labels;
+mod marks;
 mod names;
 mod number;
 mod reason;

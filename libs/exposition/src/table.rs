@@ -32,6 +32,8 @@ pub struct Table {
     written: AtomicBool,
     /// Whether somebody wrote what the collection before this one brought.
     pub(crate) was_written: bool,
+    /// What another process showed; see [`Table::remember`].
+    pub(crate) marks: crate::marks::Marks,
 }
 
 /// The series of one family.
@@ -60,6 +62,7 @@ impl Table {
             zero_first: false,
             written: AtomicBool::new(false),
             was_written: false,
+            marks: crate::marks::Marks::default(),
         };
         table.set_families(families);
         table
@@ -123,6 +126,10 @@ impl Table {
     /// What is shown now was written.
     pub(crate) fn note_written(&self) {
         self.written.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.load(Relaxed)
     }
 
     /// The shown series of the family at a place.

@@ -80,6 +80,7 @@ impl Table {
         self.add_up(&named.subjects);
         self.subjects = named.subjects;
         self.subjects.finish();
+        self.recall(now);
         self.store.compact(self.rows.iter_mut().flat_map(|rows| &mut rows.places));
         self.weigh_shown();
         tally.into_taken(samples, self.series(), self.kept())

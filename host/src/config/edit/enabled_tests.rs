@@ -1,6 +1,6 @@
 //! Every form in which TOML writes a section.
 
-use super::set_enabled;
+use super::{set_enabled, set_text};
 
 /// Edits, and asserts that it comes out as written.
 fn edited(text: &str, enabled: bool, expected: &str) {
@@ -117,4 +117,34 @@ fn a_form_that_cannot_be_edited_is_refused_and_not_guessed_at() {
         let error = set_enabled(text, "x", true).expect_err(text);
         assert!(error.contains("cannot be edited") && error.contains("by hand"), "{error}");
     }
+}
+
+#[test]
+fn texts_are_set_and_taken_out() {
+    let set = |text: &str, value: Option<&str>, expected: &str| {
+        assert_eq!(set_text(text, "x", "path", value).as_deref(), Ok(expected), "{text}");
+    };
+    set(
+        "[plugins.x]\nenabled = true # on\n",
+        Some("/a"),
+        "[plugins.x]\npath = \"/a\"\nenabled = true # on\n",
+    );
+    set("[plugins.x]\r\n  path = '/b'  # ours\r\n", Some("/a"), "[plugins.x]\r\n  path = \"/a\"  # ours\r\n");
+    set("[plugins.x]\npath = '/a'\n", Some("/a"), "[plugins.x]\npath = '/a'\n");
+    set("[plugins.x]\npath = '/a' # gone\nenabled = true\n", None, "[plugins.x]\nenabled = true\n");
+    set("plugins.x.path = '/a'\nplugins.x.enabled = true\n", None, "plugins.x.enabled = true\n");
+    set("[plugins.x]\nenabled = true\n", None, "[plugins.x]\nenabled = true\n");
+    set(
+        "plugins = { x = { enabled = true } }",
+        Some("/a"),
+        "plugins = { x = { path = \"/a\", enabled = true } }",
+    );
+    set("[plugins.x]\n", Some("/with \"quotes\""), "[plugins.x]\npath = '/with \"quotes\"'\n");
+    let refused = |text: &str, value: Option<&str>, why: &str| {
+        let error = set_text(text, "x", "path", value).expect_err(text);
+        assert!(error.contains(why), "{error}");
+    };
+    refused("plugins = { x = { path = '/a', enabled = true } }", None, "take out plugins.x.path by hand");
+    refused("[host]\n", Some("/a"), "`gantry enable x` adds one");
+    refused("", None, "there is no section");
 }

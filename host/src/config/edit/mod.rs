@@ -1,4 +1,5 @@
-//! Changing `plugins.toml` in place, as `enable` and `disable` do.
+//! Changing `plugins.toml` in place, as `enable`, `disable`, `upgrade` and
+//! `rollback` do.
 //!
 //! * [`enabled`]: the text with one value changed.
 //! * [`mod@replace`]: that text in the place of the file.
@@ -8,5 +9,5 @@ mod enabled;
 mod fuzz;
 mod replace;
 
-pub use enabled::set_enabled;
-pub use replace::replace;
+pub use enabled::{set_enabled, set_text};
+pub use replace::{Prepared, replace};

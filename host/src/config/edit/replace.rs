@@ -9,7 +9,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid, XattrFlags, fchmod, fchown, fgetxattr, 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Puts `new` in the place of a file that holds `expected`, with the same
 /// owner, permissions and attributes. A symbolic link stays one: the file it
@@ -18,25 +18,52 @@ use std::path::Path;
 /// # Errors
 /// The file changed meanwhile, or it cannot be edited; then nothing is changed.
 pub fn replace(path: &Path, expected: &str, new: &str) -> Result<(), String> {
-    let refused = |cause: String| {
-        format!(
-            "{} cannot be edited ({cause}); edit it where it is managed and `gantry reload`, or use \
-             --until-restart to change only the running agent",
-            path.display()
-        )
-    };
-    let target = path.canonicalize().map_err(|error| refused(error.to_string()))?;
-    let mut file = open(&target).map_err(refused)?;
-    same(&mut file, expected, path)?;
-    let beside = Beside::write(&target, new.as_bytes(), |beside| keep(&file, beside));
-    let beside = beside.map_err(|error| refused(beside_cause(&target, &error)))?;
-    // Writing took its time: what was renamed over it since must not be lost.
-    let mut file = open(&target).map_err(refused)?;
-    same(&mut file, expected, path)?;
-    beside.take_place().map_err(|error| {
-        let busy = error.kind() == io::ErrorKind::ResourceBusy;
-        refused(if busy { "it is a mount of its own".to_owned() } else { error.to_string() })
-    })
+    Prepared::new(path, expected, new)?.take_place()
+}
+
+/// A new text that lies beside the file and can take its place: whoever changes
+/// something else in between knows beforehand that the file can be edited.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    target: PathBuf,
+    expected: String,
+    beside: Beside,
+}
+
+fn refused(path: &Path, cause: &str) -> String {
+    format!(
+        "{} cannot be edited ({cause}); edit it where it is managed and `gantry reload`, or use \
+         --until-restart to change only the running agent",
+        path.display()
+    )
+}
+
+impl Prepared {
+    /// # Errors
+    /// As [`replace`].
+    pub fn new(path: &Path, expected: &str, new: &str) -> Result<Self, String> {
+        let refused = |cause: String| refused(path, &cause);
+        let target = path.canonicalize().map_err(|error| refused(error.to_string()))?;
+        let mut file = open(&target).map_err(refused)?;
+        same(&mut file, expected, path)?;
+        let beside = Beside::write(&target, new.as_bytes(), |beside| keep(&file, beside));
+        let beside = beside.map_err(|error| refused(beside_cause(&target, &error)))?;
+        Ok(Self { path: path.to_owned(), target, expected: expected.to_owned(), beside })
+    }
+
+    /// # Errors
+    /// As [`replace`].
+    pub fn take_place(self) -> Result<(), String> {
+        let refused = |cause: String| refused(&self.path, &cause);
+        // Time went by: what was renamed over it since must not be lost.
+        let mut file = open(&self.target).map_err(refused)?;
+        same(&mut file, &self.expected, &self.path)?;
+        self.beside.take_place().map_err(|error| {
+            let busy = error.kind() == io::ErrorKind::ResourceBusy;
+            refused(if busy { "it is a mount of its own".to_owned() } else { error.to_string() })
+        })
+    }
 }
 
 /// For writing as well, though only reading is done: the kernel says best

@@ -11,6 +11,9 @@ pub enum Event {
     Disable,
     /// It shall be made anew, with a clean record.
     Restart,
+    /// Another generation, which is at hand, shall take its place; `exclusive`:
+    /// the two must never run at the same time.
+    Swap { exclusive: bool },
     /// The agent ends; so long may its stop take.
     End { within: Duration },
     /// Of the attempt with that number: its loading or its thread says so.
@@ -125,7 +128,7 @@ pub enum Failure {
 
 /// What the caller has to do, in this order. Each names its attempt: one that
 /// is no longer the present one when it is done has nothing left to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Do {
     /// Load it where it is not, start its thread.
     Launch { attempt: u64 },
@@ -133,4 +136,17 @@ pub enum Do {
     Stop { attempt: u64, within: Duration },
     /// Let go of a thread that does not come back.
     Abandon { attempt: u64 },
+    /// Start the thread of the generation that is at hand, by this number.
+    Try { attempt: u64 },
+    /// Ask the thread that serves to end, and give what is asked from now on to
+    /// the next one.
+    Part { attempt: u64, next: u64, within: Duration },
+    /// Let the other generation begin to count.
+    Activate { attempt: u64 },
+    /// Let go of the other generation.
+    Drop { attempt: u64 },
+    /// Make the generation that served before anew.
+    Restore { attempt: u64 },
+    /// The swap is over; an error says why the old generation stays.
+    Swapped(Result<(), String>),
 }

@@ -9,9 +9,14 @@
 //!                 +---- quarantined <--------- eight in a row                      v
 //!                 +---- unsupported <--------- this node lacks something        stopping -> stopped
 //! ```
+//!
+//! While it collects, another generation may take its place: [`swap`].
 
 mod event;
 mod row;
+mod swap;
+#[cfg(test)]
+mod swap_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +26,7 @@ use super::state::State;
 use row::{MOST, Row, STABLE};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use swap::{Phase, Swap};
 
 /// So many late collections in a row make a plugin degraded.
 const LATE_DEGRADES: u32 = 3;
@@ -51,11 +57,15 @@ pub struct Life {
     goal: Goal,
     /// Its tries to run, counted. What comes from an earlier one is passed over.
     attempt: u64,
+    /// The last number that was given: that of a generation beside is higher.
+    last: u64,
+    /// Another generation is about to take its place.
+    swap: Option<Swap>,
     deadline: Duration,
     has_thread: bool,
-    /// It runs in a process of its own, which can be killed: nothing of it is
-    /// ever left behind.
-    can_be_killed: bool,
+    /// The attempts that run in a process of their own, which can be killed:
+    /// nothing of them is ever left behind.
+    apart: BTreeSet<u64>,
     /// What it was asked, since when, and for how long at most.
     busy: Option<(Call, Instant, Duration)>,
     retry_at: Option<Instant>,
@@ -87,9 +97,11 @@ impl Life {
             reasons: Vec::new(),
             goal: Goal::Off,
             attempt: 0,
+            last: 0,
+            swap: None,
             deadline,
             has_thread: false,
-            can_be_killed: false,
+            apart: BTreeSet::new(),
             busy: None,
             retry_at: None,
             row: Row::default(),
@@ -115,6 +127,11 @@ impl Life {
     pub fn attempt(&self) -> u64 {
         self.attempt
     }
+    /// What is wrong with it by its own word since it was activated, or because
+    /// it is late: not what its probe said was missing.
+    pub fn complaints(&self) -> Vec<String> {
+        self.reasons.iter().filter(|why| !self.missing.contains(why)).cloned().collect()
+    }
     pub fn failures(&self) -> u32 {
         self.row.len()
     }
@@ -124,12 +141,14 @@ impl Life {
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
     }
-    pub fn set_can_be_killed(&mut self, can_be_killed: bool) {
-        self.can_be_killed = can_be_killed;
+    /// An attempt runs in a process of its own.
+    pub fn runs_apart(&mut self, attempt: u64) {
+        self.apart.insert(attempt);
     }
     /// The thread of an attempt ended, perhaps one that was left behind.
     pub fn returned(&mut self, attempt: u64) {
         self.left_behind.remove(&attempt);
+        self.apart.remove(&attempt);
     }
     /// Whether how it is was found out once since somebody last wished for
     /// something. What it does by itself later does not change that.
@@ -142,8 +161,9 @@ impl Life {
     }
     /// When [`Event::Time`] may change something.
     pub fn next(&self) -> Option<Instant> {
-        let overdue = self.busy.map(|(_, since, limit)| since + limit);
-        overdue.into_iter().chain(self.retry_at).min()
+        let tried = self.swap.as_ref().and_then(|swap| swap.busy);
+        let overdue = self.busy.into_iter().chain(tried).map(|(_, since, limit)| since + limit);
+        overdue.chain(self.retry_at).min()
     }
     /// Whether a call lasts longer than a collection may.
     pub fn is_overdue(&self, now: Instant) -> bool {
@@ -173,9 +193,11 @@ impl Life {
                 }
             }
             Event::Restart => Vec::new(),
+            Event::Swap { exclusive } => self.swap(exclusive),
             Event::Of(attempt, progress) if self.is_current(attempt) => {
                 self.progress(progress.bounded(), now)
             }
+            Event::Of(attempt, progress) if self.is_tried(attempt) => self.tried(progress.bounded(), now),
             Event::Of(..) => Vec::new(),
             Event::InTime => {
                 (self.late, self.last_late) = (0, None);
@@ -207,6 +229,10 @@ impl Life {
                 _ => Vec::new(),
             };
         }
+        let progress = match self.swapping(progress, now) {
+            Ok(todo) => return todo,
+            Err(progress) => progress,
+        };
         match progress {
             Progress::Verified => self.enter(State::Verified, Vec::new()),
             Progress::Probed => self.enter(State::Probed, Vec::new()),
@@ -232,21 +258,33 @@ impl Life {
                 self.settle();
             }
             Progress::Failed(Failure::Unsupported(why)) => {
+                let todo = self.no_swap(&format!("the generation that runs failed meanwhile: {why}"));
                 self.let_go();
                 self.retry_at = Some(now + TRY_AGAIN);
                 self.enter(State::Unsupported, vec![why]);
+                return todo;
             }
-            Progress::Failed(Failure::Fault(why)) => self.failed(State::Failed, why, now),
+            Progress::Failed(Failure::Fault(why)) => {
+                let todo = self.no_swap(&format!("the generation that runs failed meanwhile: {why}"));
+                self.failed(State::Failed, why, now);
+                return todo;
+            }
             // Nobody asked it to: an instance that ends by itself has failed.
             Progress::Stopped(problem) => {
                 let why = problem.unwrap_or_else(|| "it ended by itself".to_owned());
+                let todo = self.no_swap(&format!("the generation that runs failed meanwhile: {why}"));
                 self.failed(State::Failed, why, now);
+                return todo;
             }
         }
         Vec::new()
     }
 
     fn time(&mut self, now: Instant) -> Vec<Do> {
+        let todo = self.tried_too_long(now);
+        if !todo.is_empty() {
+            return todo;
+        }
         if let Some((call, since, limit)) = self.busy
             && now >= since + limit
         {
@@ -256,7 +294,7 @@ impl Life {
                 self.failed(State::Failed, format!("{why}; is its disk there?"), now);
                 return Vec::new();
             }
-            let why = if self.can_be_killed {
+            let why = if self.apart.contains(&attempt) {
                 format!("{why}; its process was killed")
             } else {
                 self.left_behind.insert(attempt);
@@ -265,7 +303,10 @@ impl Life {
             let mut todo = vec![Do::Abandon { attempt }];
             if self.state == State::Stopping {
                 todo.extend(self.stopped(Some(why), now));
+            } else if self.swap.as_ref().is_some_and(|swap| swap.phase != Phase::Trying) {
+                todo.extend(self.ended_in_swap(why, State::Hung, now));
             } else {
+                todo.extend(self.no_swap(&format!("the generation that runs hangs: {why}")));
                 self.failed(State::Hung, why, now);
             }
             return todo;
@@ -285,15 +326,22 @@ impl Life {
     fn leave(&mut self, goal: Goal, within: Duration, now: Instant) -> Vec<Do> {
         self.goal = goal;
         self.retry_at = None;
+        // In a swap it was asked to stop already.
+        let parting = self.swap.as_ref().is_some_and(|swap| swap.phase == Phase::Parting);
+        let mut todo = self.no_swap("it was stopped meanwhile");
         if !self.has_thread {
-            return self.stopped(None, now);
+            todo.extend(self.stopped(None, now));
+            return todo;
         }
         let waited = self.state == State::Stopping;
         if !waited || goal == Goal::End {
             self.busy = Some((Call::Stop, now, within));
         }
         self.enter(State::Stopping, Vec::new());
-        if waited { Vec::new() } else { vec![Do::Stop { attempt: self.attempt, within }] }
+        if !waited && !parting {
+            todo.push(Do::Stop { attempt: self.attempt, within });
+        }
+        todo
     }
 
     fn stopped(&mut self, problem: Option<String>, now: Instant) -> Vec<Do> {
@@ -343,9 +391,15 @@ impl Life {
 
     /// Of the present attempt nothing more is expected.
     fn let_go(&mut self) {
-        self.attempt += 1;
+        self.attempt = self.number();
         self.has_thread = false;
         (self.busy, self.retry_at, self.active_since) = (None, None, None);
+    }
+
+    /// The number of a new attempt.
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
     /// Running or degraded, by all that is known.

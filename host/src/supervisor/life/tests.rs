@@ -72,8 +72,8 @@ impl Driven {
 #[test]
 fn nothing_is_left_behind_of_what_can_be_killed() {
     let mut driven = Driven::running();
-    driven.life.set_can_be_killed(true);
     for round in 0..10 {
+        driven.life.runs_apart(driven.life.attempt());
         driven.of(Progress::Began(Call::Collect));
         driven.after(DEADLINE * HUNG_AFTER);
         assert!(matches!(driven.todo[..], [Do::Abandon { .. }]), "{:?}", driven.todo);

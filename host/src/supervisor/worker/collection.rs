@@ -46,7 +46,8 @@ impl Worker {
     }
 
     fn arena(&mut self) -> Arena {
-        let max_series = self.unit.config().max_series;
+        // Until it has the place, its own section is not in force.
+        let max_series = if self.activated { self.unit.config().max_series } else { self.config.max_series };
         let arena = std::mem::replace(&mut self.arena, Arena::with_limit(0));
         if self.max_series == max_series {
             return arena;
@@ -88,6 +89,7 @@ impl Worker {
             table.take(arena, &*labels, now, true)
         };
         unit.series.filled();
+        unit.collected_on_probation();
         self.count(arena, &taken);
         let heap = self.instance.as_ref().map(Instance::heap_bytes);
         unit.change(|status| {
@@ -108,6 +110,9 @@ impl Worker {
             let known = reasons.contains(reason)
                 || (reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned()));
             own.skipped(name, if known { reason } else { "other" }, count);
+        }
+        if taken.refused.iter().any(|(reason, _)| *reason == gantry_exposition::Reason::SeriesCap) {
+            self.unit.breached("it has more series than max_series");
         }
         if let Some(example) = &taken.example {
             tracing::debug!("plugin {name}: refused samples, the first: {example}");

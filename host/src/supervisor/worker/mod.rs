@@ -9,7 +9,7 @@ use super::lock;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
-use crate::config::Isolation;
+use crate::config::{Isolation, PluginConfig};
 use crate::isolation::{self, Process};
 use crate::loader::Loaded;
 use gantry_exposition::Arena;
@@ -38,9 +38,31 @@ pub enum Command {
     Stop { within: Duration },
 }
 
+/// What a thread runs.
+#[derive(Debug)]
+pub struct Generation {
+    pub attempt: u64,
+    pub loaded: Arc<Loaded>,
+    pub config: Arc<PluginConfig>,
+    pub turn: Turn,
+}
+
+/// When an instance may begin to count.
+#[derive(Debug)]
+pub enum Turn {
+    /// When it is ready: its families are registered.
+    Now,
+    /// When it is ready, in the place of one that could not go on.
+    Again,
+    /// When it is told; the end of this queue says never.
+    Told(mpsc::Receiver<()>),
+}
+
 struct Worker {
     unit: Arc<Unit>,
     attempt: u64,
+    config: Arc<PluginConfig>,
+    turn: Turn,
     instance: Option<Instance>,
     /// Where it runs, if not here, and how much of its CPU time was counted.
     process: Option<(Arc<Process>, Duration)>,
@@ -57,23 +79,25 @@ struct Worker {
 /// Starts the thread, which starts the plugin.
 pub fn spawn(
     unit: Arc<Unit>,
-    attempt: u64,
-    loaded: Arc<Loaded>,
+    generation: Generation,
     commands: mpsc::Receiver<Command>,
 ) -> std::io::Result<()> {
     // 15 characters are what the kernel keeps of a thread's name.
     let name = format!("p:{}", unit.name());
     std::thread::Builder::new()
         .name(name[..name.len().min(15)].to_owned())
-        .spawn(move || run(unit, attempt, loaded, &commands))
+        .spawn(move || run(unit, generation, &commands))
         .map(drop)
 }
 
-fn run(unit: Arc<Unit>, attempt: u64, loaded: Arc<Loaded>, commands: &mpsc::Receiver<Command>) {
+fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Command>) {
+    let Generation { attempt, loaded, config, turn } = generation;
     let _end = End { unit: unit.clone(), attempt };
     let mut worker = Worker {
         unit,
         attempt,
+        config,
+        turn,
         instance: None,
         process: None,
         arena: Arena::with_limit(0),
@@ -162,7 +186,7 @@ impl Worker {
         body: impl FnOnce(&mut Instance) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let instance = self.instance.as_mut().ok_or_else(|| Error::new("it is not started"))?;
-        if !self.unit.is_current(self.attempt) {
+        if !self.unit.is_live(self.attempt) {
             // It was left behind and came back: another instance may run, and
             // this one must not attach or count anything beside it.
             return Err(Error::new("it was given up"));
@@ -171,20 +195,32 @@ impl Worker {
         body(instance)
     }
 
-    fn start(&mut self, loaded: &Loaded) -> Result<(), Error> {
+    fn start(&mut self, loaded: &Arc<Loaded>) -> Result<(), Error> {
+        let missing = self.prepare(loaded)?;
+        if let Turn::Told(told) = &self.turn
+            && told.recv().is_err()
+        {
+            self.stop_quietly();
+            return Ok(());
+        }
+        self.activate(loaded, missing)
+    }
+
+    /// Creates, probes, starts and tries it; says what is missing.
+    fn prepare(&mut self, loaded: &Loaded) -> Result<Vec<String>, Error> {
         let unit = self.unit.clone();
         let level = unit.parts.log_level(unit.name()) as u32;
-        let (services, manifest) = (&unit.parts.services, &loaded.verified.manifest);
-        let host = services.for_plugin(manifest);
-        if !manifest.provides_identity.is_empty() {
-            services.identity.set_provider(&manifest.name, &manifest.provides_identity);
+        let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
+        if matches!(self.turn, Turn::Now) {
+            self.provide(loaded);
         }
+        self.say(Progress::Began(Call::Create));
         self.instance = Some(match loaded.verified.isolation {
             Isolation::None => self.open(loaded)?.create(host, level)?,
             Isolation::Process => self.launch(loaded, level, host)?,
         });
         self.say(Progress::Created);
-        let config = unit.config().table.to_json();
+        let config = self.config.table.to_json();
         let probe = self.call(Call::Probe, |instance| instance.probe(&config))?;
         if !probe.unsupported.is_empty() {
             return Err(Error::unsupported(probe.unsupported.join("; ")));
@@ -195,9 +231,26 @@ impl Worker {
         // Whether it works is all that counts of the trial.
         self.arena = self.filled()?;
         self.say(Progress::Ready);
+        Ok(probe.degraded)
+    }
+
+    /// The identity service hears from it.
+    fn provide(&self, loaded: &Loaded) {
+        let manifest = &loaded.verified.manifest;
+        if !manifest.provides_identity.is_empty() {
+            let identity = &self.unit.parts.services.identity;
+            identity.set_provider(&manifest.name, &manifest.provides_identity);
+        }
+    }
+
+    /// From here on it counts, where the one before stopped.
+    fn activate(&mut self, loaded: &Arc<Loaded>, missing: Vec<String>) -> Result<(), Error> {
+        let unit = self.unit.clone();
         let kept = lock(&unit.kept).get();
         let activated = self.call(Call::Activate, |instance| instance.activate(kept.as_deref()));
-        if activated.is_err() && kept.is_some() && self.is_current() && lock(&unit.kept).refused() {
+        // One that does not get the place leaves the hand-over to the one before.
+        let gives_up = activated.is_err() && kept.is_some() && !matches!(self.turn, Turn::Told(_));
+        if gives_up && self.is_current() && lock(&unit.kept).refused() {
             tracing::warn!(
                 "plugin {}: it cannot be activated with what its last instance handed over; that is given up, and \
                  its counters begin at 0",
@@ -206,7 +259,15 @@ impl Worker {
         }
         activated?;
         self.activated = true;
-        self.say(Progress::Activated(probe.degraded));
+        match self.turn {
+            Turn::Now => {}
+            Turn::Again => drop(unit.register(self.attempt, loaded)),
+            Turn::Told(_) => {
+                self.provide(loaded);
+                unit.take_place(self.attempt, loaded, &self.config);
+            }
+        }
+        self.say(Progress::Activated(missing));
         self.settle();
         Ok(())
     }
@@ -264,6 +325,7 @@ impl Worker {
     fn stop(&mut self, within: Duration) {
         // Only what runs serves commands.
         let Some(mut instance) = self.instance.take() else { return };
+        self.say(Progress::Began(Call::Stop));
         let problem = match instance.stop(within) {
             Ok(kept) => {
                 let too_large = self.unit.keep(self.attempt, &kept) == Some(false);
@@ -271,6 +333,10 @@ impl Worker {
             }
             Err(error) => {
                 self.count_panic(&error);
+                // Of the SDK's counters, where they are the whole of it, nothing is lost.
+                if let Ok(kept) = instance.snapshot() {
+                    self.unit.keep(self.attempt, &kept);
+                }
                 // The guard names the call where it panicked.
                 let named = error.message().starts_with("stop: ");
                 Some(format!("{}{}", if named { "" } else { "stop: " }, error.message()))
@@ -322,18 +388,23 @@ impl Unit {
         let (commands, receiver) = mpsc::channel();
         {
             // Held throughout: the place may belong to the next attempt already.
-            let mut life = lock(&self.life);
+            let life = lock(&self.life);
             if !life.is_current(attempt) {
                 return;
             }
-            life.set_can_be_killed(loaded.verified.isolation == Isolation::Process);
-            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands, process: None });
+            *lock(&self.thread) = Some(super::unit::Thread { attempt, commands });
         }
         self.apply(Event::Of(attempt, Progress::Began(Call::Create)));
         if !self.is_current(attempt) {
             return self.release_thread(attempt);
         }
-        if let Err(error) = spawn(self.clone(), attempt, loaded, receiver) {
+        self.run(Generation { attempt, loaded, config: self.config(), turn: Turn::Now }, receiver);
+    }
+
+    /// Starts the thread of an attempt.
+    pub(super) fn run(self: &Arc<Self>, generation: Generation, receiver: mpsc::Receiver<Command>) {
+        let attempt = generation.attempt;
+        if let Err(error) = spawn(self.clone(), generation, receiver) {
             self.release_thread(attempt);
             let why = format!("its thread could not be started: {error}");
             self.apply(Event::Of(attempt, Progress::Failed(Failure::Fault(why))));

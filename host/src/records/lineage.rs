@@ -1,0 +1,114 @@
+//! Which file of a plugin ran before the present one, and which was rolled back
+//! from and is not to be taken again.
+
+use super::{private_dir, read_bounded};
+use crate::files::write_and_rename;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A plugin has one record, of some paths and digests.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// A file in the store, and how the configuration named it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// In the store.
+    pub file: PathBuf,
+    pub version: String,
+    pub digest: String,
+    /// It came from a vendor directory.
+    pub vendor: bool,
+    /// Where it lay.
+    pub source: PathBuf,
+    /// The keys of its section.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// A file that is not taken while it and its section are as they were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub digest: String,
+    /// The section's values, by their digest: they may hold secrets.
+    pub section: String,
+    pub reason: String,
+    /// What runs in its place.
+    pub instead: Stored,
+}
+
+/// The record of one plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    #[serde(default)]
+    pub previous: Option<Stored>,
+    #[serde(default)]
+    pub held: Option<Held>,
+}
+
+fn path(dir: &Path, plugin: &str) -> PathBuf {
+    dir.join("lineage").join(format!("{plugin}.json"))
+}
+
+impl Lineage {
+    /// Nothing where it cannot be read.
+    pub(super) fn read(dir: &Path, plugin: &str) -> Self {
+        let path = path(dir, plugin);
+        let read = read_bounded(&path, MAX_BYTES).and_then(|bytes| match bytes {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
+            None => Ok(Self::default()),
+        });
+        read.unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}; it is passed over", path.display());
+            Self::default()
+        })
+    }
+
+    pub(super) fn write(&self, dir: &Path, plugin: &str) -> std::io::Result<()> {
+        private_dir(&dir.join("lineage"))?;
+        let json = serde_json::to_vec(self).map_err(std::io::Error::other)?;
+        write_and_rename(&path(dir, plugin), &json, 0o600)
+    }
+
+    /// What runs in the place of a file, if that is held back.
+    pub fn instead(&self, digest: &str, section: &str) -> Option<&Held> {
+        self.held.as_ref().filter(|held| held.digest == digest && held.section == section)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_is_passed_over() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        assert_eq!(Lineage::read(dir.path(), "x"), Lineage::default());
+        let stored = Stored {
+            file: "/store/x.so".into(),
+            version: "1.0.0".to_owned(),
+            digest: "abc".to_owned(),
+            vendor: true,
+            source: "/usr/lib/x.so".into(),
+            path: None,
+            sha256: None,
+        };
+        let held = Held {
+            digest: "bad".to_owned(),
+            section: "s".to_owned(),
+            reason: String::new(),
+            instead: stored.clone(),
+        };
+        let lineage = Lineage { previous: Some(stored), held: Some(held) };
+        lineage.write(dir.path(), "x").expect("own directory");
+        let read = Lineage::read(dir.path(), "x");
+        assert_eq!(read, lineage);
+        assert!(read.instead("bad", "s").is_some());
+        assert!(read.instead("bad", "other").is_none() && read.instead("good", "s").is_none());
+        for damage in ["", "{", "[1]", "{\"previous\": 5}"] {
+            std::fs::write(path(dir.path(), "x"), damage).expect("own file");
+            assert_eq!(Lineage::read(dir.path(), "x"), Lineage::default(), "{damage}");
+        }
+    }
+}

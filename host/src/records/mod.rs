@@ -1,0 +1,160 @@
+//! What an agent keeps of its plugins in its state directory, across its own
+//! restarts.
+//!
+//! * [`handover`]: what a plugin handed over, for the next start in the same boot.
+//! * [`history`]: what happened to it.
+//! * [`lineage`]: which file ran before, and which was rolled back from.
+//! * [`mod@writer`]: the thread that writes.
+//!
+//! Nothing here is needed for a plugin to run: what cannot be read or written
+//! is said in the log and passed over. A command that runs plugins beside an
+//! agent (`once`) keeps nothing.
+
+pub mod handover;
+mod history;
+mod lineage;
+mod writer;
+
+use history::History;
+pub use history::{Entry, File, What};
+pub use lineage::{Held, Lineage, Stored};
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use writer::Writer;
+
+/// The records of one agent; nothing is kept before [`Records::begin`].
+#[derive(Debug, Default)]
+pub struct Records {
+    open: OnceLock<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    dir: PathBuf,
+    boot: String,
+    writer: Writer,
+    history: Arc<History>,
+}
+
+impl Records {
+    /// Keeps from here on, in a state directory.
+    pub fn begin(&self, dir: &Path, proc: &Path) {
+        let writer = match Writer::start() {
+            Ok(writer) => writer,
+            Err(error) => {
+                tracing::warn!("nothing is kept of plugins: the thread that writes: {error}");
+                return;
+            }
+        };
+        let boot = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
+        let history = Arc::new(History::new(&dir.join("history")));
+        let open = Open { dir: dir.to_owned(), boot: boot.trim().to_owned(), writer, history };
+        drop(self.open.set(open));
+    }
+
+    /// What happened to a plugin.
+    pub fn happened(&self, plugin: &str, entry: Entry) {
+        let Some(open) = self.open.get() else { return };
+        let (history, plugin) = (open.history.clone(), plugin.to_owned());
+        open.writer.then(move || history.add(&plugin, entry));
+    }
+
+    /// The last of what happened to a plugin, the newest first.
+    pub fn history(&self, plugin: &str) -> Vec<Entry> {
+        let Some(open) = self.open.get() else { return Vec::new() };
+        // Behind whatever was noted before it was asked.
+        open.writer.flush(FLUSH_WITHIN);
+        open.history.of(plugin)
+    }
+
+    /// The plugins of which something is known.
+    pub fn known(&self) -> Vec<String> {
+        self.open.get().map(|open| open.history.known()).unwrap_or_default()
+    }
+
+    /// Which files of a plugin ran. Waits for a disk.
+    pub fn lineage(&self, plugin: &str) -> Lineage {
+        let Some(open) = self.open.get() else { return Lineage::default() };
+        // Behind what was said before it was asked.
+        open.writer.flush(FLUSH_WITHIN);
+        Lineage::read(&open.dir, plugin)
+    }
+
+    pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
+        let Some(open) = self.open.get() else { return };
+        let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
+        open.writer.then(move || {
+            if let Err(error) = lineage.write(&dir, &plugin) {
+                tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
+            }
+        });
+    }
+
+    /// What a plugin handed over to the next start of the agent.
+    pub fn take_handover(&self, plugin: &str) -> Option<handover::Found> {
+        let open = self.open.get()?;
+        Some(handover::take(&open.dir, plugin, &open.boot))
+    }
+
+    pub fn write_handover(&self, plugin: &str, written: &handover::Written<'_>) {
+        let Some(open) = self.open.get() else { return };
+        if let Err(error) = handover::write(&open.dir, plugin, &open.boot, written) {
+            tracing::warn!("plugin {plugin}: its hand-over cannot be kept: {error}");
+        }
+    }
+
+    pub fn forget_handover(&self, plugin: &str) {
+        let Some(open) = self.open.get() else { return };
+        handover::forget(&open.dir, plugin);
+    }
+
+    /// Does some work on the thread that writes, at that time; work of the same
+    /// `key` that waits already is not done twice.
+    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) {
+        let Some(open) = self.open.get() else { return };
+        open.writer.at(key, at, work);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.get().is_some()
+    }
+
+    /// Waits for what is to be written.
+    pub fn flush(&self) {
+        if let Some(open) = self.open.get() {
+            open.writer.flush(FLUSH_WITHIN);
+        }
+    }
+}
+
+/// Lines of text; a disk that takes longer does not answer.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// A directory of the agent's own, mode 0700.
+fn private_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// A file of at most so many bytes; none where it is not there.
+fn read_bounded(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+    let file = match std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other(format!("it is larger than {most} bytes")));
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,76 @@
+//! One thread that writes what is kept, so that no disk holds up a collection
+//! or a lock. It sleeps while there is nothing to write.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+enum Order {
+    Now(Work),
+    At { key: String, at: Instant, work: Work },
+}
+
+/// The thread's other end. It ends with the process: what waits for its time
+/// then is written by whoever ends the agent.
+#[derive(Debug)]
+pub struct Writer {
+    orders: mpsc::SyncSender<Order>,
+}
+
+/// Orders that wait. A disk that hangs must not let them pile up: what does
+/// not fit is dropped, as a file that cannot be written is.
+const MOST_WAITING: usize = 4096;
+
+impl Writer {
+    pub fn start() -> std::io::Result<Self> {
+        let (orders, taken) = mpsc::sync_channel(MOST_WAITING);
+        std::thread::Builder::new().name("records".to_owned()).spawn(move || run(&taken))?;
+        Ok(Self { orders })
+    }
+
+    pub fn then(&self, work: impl FnOnce() + Send + 'static) {
+        drop(self.orders.try_send(Order::Now(Box::new(work))));
+    }
+
+    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) {
+        drop(self.orders.try_send(Order::At { key: key.to_owned(), at, work: Box::new(work) }));
+    }
+
+    /// Waits until all that was ordered before is done, but for what has a time.
+    pub fn flush(&self, within: Duration) {
+        let (done, waits) = mpsc::channel();
+        self.then(move || {
+            // Whoever waited may have gone.
+            let _ = done.send(());
+        });
+        // Late or done: there is nothing else to do about it.
+        let _ = waits.recv_timeout(within);
+    }
+}
+
+fn run(orders: &mpsc::Receiver<Order>) {
+    let mut later: Vec<(String, Instant, Work)> = Vec::new();
+    loop {
+        let next = later.iter().map(|(_, at, _)| *at).min();
+        let order = match next {
+            Some(at) => orders.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match order {
+            Ok(Order::Now(work)) => work(),
+            Ok(Order::At { key, at, work }) => {
+                if !later.iter().any(|(known, ..)| *known == key) {
+                    later.push((key, at, work));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = Instant::now();
+        let (due, waits) = later.into_iter().partition(|(_, at, _)| *at <= now);
+        later = waits;
+        let due: Vec<(String, Instant, Work)> = due;
+        due.into_iter().for_each(|(.., work)| work());
+    }
+}

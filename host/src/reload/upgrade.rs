@@ -1,0 +1,334 @@
+//! `upgrade` and `rollback` of one plugin, and what rolls back by itself.
+
+use super::report::Report;
+use super::{Refused, blocking, examine};
+use crate::agent::Agent;
+use crate::config::{self, PluginConfig, Prepared};
+use crate::loader::{Loaded, Place, verify};
+use crate::records::{Entry, File, Held, Lineage, Stored, What};
+use crate::supervisor::{Event, Generation, Previous, Reason, Unfit, Unit, examine_verified, stored};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A start that is under way is waited for so long.
+const START_WAIT: Duration = Duration::from_secs(10);
+
+/// Puts a file in the place of what a plugin runs. Unless it is only until the
+/// agent ends, the configuration names it from then on.
+pub async fn upgrade(
+    agent: &Arc<Agent>,
+    name: &str,
+    file: PathBuf,
+    until_restart: bool,
+) -> Result<Report, Refused> {
+    let _turn = agent.changes.turn().await?;
+    let outcome = upgrade_to(agent, name, file, until_restart).await;
+    logged(agent, "upgrade", name, &outcome);
+    outcome
+}
+
+/// Puts what a plugin ran before in the place of what it runs.
+pub async fn rollback(agent: &Arc<Agent>, name: &str, until_restart: bool) -> Result<Report, Refused> {
+    let _turn = agent.changes.turn().await?;
+    let outcome = back(agent, name, "on request", until_restart, false).await;
+    logged(agent, "rollback", name, &outcome);
+    outcome
+}
+
+/// Rolls back what goes wrong on probation, until the agent ends.
+pub async fn mind_probation(agent: Arc<Agent>) {
+    let Some(mut troubles) = agent.fleet.parts().troubles.take() else { return };
+    while let Some((name, why)) = troubles.recv().await {
+        // However many wait: nobody would ask for it again.
+        let _turn = agent.changes.turn.lock().await;
+        tracing::error!("plugin {name}: on probation: {why}; it is rolled back");
+        let outcome = back(&agent, &name, &why, false, true).await;
+        logged(&agent, "rollback", &name, &outcome);
+    }
+}
+
+fn logged(agent: &Agent, word: &str, name: &str, outcome: &Result<Report, Refused>) {
+    match outcome {
+        Ok(report) => report.lines.iter().for_each(|line| tracing::info!("{word}: {}", line.text)),
+        Err(why) => tracing::warn!("{word} {name}: refused: {}", why.join("; ")),
+    }
+    agent.notifier.status(&agent.summary());
+}
+
+/// One that may be changed: it is there, shall run, and is not just starting.
+async fn running(agent: &Agent, name: &str) -> Result<Arc<Unit>, Refused> {
+    let unit = agent.fleet.unit(name).ok_or_else(|| vec![agent.no_plugin(name)])?;
+    if !unit.wanted() {
+        return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);
+    }
+    let _ = tokio::time::timeout(START_WAIT, unit.until(Unit::is_settled)).await;
+    Ok(unit)
+}
+
+async fn upgrade_to(
+    agent: &Arc<Agent>,
+    name: &str,
+    file: PathBuf,
+    until_restart: bool,
+) -> Result<Report, Refused> {
+    let unit = running(agent, name).await?;
+    let text = if until_restart { None } else { Some(in_force(agent, &unit).await?) };
+    let at = |why: String| vec![format!("{name}: {why}")];
+    let now = unit.config();
+    let (wish, parts) =
+        (PluginConfig { path: Some(file), sha256: None, ..now.as_ref().clone() }, unit.parts().clone());
+    let looked = blocking(move || {
+        let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
+        examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
+    });
+    let (wish, loaded) = match looked.await? {
+        Ok(good) => good,
+        Err(Unfit::File(why)) => return Err(at(why)),
+        Err(Unfit::Table(problems)) => return Err(problems),
+    };
+    let digest = loaded.verified.bytes.digest.clone();
+    let pin = now.sha256.is_some().then_some(digest.as_str());
+    let edit = match text {
+        Some(text) => Some(edited(agent, name, text, wish.path.as_deref(), pin).await?),
+        None => None,
+    };
+    let section = edit.as_ref().map_or_else(|| now.as_ref().clone(), |edit| edit.section.clone());
+    let mut report = Report::default();
+    if unit.status().digest() == Some(&digest) {
+        // The section may name it in another way now.
+        unit.set_config(section);
+        report.good(format!("{name}: it runs that file already"));
+    } else {
+        swapped(&unit, loaded, section).await.map_err(at)?;
+        said(&unit, &mut report);
+    }
+    unit.set_apart(until_restart);
+    finish(&unit, edit, &mut report).await?;
+    Ok(report)
+}
+
+/// Puts another generation in the place of what runs, and keeps in mind what
+/// that was. An error says why that goes on.
+pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) -> Result<(), String> {
+    let (before, section) = (unit.loaded(), unit.config());
+    let another =
+        before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
+    let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
+    exchanged(unit, Previous { loaded, config: Arc::new(config) }, reason).await?;
+    unit.change(|status| status.file_note = None);
+    if another {
+        let previous = before.and_then(|loaded| record(&loaded, &section));
+        unit.parts().records.set_lineage(unit.name(), Lineage { previous, held: None });
+    }
+    Ok(())
+}
+
+/// Beside what runs; where nothing runs, by a new try.
+async fn exchanged(unit: &Arc<Unit>, next: Previous, reason: Reason) -> Result<(), String> {
+    let Previous { loaded, config } = next;
+    if unit.state().collects() {
+        let before = version(unit);
+        let next = Generation { loaded, config: config.as_ref().clone() };
+        return unit.swap(next, reason).await.map_err(|why| format!("{why}; {before} goes on"));
+    }
+    let (old, old_config) = (unit.loaded(), unit.config());
+    let file = |loaded: &Loaded| File {
+        version: loaded.verified.manifest.version.clone(),
+        digest: loaded.verified.bytes.digest.clone(),
+    };
+    let (from, to) = (old.as_deref().map(file), Some(file(&loaded)));
+    let (good, bad, why) = match &reason {
+        Reason::Rollback(why) => (What::Rollback, What::RollbackFailed, why.as_str()),
+        Reason::Upgrade => (What::Upgrade, What::UpgradeFailed, ""),
+        Reason::Reconfigure => (What::Reconfigure, What::ReconfigureFailed, ""),
+    };
+    unit.end_probation();
+    unit.set_config(config.as_ref().clone());
+    unit.set_loaded(Some(loaded));
+    unit.apply(Event::Restart);
+    let _ = tokio::time::timeout(START_WAIT, unit.until(Unit::is_settled)).await;
+    let status = unit.status();
+    let records = &unit.parts().records;
+    if status.state.collects() {
+        records.happened(unit.name(), Entry::now(good, from, to, why));
+        let previous = old.map(|loaded| Previous { loaded, config: old_config });
+        unit.set_previous(previous.filter(|_| reason == Reason::Upgrade));
+        return Ok(());
+    }
+    let why = format!("{}: {}", status.state.as_str(), status.reasons.join("; "));
+    records.happened(unit.name(), Entry::now(bad, from, to, &why));
+    unit.set_config(old_config.as_ref().clone());
+    unit.set_loaded(old);
+    unit.apply(Event::Restart);
+    Err(format!("{why}; what ran before is tried again"))
+}
+
+/// `automatic`: nobody asked, and what cannot be edited is no reason to go on.
+async fn back(
+    agent: &Arc<Agent>,
+    name: &str,
+    why: &str,
+    until_restart: bool,
+    automatic: bool,
+) -> Result<Report, Refused> {
+    let unit = running(agent, name).await?;
+    let at = |why: String| vec![format!("{name}: {why}")];
+    let previous = before(&unit).await.map_err(at)?;
+    let (bad, now) = (unit.status().digest().map(str::to_owned), unit.config());
+    let (path, pin) = (previous.config.path.as_deref(), previous.config.sha256.as_deref());
+    let config = if automatic {
+        previous.config.as_ref().clone()
+    } else {
+        // What was changed in its section since stays.
+        PluginConfig { path: path.map(Into::into), sha256: pin.map(str::to_owned), ..now.as_ref().clone() }
+    };
+    let names_another = (&now.path, &now.sha256) != (&config.path, &config.sha256) && !unit.is_apart();
+    let mut report = Report::default();
+    let mut edit = None;
+    if names_another && !until_restart {
+        let text = in_force(agent, &unit).await;
+        let tried = match text {
+            Ok(text) => edited(agent, name, text, path, pin).await,
+            Err(why) => Err(why),
+        };
+        match tried {
+            Ok(good) => edit = Some(good),
+            Err(why) if automatic => why.into_iter().for_each(|line| report.bad(line)),
+            Err(why) => return Err(why),
+        }
+    }
+    let instead = record(&previous.loaded, &previous.config);
+    let config = match &edit {
+        Some(edit) if !automatic => edit.section.clone(),
+        _ => config,
+    };
+    let next = Previous { loaded: previous.loaded, config: Arc::new(config) };
+    exchanged(&unit, next, Reason::Rollback(why.to_owned())).await.map_err(at)?;
+    let apart = until_restart || names_another && edit.is_none();
+    unit.set_apart(until_restart);
+    let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
+    let held = bad.zip(instead).filter(|_| !until_restart);
+    let held = held.map(|(digest, instead)| Held { digest, section, reason: why.to_owned(), instead });
+    let note = (held.is_some() && (apart || !names_another)).then_some(examine::HELD);
+    unit.change(|status| status.file_note = note);
+    unit.parts().records.set_lineage(name, Lineage { previous: None, held });
+    said(&unit, &mut report);
+    finish(&unit, edit, &mut report).await?;
+    Ok(report)
+}
+
+/// What a plugin ran before: in this agent, or by what an earlier one kept.
+async fn before(unit: &Arc<Unit>) -> Result<Previous, String> {
+    if let Some(previous) = unit.previous() {
+        return Ok(previous);
+    }
+    let unit = unit.clone();
+    let looked = blocking(move || {
+        let lineage = unit.parts().records.lineage(unit.name());
+        let kept =
+            lineage.previous.ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
+        let config = PluginConfig {
+            path: kept.path.clone(),
+            sha256: kept.sha256.clone(),
+            ..unit.config().as_ref().clone()
+        };
+        let verified = stored(&config, &kept).map_err(|error| error.to_string())?;
+        let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
+        Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config) })
+    });
+    looked.await.map_err(|why| why.join("; "))?
+}
+
+/// What is kept of a file that ran; nothing of one that is not in the store.
+fn record(loaded: &Loaded, config: &PluginConfig) -> Option<Stored> {
+    let Place::Store(file) = &loaded.place else { return None };
+    let verified = &loaded.verified;
+    Some(Stored {
+        file: file.clone(),
+        version: verified.manifest.version.clone(),
+        digest: verified.bytes.digest.clone(),
+        vendor: verified.vendor,
+        source: verified.source.clone(),
+        path: config.path.clone(),
+        sha256: config.sha256.clone(),
+    })
+}
+
+/// A change of the configuration's file that can be made, and its section then.
+struct Edit {
+    section: PluginConfig,
+    prepared: Option<Prepared>,
+}
+
+/// The text of the file, if its section is the one in force.
+async fn in_force(agent: &Agent, unit: &Unit) -> Result<String, Refused> {
+    let file = agent.file.clone();
+    let whole = |why: String| vec![format!("{}: {why}", agent.file.display())];
+    let text = blocking(move || config::read(&file)).await?.map_err(whole)?;
+    let config = config::check(&agent.file, &text).map_err(lines)?;
+    let name = unit.name();
+    let Some(section) = config.plugins.iter().find(|section| section.name == name) else {
+        return Err(whole(format!(
+            "there is no section [plugins.{name}]; `gantry enable {name}` adds one, --until-restart needs none"
+        )));
+    };
+    if section.fingerprint() != unit.config().fingerprint() {
+        return Err(whole(format!("[plugins.{name}] is not what is in force; `gantry reload` first")));
+    }
+    Ok(text)
+}
+
+fn lines(problems: Vec<config::Problem>) -> Refused {
+    problems.into_iter().map(|problem| problem.to_string()).collect()
+}
+
+/// The file with another `path` and `sha256` in a section, ready to take its place.
+async fn edited(
+    agent: &Agent,
+    name: &str,
+    text: String,
+    path: Option<&std::path::Path>,
+    pin: Option<&str>,
+) -> Result<Edit, Refused> {
+    let whole = |why: String| vec![format!("{}: {why}", agent.file.display())];
+    let path = match path.map(|path| path.to_str().ok_or(path)) {
+        Some(Ok(path)) => Some(path),
+        Some(Err(path)) => {
+            return Err(whole(format!("{} is not UTF-8 and cannot be written there", path.display())));
+        }
+        None => None,
+    };
+    let new = config::set_text(&text, name, "path", path).map_err(whole)?;
+    let new = config::set_text(&new, name, "sha256", pin).map_err(whole)?;
+    let config = config::check(&agent.file, &new).map_err(lines)?;
+    let section = config.plugins.iter().find(|section| section.name == name).cloned();
+    let section = section.ok_or_else(|| vec![agent.no_plugin(name)])?;
+    let file = agent.file.clone();
+    let prepared = match new == text {
+        true => None,
+        false => Some(blocking(move || Prepared::new(&file, &text, &new)).await?.map_err(|why| vec![why])?),
+    };
+    Ok(Edit { section, prepared })
+}
+
+/// The configuration says what runs.
+async fn finish(unit: &Arc<Unit>, edit: Option<Edit>, report: &mut Report) -> Result<(), Refused> {
+    let Some(Edit { prepared: Some(prepared), .. }) = edit else { return Ok(()) };
+    if let Err(why) = blocking(move || prepared.take_place()).await? {
+        unit.set_apart(true);
+        report.bad(format!("{}: it runs until the agent ends, as {why}", unit.name()));
+    }
+    Ok(())
+}
+
+fn version(unit: &Unit) -> String {
+    unit.status().manifest().map(|manifest| manifest.version.clone()).unwrap_or_default()
+}
+
+fn said(unit: &Unit, report: &mut Report) {
+    let status = unit.status();
+    let (state, why) = (status.state.as_str(), status.reasons.join("; "));
+    let why = if why.is_empty() { why } else { format!(": {why}") };
+    report.good(format!("{}: {state} ({}){why}", unit.name(), version(unit)));
+}

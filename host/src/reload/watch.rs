@@ -1,0 +1,150 @@
+//! `host.watch_plugins`: a file that is put into a directory of plugins, by a
+//! rename or closed after it was written, is taken over as by a reload.
+//!
+//! Where the kernel has no inotify left, or a directory is not there, that is
+//! said, and tried again: `gantry reload` does the same by hand.
+
+use super::reload_one;
+use crate::agent::Agent;
+use crate::loader::{file_name, vendor_dirs};
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use std::collections::BTreeSet;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// After the last change: packages put several files, one after the other.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Directories of one configuration; a list that is longer is a mistake.
+const MOST_DIRS: usize = 64;
+
+/// Until the agent ends.
+pub async fn watch(agent: Arc<Agent>) {
+    let mut watched: Option<Watched> = None;
+    let mut complained = false;
+    let mut changed = BTreeSet::new();
+    let mut configured = agent.configured.subscribe();
+    loop {
+        let dirs = wished(&agent);
+        if watched.as_ref().map(|watched| &watched.wished) != dirs.as_ref() {
+            watched = dirs.and_then(|dirs| {
+                let opened = Watched::new(dirs);
+                if let Err(error) = &opened
+                    && !std::mem::replace(&mut complained, true)
+                {
+                    tracing::warn!(
+                        "host.watch_plugins: inotify: {error}; `gantry reload` takes new files over \
+                         (fs.inotify.max_user_instances bounds it)"
+                    );
+                }
+                opened.ok()
+            });
+        }
+        let settled = async {
+            match changed.is_empty() {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(SETTLE).await,
+            }
+        };
+        let more = tokio::select! {
+            names = next(watched.as_ref()) => Some(names),
+            () = settled => None,
+            // There may be other directories now, or none. The sender lives as long as the agent.
+            _ = configured.changed() => Some(Vec::new()),
+        };
+        match more {
+            Some(names) => changed.extend(names),
+            None => {
+                for unit in agent
+                    .fleet
+                    .units()
+                    .iter()
+                    .filter(|unit| concerns(&changed, unit.name(), &unit.config().path))
+                {
+                    reload_one(&agent, unit.name()).await;
+                }
+                changed.clear();
+            }
+        }
+    }
+}
+
+fn wished(agent: &Agent) -> Option<Vec<PathBuf>> {
+    let config = agent.config();
+    if !config.host.watch_plugins {
+        return None;
+    }
+    // Where a section names a file, that may be put anew as well.
+    let named = agent.fleet.units();
+    let named = named.iter().filter_map(|unit| unit.config().path.as_ref()?.parent().map(Path::to_owned));
+    let dirs = vendor_dirs().into_iter().chain(config.host.plugin_dirs.iter().cloned()).chain(named);
+    let dirs: BTreeSet<PathBuf> = dirs.take(MOST_DIRS).filter(|dir| dir.is_dir()).collect();
+    Some(dirs.into_iter().collect())
+}
+
+/// Whether one of these names is that of a plugin's file.
+fn concerns(changed: &BTreeSet<Vec<u8>>, plugin: &str, path: &Option<PathBuf>) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = file_name(plugin);
+    let stem = format!("{}-", plain.trim_end_matches(".so"));
+    let named = path.as_ref().and_then(|path| path.file_name());
+    changed.iter().any(|name| {
+        named.is_some_and(|named| named.as_bytes() == &name[..])
+            || path.is_none()
+                && (name == plain.as_bytes() || name.starts_with(stem.as_bytes()) && name.ends_with(b".so"))
+    })
+}
+
+async fn next(watched: Option<&Watched>) -> Vec<Vec<u8>> {
+    match watched {
+        Some(watched) => watched.changes().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Watched {
+    wished: Vec<PathBuf>,
+    inotify: AsyncFd<OwnedFd>,
+}
+
+impl Watched {
+    fn new(wished: Vec<PathBuf>) -> std::io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        for dir in &wished {
+            let flags = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR;
+            if let Err(error) = inotify::add_watch(&inotify, dir, flags) {
+                tracing::warn!(
+                    "host.watch_plugins: {}: {error}; `gantry reload` takes new files of it over \
+                     (fs.inotify.max_user_watches bounds it)",
+                    dir.display()
+                );
+            }
+        }
+        #[expect(
+            deprecated,
+            reason = "what takes its place is unsafe; this descriptor is owned and never exchanged"
+        )]
+        let inotify = AsyncFd::new(inotify)?;
+        Ok(Self { wished, inotify })
+    }
+
+    /// Names of files that changed; waits for the first.
+    async fn changes(&self) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        while names.is_empty() {
+            let Ok(mut ready) = self.inotify.readable().await else { return std::future::pending().await };
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
+            // An overflow has no name: what else is changed then is found by a reload.
+            while let Ok(event) = reader.next() {
+                names.extend(event.file_name().map(|name| name.to_bytes().to_vec()));
+            }
+            ready.clear_ready();
+        }
+        names
+    }
+}

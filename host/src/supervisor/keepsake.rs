@@ -1,0 +1,159 @@
+//! What of a plugin goes to the state directory, and what comes from there.
+
+use super::lock;
+use super::state::{State, Status};
+use super::unit::Unit;
+use crate::records::handover::{Found, Taken, When, Written};
+use crate::records::{Entry, File, What};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Snapshots go to the disk at most so often: what a crash can take with it.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
+
+/// What was last written.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
+    /// The hand-over of an earlier agent was looked for.
+    taken: bool,
+    at: Option<Instant>,
+    bytes: Option<Arc<[u8]>>,
+    /// It was said that there is something to write.
+    ordered: bool,
+}
+
+impl Unit {
+    /// Before the first attempt: what an earlier agent kept of it.
+    pub(super) fn take_kept(&self) {
+        if !self.parts.records.is_open() || std::mem::replace(&mut lock(&self.on_disk).taken, true) {
+            return;
+        }
+        let name = self.name();
+        let Some(found) = self.parts.records.take_handover(name) else { return };
+        let source = match found {
+            Found::Good(Taken { when, version, kept, marks, age }) => {
+                if lock(&self.kept).put(&kept) {
+                    *lock(&self.marks) = marks;
+                }
+                if when == When::Stop {
+                    tracing::debug!("plugin {name}: goes on with what {version} handed over {age:.0} s ago");
+                    "stop"
+                } else {
+                    tracing::warn!(
+                        "plugin {name}: the agent before did not end in order; it goes on with what {version} had \
+                         counted {age:.0} s ago, and what came after that is missing"
+                    );
+                    "snapshot"
+                }
+            }
+            Found::None => "none",
+            Found::OtherBoot => {
+                tracing::info!("plugin {name}: what it handed over is of another boot, and passed over");
+                "other_boot"
+            }
+            Found::Damaged(why) => {
+                tracing::warn!(
+                    "plugin {name}: what it handed over cannot be used ({why}); its counters begin at 0"
+                );
+                "damaged"
+            }
+        };
+        self.parts.own.handed_over(name, source);
+    }
+
+    /// What it hands over has changed: it goes to the disk when it may.
+    pub(super) fn keep_soon(self: &Arc<Self>) {
+        if !self.parts.records.is_open() {
+            return;
+        }
+        let at = {
+            let mut on_disk = lock(&self.on_disk);
+            if std::mem::replace(&mut on_disk.ordered, true) {
+                return;
+            }
+            on_disk.at.map_or_else(Instant::now, |at| (at + SNAPSHOT_EVERY).max(Instant::now()))
+        };
+        let unit = Arc::downgrade(self);
+        self.parts.records.at(self.name(), at, move || {
+            if let Some(unit) = unit.upgrade() {
+                unit.write_kept(When::Snapshot);
+            }
+        });
+    }
+
+    /// Writes what it hands over.
+    pub(super) fn write_kept(&self, when: When) {
+        // Before it is read: what changes meanwhile is a reason to write again.
+        lock(&self.on_disk).ordered = false;
+        let status = self.status();
+        let kept = lock(&self.kept).get();
+        let Some(kept) = kept.filter(|_| status.state != State::Disabled) else { return };
+        let same = lock(&self.on_disk).bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, &kept));
+        if same && when == When::Snapshot {
+            return;
+        }
+        let (version, digest) = match status.manifest().zip(status.digest()) {
+            Some((manifest, digest)) => (manifest.version.as_str(), digest),
+            None => ("", ""),
+        };
+        let marks = self.series.table().as_ref().map(gantry_exposition::Table::marks).unwrap_or_default();
+        let written = Written { when, version, digest, kept: &kept, marks: &marks };
+        // No lock is held: a disk may take its time.
+        self.parts.records.write_handover(self.name(), &written);
+        let mut on_disk = lock(&self.on_disk);
+        (on_disk.at, on_disk.bytes) = (Some(Instant::now()), Some(kept));
+    }
+
+    /// At the end of the agent. One that did not stop in order left what it had
+    /// at its last good collection.
+    pub fn hand_over(&self) {
+        let well = self.state() == State::Stopped && self.status().reasons.is_empty();
+        self.write_kept(if well { When::Stop } else { When::Snapshot });
+        if lock(&self.kept).get().is_none() {
+            self.parts.records.forget_handover(self.name());
+        }
+    }
+
+    /// It shall not run: nothing of it is kept.
+    pub(super) fn forget_kept(&self) {
+        *lock(&self.kept) = super::handover::Kept::default();
+        lock(&self.marks).clear();
+        let mut on_disk = lock(&self.on_disk);
+        on_disk.bytes = None;
+        if on_disk.taken {
+            let parts = self.parts.clone();
+            let name = self.name().to_owned();
+            self.parts.records.at(&format!("{name} forgets"), Instant::now(), move || {
+                parts.records.forget_handover(&name);
+            });
+        }
+    }
+
+    /// A line of its history, if a state is worth one.
+    pub(super) fn note_history(&self, before: State, status: &Status) {
+        let state = status.state;
+        let started = state.collects() && !before.collects();
+        let what = match state {
+            _ if state == before => return,
+            State::Running | State::Degraded if started => What::Start,
+            State::Running => What::Running,
+            State::Degraded => What::Degraded,
+            State::Unsupported => What::Unsupported,
+            State::Failed => What::Failed,
+            State::Hung => What::Hung,
+            State::Quarantined => What::Quarantined,
+            State::Disabled => What::Disable,
+            State::Stopped => What::Stop,
+            _ => return,
+        };
+        let file = file(status);
+        let (from, to) = if state.collects() { (None, file) } else { (file, None) };
+        self.parts.records.happened(self.name(), Entry::now(what, from, to, &status.reasons.join("; ")));
+    }
+}
+
+/// What a status says of the file that it runs.
+pub(super) fn file(status: &Status) -> Option<File> {
+    let (manifest, digest) = status.manifest().zip(status.digest())?;
+    Some(File { version: manifest.version.clone(), digest: digest.to_owned() })
+}

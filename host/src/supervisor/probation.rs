@@ -1,0 +1,171 @@
+//! An upgrade is on probation: what goes wrong meanwhile rolls it back.
+//!
+//! [`Probation`] is a function of what happens and of the time that the caller
+//! brings, as a plugin's life is.
+
+use super::lock;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A family that had samples and has none in so many collections has vanished.
+const VANISHED_AFTER: u32 = 3;
+
+/// More of them say nothing new.
+const NAMED: usize = 5;
+
+/// The time after an upgrade.
+#[derive(Debug)]
+pub struct Probation {
+    until: Instant,
+    /// What was wrong with the generation before, in its words.
+    known: Vec<String>,
+    /// Families that had samples before, and have not been seen since.
+    missing: BTreeSet<String>,
+    collections: u32,
+    /// It was told once.
+    told: bool,
+}
+
+/// Something that happened to a plugin.
+#[derive(Debug, Clone, Copy)]
+pub enum Trouble<'a> {
+    /// An instance is over, by itself.
+    Ended(&'a str),
+    /// What is wrong with it, by its own word or because it is late.
+    Complains(&'a [String]),
+    /// It took more of something than it may.
+    Breach(&'a str),
+}
+
+impl Probation {
+    /// `complaints`: what was wrong already; `families`: those that had samples.
+    pub fn new(now: Instant, span: Duration, complaints: Vec<String>, families: BTreeSet<String>) -> Self {
+        Self { until: now + span, known: complaints, missing: families, collections: 0, told: false }
+    }
+
+    /// Why it is to be rolled back, once.
+    pub fn on(&mut self, trouble: Trouble<'_>, now: Instant) -> Option<String> {
+        let why = match trouble {
+            Trouble::Ended(why) => why.to_owned(),
+            Trouble::Breach(what) => what.to_owned(),
+            Trouble::Complains(complaints) => {
+                complaints.iter().find(|complaint| !self.known.contains(complaint))?.clone()
+            }
+        };
+        self.tell(why, now)
+    }
+
+    /// After a collection that showed these families.
+    pub fn collected<'a>(&mut self, shown: impl Iterator<Item = &'a str>, now: Instant) -> Option<String> {
+        if self.collections >= VANISHED_AFTER {
+            return None;
+        }
+        shown.for_each(|family| {
+            self.missing.remove(family);
+        });
+        self.collections += 1;
+        if self.collections < VANISHED_AFTER || self.missing.is_empty() {
+            return None;
+        }
+        let more = self.missing.len().saturating_sub(NAMED);
+        let names: Vec<&str> = self.missing.iter().take(NAMED).map(String::as_str).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let why = format!("no samples any more of {}{more}", names.join(", "));
+        self.tell(why, now)
+    }
+
+    fn tell(&mut self, why: String, now: Instant) -> Option<String> {
+        let told = std::mem::replace(&mut self.told, true);
+        (!told && now < self.until).then_some(why)
+    }
+}
+
+/// From plugins in trouble to whoever rolls them back.
+#[derive(Debug)]
+pub struct Troubles {
+    span: Mutex<Duration>,
+    sender: mpsc::UnboundedSender<(String, String)>,
+    /// Until the agent takes it.
+    taken: Mutex<Option<mpsc::UnboundedReceiver<(String, String)>>>,
+}
+
+impl Troubles {
+    pub fn new(span: Duration) -> Self {
+        let (sender, taken) = mpsc::unbounded_channel();
+        Self { span: Mutex::new(span), sender, taken: Mutex::new(Some(taken)) }
+    }
+
+    /// How long an upgrade is on probation from now on.
+    pub fn set_span(&self, span: Duration) {
+        *lock(&self.span) = span;
+    }
+
+    pub fn span(&self) -> Duration {
+        *lock(&self.span)
+    }
+
+    /// A plugin is to be rolled back; at most once an upgrade.
+    pub fn tell(&self, plugin: &str, why: String) {
+        drop(self.sender.send((plugin.to_owned(), why)));
+    }
+
+    /// Names and reasons, for the one that rolls back.
+    pub fn take(&self) -> Option<mpsc::UnboundedReceiver<(String, String)>> {
+        lock(&self.taken).take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Duration = Duration::from_secs(600);
+
+    fn probation(now: Instant) -> Probation {
+        let families = ["a", "b"].map(str::to_owned).into();
+        Probation::new(now, SPAN, vec!["no pressure files".to_owned()], families)
+    }
+
+    #[test]
+    fn what_goes_wrong_in_its_time_is_told_once() {
+        let now = Instant::now();
+        for trouble in [
+            Trouble::Ended("collect: panicked"),
+            Trouble::Breach("series"),
+            Trouble::Complains(&["late".to_owned()]),
+        ] {
+            let mut early = probation(now);
+            assert!(early.on(trouble, now + SPAN - Duration::from_secs(1)).is_some(), "{trouble:?}");
+            assert_eq!(early.on(trouble, now), None, "it was told");
+            assert_eq!(probation(now).on(trouble, now + SPAN), None, "its time is over");
+        }
+    }
+
+    #[test]
+    fn what_was_wrong_before_is_no_news() {
+        let now = Instant::now();
+        let mut probation = probation(now);
+        let old = "no pressure files".to_owned();
+        assert_eq!(probation.on(Trouble::Complains(&[]), now), None);
+        assert_eq!(probation.on(Trouble::Complains(std::slice::from_ref(&old)), now), None);
+        let new = probation.on(Trouble::Complains(&[old, "ring full".to_owned()]), now);
+        assert_eq!(new.as_deref(), Some("ring full"));
+    }
+
+    #[test]
+    fn families_vanish_in_three_collections() {
+        let now = Instant::now();
+        let mut vanishes = probation(now);
+        assert_eq!(vanishes.collected(["a"].into_iter(), now), None);
+        assert_eq!(vanishes.collected([].into_iter(), now), None);
+        assert_eq!(vanishes.collected(["a"].into_iter(), now).as_deref(), Some("no samples any more of b"));
+        let mut well = probation(now);
+        assert_eq!(well.collected(["a"].into_iter(), now), None);
+        assert_eq!(well.collected(["b"].into_iter(), now), None);
+        for _ in 0..9 {
+            assert_eq!(well.collected([].into_iter(), now), None, "one that was there may go");
+        }
+    }
+}

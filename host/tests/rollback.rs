@@ -1,0 +1,174 @@
+//! Upgrades on probation, `gantry rollback`, and what is remembered of it.
+
+mod support;
+
+#[path = "fixtures/hostile/patch.rs"]
+mod patch;
+
+use std::path::{Path, PathBuf};
+use support::agent::{Agent, sample};
+use support::commands::hostile_with;
+use support::{copy_to, library, private_dir, write_library};
+
+const COLLECTIONS: &str = "hostile_collections_total";
+
+/// A build of the fixture of another version.
+fn build(dir: &Path, version: &str) -> PathBuf {
+    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
+    patch::version(&mut bytes, version);
+    let file = dir.join(format!("hostile-{version}.so"));
+    write_library(&file, &bytes);
+    file
+}
+
+struct Site {
+    agent: Agent,
+    old: PathBuf,
+    new: PathBuf,
+}
+
+fn site(host: &str, keys: &str, table: &str) -> Site {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    let table = format!("in_version = \"0.2.0\"\n{table}");
+    let agent = Agent::start_in(dir, host, &hostile_with(&old, keys, &table));
+    Site { agent, old, new }
+}
+
+impl Site {
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.agent.config()).expect("own file")
+    }
+    fn version(&self) -> String {
+        self.agent.row("hostile")["version"].as_str().unwrap_or_default().to_owned()
+    }
+    fn upgrade(&self) {
+        self.agent.good(&["upgrade", "hostile", self.new.to_str().expect("UTF-8")]);
+        assert_eq!(self.version(), "0.2.0");
+    }
+    fn install(&self) {
+        std::fs::copy(&self.new, self.old.with_extension("beside")).expect("own directory");
+        std::fs::rename(self.old.with_extension("beside"), &self.old).expect("own directory");
+    }
+    fn newest(&self) -> serde_json::Value {
+        self.agent.table(&["history", "hostile", "--where", "what=rollback"])[0].clone()
+    }
+}
+
+#[test]
+fn what_goes_wrong_on_probation_rolls_back_with_all_counts() {
+    for (table, why) in [
+        ("fault = \"panic\"\nat = \"collect\"\nafter = 3", "panicked"),
+        ("fault = \"error\"\nat = \"health\"\nafter = 3", "an error on request in Health"),
+        ("fault = \"error\"\nat = \"collect\"\nafter = 2", "an error on request in Collect"),
+        ("emit = \"nothing\"", "no samples any more of hostile_good"),
+        ("emit = \"flood\"\ncount = 200", "it has more series than max_series"),
+    ] {
+        let mut site = site("", "max_series = 100", table);
+        site.agent.scrape();
+        let mut count = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
+        let text = site.text();
+        site.upgrade();
+        assert_ne!(site.text(), text);
+        let mut collected = 0;
+        site.agent.wait_until(&format!("a rollback by {why}"), |agent| {
+            let now = sample(&agent.scrape(), COLLECTIONS).expect("it is shown all the time");
+            assert!(now >= count, "{now} after {count}: {table}");
+            count = now;
+            collected += 1;
+            agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
+        });
+        site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+        let row = site.newest();
+        assert!(row["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{table}: {row}");
+        assert!(row["from"].as_str().is_some_and(|from| from.starts_with("0.2.0 ")), "{row}");
+        assert_eq!(site.text(), text, "the configuration names the file before");
+        assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+        let now = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
+        assert!(now > count && now <= count + f64::from(collected), "{now}");
+    }
+}
+
+#[test]
+fn without_probation_nothing_is_rolled_back() {
+    let mut site = site("probation = \"0s\"\n", "", "fault = \"panic\"\nat = \"collect\"\nafter = 3");
+    site.upgrade();
+    site.agent.wait_until("it fails", |agent| {
+        agent.scrape();
+        agent.row("hostile")["state"] == "failed"
+    });
+    assert_eq!(site.version(), "0.2.0");
+    // By hand, and with what was counted.
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    assert!(sample(&site.agent.scrape(), COLLECTIONS).is_some_and(|count| count > 2.0));
+    let error = site.agent.bad(1, &["rollback", "hostile"]);
+    assert!(error.contains("no other file is known that ran before"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_rolled_back_from_is_not_taken_again() {
+    let mut site = site("", "", "fault = \"panic\"\nat = \"collect\"\nafter = 3");
+    site.install();
+    let taken = "hostile: running (0.2.0)\n";
+    assert_eq!(site.agent.good(&["reload"]), taken);
+    site.agent.wait_until("a rollback", |agent| {
+        agent.scrape();
+        agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
+    });
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    let note = |agent: &Agent| agent.row("hostile")["note"].to_string();
+    assert!(note(&site.agent).contains("file was rolled back from"), "{}", note(&site.agent));
+    let held = "hostile: its file was rolled back from and is not taken until it or its section changes; \
+                `gantry upgrade` takes it\n";
+    assert_eq!(site.agent.good(&["reload"]), held);
+    assert_eq!(site.version(), "0.1.0");
+    // Nor by the next agent, which runs what ran before, from the store.
+    assert!(site.agent.terminate().success());
+    let config = site.text();
+    let Site { mut agent, old, new } = site;
+    agent.again();
+    assert_eq!(agent.row("hostile")["version"], "0.1.0");
+    assert_eq!(agent.good(&["reload"]), held);
+    // Another section, and it is tried again.
+    std::fs::write(agent.config(), config.replace("after = 3", "after = 99")).expect("own file");
+    assert_eq!(agent.good(&["reload"]), taken);
+    // By hand it goes back to the file before, and by hand it is taken.
+    assert_eq!(agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    assert_eq!(agent.good(&["reload"]), held);
+    assert_eq!(agent.good(&["upgrade", "hostile", old.to_str().expect("UTF-8")]), taken);
+    assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+    drop(new);
+}
+
+#[test]
+fn a_rollback_finds_what_ran_before_in_the_store_of_an_earlier_agent() {
+    let mut site = site("", "", "");
+    let text = site.text();
+    site.upgrade();
+    assert!(site.agent.terminate().success());
+    std::fs::remove_file(&site.old).expect("own file");
+    site.agent.again();
+    assert_eq!(site.version(), "0.2.0");
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    assert_eq!(site.text(), text);
+    let rows = site.agent.table(&["history", "hostile"]);
+    let what: Vec<&str> = rows.iter().filter_map(|row| row["what"].as_str()).collect();
+    assert_eq!(what[..5], ["rollback", "start", "stop", "upgrade", "start"], "across restarts");
+}
+
+#[test]
+fn a_damaged_history_costs_only_what_is_damaged() {
+    let mut site = site("", "", "");
+    site.agent.good(&["restart", "hostile"]);
+    assert!(site.agent.terminate().success());
+    let file = site.agent.dir.path().join("state/history/hostile.jsonl");
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let damaged = format!("\u{0}garbage\n{text}{{\"at\": 5");
+    std::fs::write(&file, damaged).expect("own file");
+    site.agent.again();
+    let rows = site.agent.table(&["history", "hostile"]);
+    assert!(rows.len() > text.lines().count(), "{rows:?}");
+    assert_eq!(rows[0]["what"], "start");
+    assert!(site.agent.bad(1, &["history", "hostil"]).contains("there is no plugin \"hostil\""));
+}
