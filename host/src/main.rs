@@ -6,7 +6,7 @@
 //! * [`files`]: files that change as a whole.
 //! * [`loader`]: from a name to an opened library.
 //! * [`supervisor`]: the life of plugins; [`isolation`]: one of them in a process of its own.
-//! * [`records`]: what is kept of them across restarts of the agent.
+//! * [`records`]: what is kept of them across restarts of the agent; [`crashes`]: which of them took it down.
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
@@ -19,6 +19,7 @@ mod cli;
 mod commands;
 mod config;
 mod control;
+mod crashes;
 mod descriptors;
 mod files;
 mod health;

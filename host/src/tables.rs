@@ -115,6 +115,7 @@ fn note(unit: &Unit) -> Option<String> {
         notes.push(format!("tried again in {}s", wait.as_secs() + 1));
     }
     notes.extend(status.file_note.map(str::to_owned));
+    notes.extend(unit.kept_apart());
     if status.isolation() == Some(Isolation::Process)
         && let Some(lacks) = unit.confinement_lacks()
     {

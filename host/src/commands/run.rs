@@ -31,10 +31,13 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     let agent = Agent::new(config, &state_dir, !listen.is_empty(), Notifier::from_environment());
     // Under the lock, which says that no other agent keeps its own there.
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
+    let parts = agent.fleet.parts().clone();
+    parts.crashes.begin(&state_dir, parts.records.boot(), &parts.records);
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
     // A plugin's thread that hangs must not keep the agent.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    parts.crashes.end();
     logging::flush();
     outcome
 }

@@ -42,6 +42,8 @@ pub enum What {
     Failed,
     Hung,
     Quarantined,
+    /// It took the agent down.
+    Crash,
     Disable,
     Stop,
 }
@@ -62,6 +64,7 @@ impl What {
             Self::Failed => "failed",
             Self::Hung => "hung",
             Self::Quarantined => "quarantined",
+            Self::Crash => "crash",
             Self::Disable => "disable",
             Self::Stop => "stop",
         }

@@ -54,6 +54,11 @@ impl Records {
         drop(self.open.set(open));
     }
 
+    /// The id of this boot of the machine; empty where it is not told.
+    pub fn boot(&self) -> &str {
+        self.open.get().map_or("", |open| &open.boot)
+    }
+
     /// What happened to a plugin.
     pub fn happened(&self, plugin: &str, entry: Entry) {
         let Some(open) = self.open.get() else { return };

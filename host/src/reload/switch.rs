@@ -37,6 +37,7 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
         return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);
     }
     tracing::info!("plugin {name}: restart on request");
+    unit.forgive();
     unit.apply(Event::Restart);
     let mut report = Report::default();
     apply::settled(&unit, Step::Replace, &mut report).await;

@@ -3,7 +3,7 @@
 use super::life::{Event, Failure, Progress};
 use super::parts::Parts;
 use super::unit::Unit;
-use crate::config::{PluginConfig, table_problems};
+use crate::config::{Isolation, PluginConfig, table_problems};
 use crate::loader::{LoadError, Loaded, Probed, Verified, load, verify, verify_stored};
 use crate::records::Stored;
 use std::path::{Path, PathBuf};
@@ -110,11 +110,16 @@ pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) ->
 /// The file that a configuration names; or, where that was rolled back from and
 /// neither it nor its section changed since, what ran before.
 pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, LoadError> {
-    let verified = verify(config, plugin_dirs)?;
+    let apart = parts.crashes.kept_apart(&config.name).map(|_| PluginConfig {
+        isolation: Some(Isolation::Process),
+        ..config.clone()
+    });
+    let in_force = apart.as_ref().unwrap_or(config);
+    let verified = verify(in_force, plugin_dirs)?;
     let lineage = parts.records.lineage(&config.name);
     match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {
         Some(held) => {
-            let verified = stored(config, &held.instead).map_err(|error| {
+            let verified = stored(in_force, &held.instead).map_err(|error| {
                 LoadError(format!(
                     "{} was rolled back from, and what ran before cannot be used ({error}); `gantry upgrade {} FILE` \
                      takes another, or change its section",

@@ -37,7 +37,7 @@ pub use generation::{Generation, Previous, Reason};
 pub use handover::MAX_BYTES as MAX_HANDOVER;
 pub use keeper::keep;
 pub use launch::{Chosen, Unfit, chosen, config_problems, examine, examine_verified, stored};
-pub use life::Event;
+pub use life::{Call, Event};
 pub use parts::Parts;
 pub use series::Freshness;
 pub use services::Services;

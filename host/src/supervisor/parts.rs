@@ -5,6 +5,7 @@ use super::lock;
 use super::probation::Troubles;
 use super::services::Services;
 use crate::config::{Level, LogLevels};
+use crate::crashes::Crashes;
 use crate::loader::Placer;
 use crate::metrics::HostLabels;
 use crate::metrics::own::Own;
@@ -24,6 +25,7 @@ pub struct Parts {
     pub keeper: Keeper,
     pub records: Records,
     pub troubles: Troubles,
+    pub crashes: Crashes,
     /// The configuration's file, for messages.
     pub file: PathBuf,
     registry: Mutex<Registry>,
@@ -53,6 +55,7 @@ impl Parts {
             keeper: Keeper::default(),
             records: Records::default(),
             troubles: Troubles::new(config.host.probation),
+            crashes: Crashes::default(),
             file: config.file.clone(),
             registry: Mutex::new(registry),
             plugin_dirs: Mutex::new(config.host.plugin_dirs.clone()),
@@ -71,6 +74,7 @@ impl Parts {
     pub fn opened(&self, plugin: &str, path: &Path) {
         if lock(&self.opened).insert(path.to_owned()) {
             self.own.generation(plugin);
+            self.crashes.library(plugin, path);
         }
     }
 

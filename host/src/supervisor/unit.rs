@@ -154,6 +154,19 @@ impl Unit {
         self.apart.load(Relaxed)
     }
 
+    /// Why it runs in a process of its own, whatever its section says.
+    pub fn kept_apart(&self) -> Option<String> {
+        self.parts.crashes.kept_apart(&self.name)
+    }
+
+    /// It runs as its section says again, from its next attempt on.
+    pub fn forgive(&self) {
+        if self.parts.crashes.forgive(&self.name) {
+            // What is loaded is for a process of its own.
+            self.set_loaded(None);
+        }
+    }
+
     /// Whether an operator's word holds against the file.
     pub fn differs(&self) -> bool {
         self.wanted() != self.config().enabled || self.is_apart()

@@ -99,6 +99,30 @@ pub enum Call {
 }
 
 impl Call {
+    const ALL: [Self; 12] = [
+        Self::Load,
+        Self::Create,
+        Self::Probe,
+        Self::Start,
+        Self::Activate,
+        Self::Collect,
+        Self::Health,
+        Self::Snapshot,
+        Self::View,
+        Self::Reconfigure,
+        Self::LogLevel,
+        Self::Stop,
+    ];
+
+    /// For what is stamped: never 0.
+    pub fn number(self) -> u32 {
+        self as u32 + 1
+    }
+
+    pub fn of_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| call.number() == number)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Load => "load",

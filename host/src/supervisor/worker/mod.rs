@@ -12,6 +12,7 @@ use super::views::{Rows, ViewError};
 use crate::config::{Isolation, PluginConfig};
 use crate::isolation::{self, Process};
 use crate::loader::Loaded;
+use gantry_crash::Stamp;
 use gantry_exposition::Arena;
 use gantry_plugin_api::Error;
 use gantry_plugin_api::abi::HostBox;
@@ -74,6 +75,9 @@ struct Worker {
     activated: bool,
     /// It was said once that no snapshot can be had.
     snapshot_complained: bool,
+    /// Where it is noted that this thread is in a call of the plugin's; none
+    /// where the plugin is in a process of its own.
+    stamp: Option<Stamp>,
 }
 
 /// Starts the thread, which starts the plugin.
@@ -105,6 +109,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         started: false,
         activated: false,
         snapshot_complained: false,
+        stamp: None,
     };
     if worker.unit.state() == State::Stopping {
         return worker.say(Progress::Stopped(None));
@@ -127,6 +132,19 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         worker.serve(command);
         worker.spent(before);
     }
+}
+
+/// Calls the plugin, in sight of the next start of the agent: should this end
+/// the process, it is known whose call it was.
+fn stamped<T>(stamp: Option<&Stamp>, call: Call, body: impl FnOnce() -> T) -> T {
+    if let Some(stamp) = stamp {
+        stamp.enter(call.number());
+    }
+    let done = body();
+    if let Some(stamp) = stamp {
+        stamp.leave();
+    }
+    done
 }
 
 /// Says how the thread ended where it could not say it itself.
@@ -192,7 +210,7 @@ impl Worker {
             return Err(Error::new("it was given up"));
         }
         self.unit.apply(Event::Of(self.attempt, Progress::Began(call)));
-        body(instance)
+        stamped(self.stamp.as_ref(), call, || body(instance))
     }
 
     fn start(&mut self, loaded: &Arc<Loaded>) -> Result<(), Error> {
@@ -216,7 +234,11 @@ impl Worker {
         }
         self.say(Progress::Began(Call::Create));
         self.instance = Some(match loaded.verified.isolation {
-            Isolation::None => self.open(loaded)?.create(host, level)?,
+            Isolation::None => {
+                self.stamp = unit.parts.crashes.thread(unit.name());
+                let library = stamped(self.stamp.as_ref(), Call::Load, || self.open(loaded))?;
+                stamped(self.stamp.as_ref(), Call::Create, || library.create(host, level))?
+            }
             Isolation::Process => self.launch(loaded, level, host)?,
         });
         self.say(Progress::Created);
@@ -300,15 +322,17 @@ impl Worker {
         let panicked = self.count_panic(error);
         if let Some(mut instance) = self.instance.take().filter(|_| self.started) {
             self.say(Progress::Began(Call::Stop));
-            let kept = if panicked {
-                // Asked nothing more; the SDK's own part is read without the
-                // author's code, where that is the whole of it.
-                instance.snapshot()
-            } else {
-                instance.stop(STOP_WITHIN).inspect_err(|error| {
-                    self.count_panic(error);
-                })
-            };
+            let kept = stamped(self.stamp.as_ref(), Call::Stop, || {
+                if panicked {
+                    // Asked nothing more; the SDK's own part is read without the
+                    // author's code, where that is the whole of it.
+                    instance.snapshot()
+                } else {
+                    instance.stop(STOP_WITHIN).inspect_err(|error| {
+                        self.count_panic(error);
+                    })
+                }
+            });
             if let Ok(kept) = kept
                 && self.activated
             {
@@ -326,7 +350,7 @@ impl Worker {
         // Only what runs serves commands.
         let Some(mut instance) = self.instance.take() else { return };
         self.say(Progress::Began(Call::Stop));
-        let problem = match instance.stop(within) {
+        let problem = match stamped(self.stamp.as_ref(), Call::Stop, || instance.stop(within)) {
             Ok(kept) => {
                 let too_large = self.unit.keep(self.attempt, &kept) == Some(false);
                 too_large.then(|| "what it hands over is too large to be kept".to_owned())
@@ -342,14 +366,14 @@ impl Worker {
                 Some(format!("{}{}", if named { "" } else { "stop: " }, error.message()))
             }
         };
-        drop(instance);
+        stamped(self.stamp.as_ref(), Call::Stop, || drop(instance));
         self.say(Progress::Stopped(problem));
     }
 
     fn stop_quietly(&mut self) {
         if let Some(mut instance) = self.instance.take() {
             // Another instance runs meanwhile; nobody wants the hand-over.
-            let _ = instance.stop(STOP_WITHIN);
+            let _ = stamped(self.stamp.as_ref(), Call::Stop, || instance.stop(STOP_WITHIN));
         }
     }
 

@@ -1,0 +1,215 @@
+//! Which plugin took the agent down, and what follows: one that did it twice in
+//! ten minutes runs in a process of its own from then on, the rest as always.
+//!
+//! Every call of a plugin in the agent's process is stamped into a mapped file
+//! (`<state-dir>/crash/stamps`), which the next start reads. See `gantry-crash`
+//! for what that can tell and what not.
+
+use crate::records::{Entry, Records, What};
+use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// So often within [`WITHIN`], and a plugin is kept apart.
+const TOO_OFTEN: usize = 2;
+const WITHIN: Duration = Duration::from_secs(600);
+
+/// For how long, from its last crash on: whatever was wrong may be over.
+const APART_FOR: Duration = Duration::from_secs(3600);
+
+/// What is known of crashes, in one agent.
+#[derive(Debug, Default)]
+pub struct Crashes {
+    stamps: Mutex<Option<Stamps>>,
+    apart: Mutex<HashMap<String, Apart>>,
+}
+
+#[derive(Debug)]
+struct Apart {
+    until: SystemTime,
+    why: String,
+}
+
+impl Crashes {
+    /// Reads what the agent before left, and begins to stamp. For whoever holds
+    /// the state directory.
+    pub fn begin(&self, state_dir: &Path, boot: &str, records: &Records) {
+        let path = state_dir.join("crash").join("stamps");
+        let boot = boot_words(boot);
+        match report::read(&path, boot) {
+            Ok(Some(left)) => noted(&left, records),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{}: {error}; how the agent before ended is not known", path.display()),
+        }
+        self.judge(records);
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir.join("crash"))
+            .and_then(|()| Stamps::create(&path, boot))
+            .and_then(|stamps| stamps.watch_faults().map(|()| stamps));
+        match made {
+            Ok(stamps) => *lock(&self.stamps) = Some(stamps),
+            Err(error) => tracing::warn!(
+                "{}: {error}; should a plugin take the agent down, the next start will not know which",
+                path.display()
+            ),
+        }
+    }
+
+    fn judge(&self, records: &Records) {
+        let now = SystemTime::now();
+        for plugin in records.known() {
+            let crashes: Vec<f64> = records
+                .history(&plugin)
+                .into_iter()
+                .filter(|entry| entry.what == What::Crash)
+                .map(|entry| entry.at)
+                .collect();
+            // The newest first.
+            let close = |pair: &[f64]| pair[0] - pair[TOO_OFTEN - 1] <= WITHIN.as_secs_f64();
+            let Some(last) = crashes.windows(TOO_OFTEN).find(|pair| close(pair)).map(|pair| pair[0]) else { continue };
+            let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(last.max(0.0)) + APART_FOR;
+            if until <= now {
+                continue;
+            }
+            let why = format!("it took the agent down {TOO_OFTEN} times in {} min", WITHIN.as_secs() / 60);
+            tracing::error!("plugin {plugin}: {why}; it runs in a process of its own until it is restarted, or for an hour");
+            lock(&self.apart).insert(plugin, Apart { until, why });
+        }
+    }
+
+    /// Why a plugin runs in a process of its own, whatever its section says.
+    pub fn kept_apart(&self, plugin: &str) -> Option<String> {
+        let apart = lock(&self.apart);
+        let apart = apart.get(plugin).filter(|apart| apart.until > SystemTime::now())?;
+        Some(apart.why.clone())
+    }
+
+    /// An operator wants it as its section says.
+    pub fn forgive(&self, plugin: &str) -> bool {
+        lock(&self.apart).remove(plugin).is_some()
+    }
+
+    /// A stamp for the calling thread, which calls this plugin.
+    pub fn thread(&self, plugin: &str) -> Option<Stamp> {
+        lock(&self.stamps).and_then(|stamps| stamps.thread(plugin))
+    }
+
+    /// A stamp for a thread that a plugin made.
+    pub fn thread_of(&self, plugin: &str, tid: u32) -> Option<Stamp> {
+        lock(&self.stamps).and_then(|stamps| stamps.thread_of(plugin, u64::from(tid)))
+    }
+
+    /// A plugin's library is mapped from there.
+    pub fn library(&self, plugin: &str, path: &Path) {
+        let Some(stamps) = *lock(&self.stamps) else { return };
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        if let Some(mapped) = mapped(&maps, path) {
+            stamps.library(plugin, mapped);
+        }
+    }
+
+    /// The agent ends as it should.
+    pub fn end(&self) {
+        if let Some(stamps) = *lock(&self.stamps) {
+            stamps.end();
+        }
+    }
+}
+
+/// From the first to the last address of a file's mappings
+/// (`/proc/self/maps`, Documentation/filesystems/proc.rst).
+fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
+    let path = path.to_str()?;
+    let of_file = maps.lines().filter(|line| line.ends_with(path) && line[..line.len() - path.len()].ends_with(' '));
+    let ranges = of_file.filter_map(|line| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
+    });
+    let (from, to) = ranges.reduce(|one, two| (one.0.min(two.0), one.1.max(two.1)))?;
+    Some(from..to)
+}
+
+/// Says how the agent before ended, and keeps whose doing it was.
+fn noted(left: &Report, records: &Records) {
+    let signal = match left.signal {
+        Some(signal) => format!("{} at address {:#x}", name_of(signal), left.address),
+        None => "something that no handler saw: it was killed, a plugin called exit, or a stack overflowed on a \
+                 plugin's own thread"
+            .to_owned(),
+    };
+    let end = format!("the agent before this one (pid {}) did not end as it should, but by {signal}", left.pid);
+    let in_calls: Vec<String> =
+        left.in_calls.iter().map(|(plugin, call)| format!("{plugin} ({})", call_name(*call))).collect();
+    let Some((plugin, evidence)) = &left.culprit else {
+        let at_work = if in_calls.is_empty() { "no plugin".to_owned() } else { in_calls.join(", ") };
+        tracing::error!("{end}; whose doing it was is not known; at work: {at_work}");
+        return;
+    };
+    let how = match evidence {
+        Evidence::InCall(call) => format!("in its {}", call_name(*call)),
+        Evidence::OwnThread => "on a thread of its own".to_owned(),
+        Evidence::Address => "by an address in its library".to_owned(),
+        Evidence::OnlyInCall(call) => format!("perhaps: it alone was at work, in its {}", call_name(*call)),
+    };
+    tracing::error!("{end}: plugin {plugin}, {how}");
+    let reason = match left.signal {
+        Some(signal) => format!("{} {how}", name_of(signal)),
+        None => how,
+    };
+    let from = records.history(plugin).into_iter().find_map(|entry| entry.to);
+    records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
+}
+
+fn name_of(signal: i32) -> String {
+    let known = rustix::process::Signal::from_named_raw(signal);
+    known.map_or_else(|| format!("signal {signal}"), |known| format!("{known:?}"))
+}
+
+/// The call of a stamp's number.
+fn call_name(number: u32) -> &'static str {
+    crate::supervisor::Call::of_number(number).map_or("call", |call| call.as_str())
+}
+
+/// A boot's id as two words; another form is a boot that is like no other.
+fn boot_words(id: &str) -> [u64; 2] {
+    let digits: String = id.chars().filter(|digit| *digit != '-').collect();
+    let word = |range: std::ops::Range<usize>| {
+        digits.get(range).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+    };
+    [word(0..16), word(16..32)]
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole after each statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_from_its_first_mapping_to_its_last() {
+        let maps = "7f10000000-7f10001000 r--p 00000000 fe:00 12 /var/lib/gantry/store/acme.so\n\
+                    7f10001000-7f10009000 r-xp 00001000 fe:00 12 /var/lib/gantry/store/acme.so\n\
+                    7f20000000-7f20009000 r-xp 00001000 fe:00 13 /var/lib/gantry/store/other-acme.so\n\
+                    7f10009000-7f1000a000 rw-p 00000000 00:00 0 \n\
+                    garbage\n";
+        let path = Path::new("/var/lib/gantry/store/acme.so");
+        assert_eq!(mapped(maps, path), Some(0x7f_1000_0000..0x7f_1000_9000));
+        assert_eq!(mapped(maps, Path::new("acme.so")), None, "the whole path");
+    }
+
+    #[test]
+    fn boots_are_told_apart() {
+        let one = boot_words("2a0f1c3e-0000-4000-8000-0123456789ab");
+        assert_eq!(one, [0x2a0f_1c3e_0000_4000, 0x8000_0123_4567_89ab]);
+        assert_eq!(boot_words(""), [0, 0]);
+    }
+}
