@@ -103,6 +103,7 @@ pub fn services(config: &Config, state_dir: &Path) -> Services {
         paths: config.host.paths.clone(),
         identity: Arc::new(Identity::new(&config.host.paths, &config.host.identity)),
         facts: Arc::new(Facts::default()),
+        reports: Arc::default(),
         state_dir: state_dir.to_owned(),
     }
 }

@@ -43,7 +43,9 @@ impl Crashes {
         match report::read(&path, boot) {
             Ok(Some(left)) => noted(&left, records),
             Ok(None) => {}
-            Err(error) => tracing::warn!("{}: {error}; how the agent before ended is not known", path.display()),
+            Err(error) => {
+                tracing::warn!("{}: {error}; how the agent before ended is not known", path.display())
+            }
         }
         self.judge(records);
         let made = DirBuilder::new()
@@ -72,13 +74,17 @@ impl Crashes {
                 .collect();
             // The newest first.
             let close = |pair: &[f64]| pair[0] - pair[TOO_OFTEN - 1] <= WITHIN.as_secs_f64();
-            let Some(last) = crashes.windows(TOO_OFTEN).find(|pair| close(pair)).map(|pair| pair[0]) else { continue };
+            let Some(last) = crashes.windows(TOO_OFTEN).find(|pair| close(pair)).map(|pair| pair[0]) else {
+                continue;
+            };
             let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(last.max(0.0)) + APART_FOR;
             if until <= now {
                 continue;
             }
             let why = format!("it took the agent down {TOO_OFTEN} times in {} min", WITHIN.as_secs() / 60);
-            tracing::error!("plugin {plugin}: {why}; it runs in a process of its own until it is restarted, or for an hour");
+            tracing::error!(
+                "plugin {plugin}: {why}; it runs in a process of its own until it is restarted, or for an hour"
+            );
             lock(&self.apart).insert(plugin, Apart { until, why });
         }
     }
@@ -126,7 +132,8 @@ impl Crashes {
 /// (`/proc/self/maps`, Documentation/filesystems/proc.rst).
 fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
     let path = path.to_str()?;
-    let of_file = maps.lines().filter(|line| line.ends_with(path) && line[..line.len() - path.len()].ends_with(' '));
+    let of_file =
+        maps.lines().filter(|line| line.ends_with(path) && line[..line.len() - path.len()].ends_with(' '));
     let ranges = of_file.filter_map(|line| {
         let (from, to) = line.split(' ').next()?.split_once('-')?;
         Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
@@ -139,11 +146,14 @@ fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
 fn noted(left: &Report, records: &Records) {
     let signal = match left.signal {
         Some(signal) => format!("{} at address {:#x}", name_of(signal), left.address),
-        None => "something that no handler saw: it was killed, a plugin called exit, or a stack overflowed on a \
+        None => {
+            "something that no handler saw: it was killed, a plugin called exit, or a stack overflowed on a \
                  plugin's own thread"
-            .to_owned(),
+                .to_owned()
+        }
     };
-    let end = format!("the agent before this one (pid {}) did not end as it should, but by {signal}", left.pid);
+    let end =
+        format!("the agent before this one (pid {}) did not end as it should, but by {signal}", left.pid);
     let in_calls: Vec<String> =
         left.in_calls.iter().map(|(plugin, call)| format!("{plugin} ({})", call_name(*call))).collect();
     let Some((plugin, evidence)) = &left.culprit else {

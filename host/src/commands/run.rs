@@ -4,7 +4,7 @@ use super::{Failure, Outcome, configuration, runtime};
 use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
-use crate::supervisor::keep;
+use crate::supervisor::{keep, mind_budgets};
 use crate::{control, descriptors, health, http, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,6 +60,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     let again = Arc::new(Notify::new());
     tokio::spawn(reload_when_told(agent.clone(), again.clone()));
     tokio::spawn(reload::mind_probation(agent.clone()));
+    tokio::spawn(mind_budgets(agent.fleet.clone()));
     tokio::spawn(reload::watch(agent.clone()));
     if let Some(every) = agent.notifier.watchdog_interval() {
         tokio::spawn(feed_the_watchdog(agent.clone(), every));

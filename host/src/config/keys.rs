@@ -122,6 +122,19 @@ impl<'a, 'i> Keys<'a, 'i> {
         }
     }
 
+    /// Whole or not.
+    pub fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<(f64, Range<usize>)> {
+        let number = |value: &DeValue<'_>| {
+            let text = match value {
+                DeValue::Float(number) => number.as_str().to_owned(),
+                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+                _ => return None,
+            };
+            text.replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite())
+        };
+        self.typed(key, problems, "a number", number)
+    }
+
     pub fn count(&mut self, key: &'static str, problems: &mut Problems) -> Option<usize> {
         let whole = |value: &DeValue<'_>| {
             let integer = value.as_integer()?;

@@ -5,7 +5,7 @@
 //! * [`mod@file`]: the whole file.
 //! * [`edit`]: changing the file in place.
 //! * [`host`]: the section of the host; [`identity`]: what it says of containers.
-//! * [`plugin`]: the section of a plugin.
+//! * [`plugin`]: the section of a plugin; [`limits`]: how much it may take.
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.
 //! * [`schema`]: that table against the schema that the plugin brings.
 
@@ -14,6 +14,7 @@ mod file;
 mod host;
 mod identity;
 mod keys;
+mod limits;
 mod plugin;
 mod problem;
 mod schema;
@@ -24,6 +25,7 @@ pub use file::{Config, check, examine, load, read};
 pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOverHttp};
 pub use identity::IdentityConfig;
 pub use keys::{no_plugin, suggestion, there_are};
+pub use limits::Limits;
 pub use plugin::{Isolation, PluginConfig};
 pub use problem::Problem;
 pub use schema::{Violation, problems as table_problems, violations};

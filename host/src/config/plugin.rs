@@ -1,6 +1,7 @@
 //! A section `[plugins.NAME]`.
 
 use super::keys::{Keys, NotBuilt};
+use super::limits::{self, Limits};
 use super::problem::Problems;
 use super::table::PluginTable;
 use crate::isolation::{DEFAULT_MEMORY, MIN_MEMORY, capability};
@@ -48,6 +49,7 @@ pub struct PluginConfig {
     /// Of one collection.
     pub deadline: Duration,
     pub max_series: usize,
+    pub limits: Limits,
     /// Its own table.
     pub table: PluginTable,
     /// Line and column of the section.
@@ -68,6 +70,7 @@ impl PluginConfig {
             memory: DEFAULT_MEMORY,
             deadline: DEADLINE,
             max_series: MAX_SERIES,
+            limits: Limits::default(),
             table: PluginTable::empty((1, 1)),
             place: (1, 1),
         }
@@ -87,10 +90,13 @@ impl PluginConfig {
     /// What stands for all that the plugin can notice of its section, but for
     /// whether it is enabled: a digest, as it may hold secrets.
     pub fn fingerprint(&self) -> String {
-        let Self { path, sha256, version, isolation, grant, memory, deadline, max_series, table, .. } = self;
+        let Self {
+            path, sha256, version, isolation, grant, memory, deadline, max_series, limits, table, ..
+        } = self;
         let table = table.to_json();
         let all = format!(
-            "{path:?} {sha256:?} {version:?} {isolation:?} {grant:?} {memory} {deadline:?} {max_series} {table}"
+            "{path:?} {sha256:?} {version:?} {isolation:?} {grant:?} {memory} {deadline:?} {max_series} {limits:?} \
+             {table}"
         );
         crate::loader::digest(all.as_bytes())
     }
@@ -99,7 +105,7 @@ impl PluginConfig {
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt = NotBuilt(&["max_heap", "max_cpu", "max_bpf_memory"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&[]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
@@ -186,6 +192,7 @@ fn section_of(
         problems.at(span, format!("{section}.deadline is at most \"1m\""));
     }
     let max_series = keys.count("max_series", problems).unwrap_or(MAX_SERIES);
+    let limits = limits::read(&mut keys, section, problems);
     let mut own = PluginTable::empty(place);
     if let Some((table, span)) = keys.table("config", problems) {
         own = PluginTable::read(table, problems.place(span.start), section, problems);
@@ -202,6 +209,7 @@ fn section_of(
         memory: memory.unwrap_or(DEFAULT_MEMORY),
         deadline,
         max_series,
+        limits,
         table: own,
         place,
     }

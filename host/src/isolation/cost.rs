@@ -26,6 +26,7 @@ fn of_a_hundred_thousand_series() {
         identity: Arc::new(Identity::new(&paths, &IdentityConfig::default())),
         paths,
         facts: Arc::default(),
+        reports: Arc::default(),
         state_dir: std::env::temp_dir(),
     };
     let loaded = Loaded {

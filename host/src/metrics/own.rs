@@ -138,6 +138,10 @@ impl Own {
     pub fn spent(&self, plugin: &str, cpu: Duration) {
         self.kept.counter(&CPU, None, &[plugin]).add(cpu.as_secs_f64());
     }
+    /// CPU time that was counted of a plugin.
+    pub fn cpu(&self, plugin: &str) -> Duration {
+        Duration::try_from_secs_f64(self.kept.counter(&CPU, None, &[plugin]).get()).unwrap_or_default()
+    }
     pub fn refused(&self, plugin: &str, reason: &str, count: u64) {
         self.kept.counter(&REFUSED, None, &[plugin, reason]).add(count as f64);
     }

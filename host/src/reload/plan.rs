@@ -40,7 +40,8 @@ impl Step {
 pub fn differs(old: &PluginConfig, new: &PluginConfig) -> bool {
     !old.same_file(new)
         || !old.table.same_values(&new.table)
-        || (old.enabled, old.deadline, old.max_series) != (new.enabled, new.deadline, new.max_series)
+        || (old.enabled, old.deadline, old.max_series, old.limits)
+            != (new.enabled, new.deadline, new.max_series, new.limits)
 }
 
 /// Whether it shall run: by the operator's word as long as its section stays

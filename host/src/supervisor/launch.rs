@@ -110,10 +110,10 @@ pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) ->
 /// The file that a configuration names; or, where that was rolled back from and
 /// neither it nor its section changed since, what ran before.
 pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, LoadError> {
-    let apart = parts.crashes.kept_apart(&config.name).map(|_| PluginConfig {
-        isolation: Some(Isolation::Process),
-        ..config.clone()
-    });
+    let apart = parts
+        .crashes
+        .kept_apart(&config.name)
+        .map(|_| PluginConfig { isolation: Some(Isolation::Process), ..config.clone() });
     let in_force = apart.as_ref().unwrap_or(config);
     let verified = verify(in_force, plugin_dirs)?;
     let lineage = parts.records.lineage(&config.name);

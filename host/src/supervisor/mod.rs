@@ -8,11 +8,15 @@
 //! * [`generation`]: one generation takes the place of another.
 //! * [`probation`]: what rolls an upgrade back; [`keepsake`]: what goes to the
 //!   state directory.
+//! * [`budget`]: how much it may take; [`budgets`]: minding that;
+//!   [`own_threads`], [`reports`]: what it takes beside its calls.
 //! * [`worker`]: its thread; [`sink`]: where its samples go; [`services`]: the
 //!   host, as it sees it.
 //! * [`fleet`]: all of them; [`launch`]: loading and starting; [`keeper`]: the
 //!   loop that minds the time; [`parts`]: what they share.
 
+mod budget;
+mod budgets;
 mod collect;
 mod fleet;
 mod generation;
@@ -21,8 +25,10 @@ mod keeper;
 mod keepsake;
 mod launch;
 mod life;
+mod own_threads;
 mod parts;
 mod probation;
+mod reports;
 mod requests;
 mod series;
 mod services;
@@ -32,6 +38,7 @@ mod unit;
 mod views;
 mod worker;
 
+pub use budgets::mind_budgets;
 pub use fleet::Fleet;
 pub use generation::{Generation, Previous, Reason};
 pub use handover::MAX_BYTES as MAX_HANDOVER;

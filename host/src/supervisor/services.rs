@@ -1,5 +1,6 @@
 //! The host, as one plugin sees it.
 
+use super::reports::Reports;
 use crate::config::Paths;
 use crate::identity::Identity;
 use crate::logging;
@@ -26,6 +27,7 @@ pub struct Services {
     pub paths: Paths,
     pub identity: Arc<Identity>,
     pub facts: Arc<Facts>,
+    pub reports: Arc<Reports>,
     pub state_dir: PathBuf,
 }
 
@@ -183,5 +185,13 @@ impl AbiHost for PluginServices {
 
     fn observe(&self, _observations: RSlice<'_, AbiObservation>) {}
 
-    fn report(&self, _resource: RStr<'_>, _amount: f64) {}
+    fn report(&self, resource: RStr<'_>, amount: f64) {
+        if !self.shared.reports.take(&self.manifest.name, resource.as_str(), amount) {
+            let resource = logging::printable(resource.as_str());
+            tracing::debug!(
+                "plugin {}: a report of {amount} {resource}, which is not known",
+                self.manifest.name
+            );
+        }
+    }
 }

@@ -308,6 +308,7 @@ impl Unit {
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
             self.parts.services.identity.provider_gone(&self.name);
+            self.parts.services.reports.forget(&self.name);
         }
         // Reasons may be others at each collection; a new state is always said.
         let mut said = lock(&self.said);
@@ -341,12 +342,20 @@ impl Unit {
     }
 
     /// It took more of something than it may: for whoever minds its budgets.
-    pub fn breached(&self, what: &str) {
+    /// Whether it is on probation, and is rolled back for that.
+    pub fn breached(&self, what: &str) -> bool {
         let why =
             lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
+        let told = why.is_some();
         if let Some(why) = why {
             self.parts.troubles.tell(&self.name, why);
         }
+        told
+    }
+
+    /// How many instances there were of it since it was enabled.
+    pub fn instances(&self) -> u32 {
+        self.instances.load(Relaxed)
     }
 
     fn log(&self, status: &Status) {

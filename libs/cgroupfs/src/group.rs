@@ -127,7 +127,8 @@ impl Group {
     pub(crate) fn go_on_from(&mut self, mut before: Self, files: &mut Files) {
         before.forget(files);
         for place in &mut self.places {
-            let same = |other: &&Place| other.hierarchy == place.hierarchy && other.directory == place.directory;
+            let same =
+                |other: &&Place| other.hierarchy == place.hierarchy && other.directory == place.directory;
             if let Some(other) = before.places.iter().find(same) {
                 place.seen = other.seen;
             }

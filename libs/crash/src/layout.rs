@@ -93,7 +93,8 @@ pub fn name_words(name: &str) -> [u64; NAME_WORDS] {
 
 /// The name in words that were read from a file, which may hold anything.
 pub fn name_of(words: &[u64]) -> String {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).take_while(|byte| *byte != 0).collect();
+    let bytes: Vec<u8> =
+        words.iter().flat_map(|word| word.to_le_bytes()).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

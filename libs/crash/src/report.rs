@@ -85,7 +85,9 @@ fn report(words: &[u64]) -> Report {
     let by_address = || {
         let of = |words: &&[u64]| (words[0]..words[1]).contains(&address);
         let mut libraries = words[LIBRARIES_AT..].chunks_exact(LIBRARY_WORDS);
-        libraries.find(|words| is_whole && words[1] != u64::MAX && of(words)).map(|words| name_of(&words[2..]))
+        libraries
+            .find(|words| is_whole && words[1] != u64::MAX && of(words))
+            .map(|words| name_of(&words[2..]))
     };
     let culprit = match at_fault() {
         Some(thread) if thread.call != 0 => Some((thread.name.clone(), Evidence::InCall(thread.call))),

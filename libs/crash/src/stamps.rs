@@ -77,7 +77,8 @@ impl Stamps {
     /// The same for another thread.
     pub fn thread_of(&self, plugin: &str, tid: u64) -> Option<Stamp> {
         // Claimed by a number that no thread has, so that nobody reads half a name.
-        let free = |thread: &&layout::Thread| thread.tid.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
+        let free =
+            |thread: &&layout::Thread| thread.tid.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
         let thread = self.file.threads.iter().find(free)?;
         write(&thread.name, plugin);
         thread.call.store(0, Relaxed);
@@ -88,7 +89,8 @@ impl Stamps {
     /// A plugin's library is mapped there. Libraries stay mapped; what is
     /// beyond the file's places is found by its threads alone.
     pub fn library(&self, plugin: &str, mapped: Range<u64>) {
-        let free = |library: &&layout::Library| library.to.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
+        let free =
+            |library: &&layout::Library| library.to.compare_exchange(0, u64::MAX, AcqRel, Relaxed).is_ok();
         if let Some(library) = self.file.libraries.iter().find(free) {
             write(&library.name, plugin);
             library.from.store(mapped.start, Relaxed);

@@ -37,8 +37,10 @@ impl Restarts {
     /// Counts what happened since the last time.
     pub fn count(&mut self, container: ContainerRef, known: &Container) {
         let mut now = Seen { restarts: known.restarts, init: known.init, total: 0, is_ours: true };
-        now.total =
-            self.seen.get(&container.handle()).map_or(now.restarts, |before| before.total + since(*before, now));
+        now.total = self
+            .seen
+            .get(&container.handle())
+            .map_or(now.restarts, |before| before.total + since(*before, now));
         self.seen.insert(container.handle(), now);
     }
 

@@ -149,9 +149,8 @@ fn a_service_that_opens_its_files_later_shows_them_then() {
     kit.identity().declare(NewContainer::new("/system.slice/db.service").process(7, 1));
     kit.identity().open_files(process, &["/etc/db.conf"]);
     let mut running = kit.start(CONFIG).expect("it starts");
-    let shown = |running: &mut Running| {
-        running.collect().expect("it collects").label_values(SIZE, "mount_point")
-    };
+    let shown =
+        |running: &mut Running| running.collect().expect("it collects").label_values(SIZE, "mount_point");
     assert_eq!(shown(&mut running), ["/"]);
     kit.identity().open_files(process, &["/etc/db.conf", "/var/lib/db/base/1"]);
     assert_eq!(shown(&mut running), ["/"], "not asked each time");
@@ -181,7 +180,8 @@ fn what_ends_is_let_go_and_what_is_too_much_is_counted() {
     kit.identity().process_exits(process);
     kit.identity().change(gone, |gone| gone.gone = true);
     // No collection lets go of it: the thread that hears of ends does.
-    eventually(|| (!is_open()).then_some(()).ok_or_else(|| "it holds the mounts".to_owned())).expect("it is let go");
+    eventually(|| (!is_open()).then_some(()).ok_or_else(|| "it holds the mounts".to_owned()))
+        .expect("it is let go");
 }
 
 /// A process in mounts of its own, which a script makes.

@@ -14,6 +14,8 @@ pub enum Event {
     /// Another generation, which is at hand, shall take its place; `exclusive`:
     /// the two must never run at the same time.
     Swap { exclusive: bool },
+    /// It took more of something than it may, for too long.
+    Breach(String),
     /// The agent ends; so long may its stop take.
     End { within: Duration },
     /// Of the attempt with that number: its loading or its thread says so.

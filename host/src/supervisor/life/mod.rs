@@ -45,6 +45,10 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// be over, and nobody may be looking.
 const TRY_AGAIN: Duration = Duration::from_secs(3600);
 
+/// So often within an hour over its budget, and it is quarantined: what it
+/// needs is more than it is allowed, and each time costs a minute of it.
+const MOST_BREACHES: usize = 3;
+
 /// Threads that hang cannot be ended, and each holds what its instance held.
 const MOST_LEFT_BEHIND: usize = 8;
 
@@ -80,6 +84,10 @@ pub struct Life {
     /// The attempts whose threads were left behind and have not come back.
     left_behind: BTreeSet<u64>,
     settled: bool,
+    /// Why it is asked to end, where it took more than it may; and when that
+    /// was before.
+    breach: Option<String>,
+    breaches: Vec<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +120,8 @@ impl Life {
             unwell: Vec::new(),
             left_behind: BTreeSet::new(),
             settled: true,
+            breach: None,
+            breaches: Vec::new(),
         }
     }
 
@@ -185,6 +195,7 @@ impl Life {
             Event::End { within } => self.leave(Goal::End, within, now),
             Event::Restart if self.goal == Goal::Run => {
                 self.row.end();
+                self.breaches.clear();
                 self.settled = false;
                 if self.state == State::Stopping || self.has_thread {
                     self.leave(Goal::Run, STOP_WITHIN, now)
@@ -193,6 +204,12 @@ impl Life {
                 }
             }
             Event::Restart => Vec::new(),
+            Event::Breach(why) if self.state.collects() && self.swap.is_none() => {
+                self.breach = Some(why);
+                self.leave(self.goal, STOP_WITHIN, now)
+            }
+            // It ends anyhow, or another generation comes.
+            Event::Breach(_) => Vec::new(),
             Event::Swap { exclusive } => self.swap(exclusive),
             Event::Of(attempt, progress) if self.is_current(attempt) => {
                 self.progress(progress.bounded(), now)
@@ -348,7 +365,9 @@ impl Life {
         let hung = self.busy.is_some_and(|(call, since, limit)| call == Call::Stop && now >= since + limit);
         self.let_go();
         let reasons: Vec<String> = problem.into_iter().collect();
+        let breach = self.breach.take();
         match self.goal {
+            Goal::Run if breach.is_some() => self.breached(breach.unwrap_or_default(), now),
             Goal::Run if hung && self.left_behind.len() >= MOST_LEFT_BEHIND => {
                 self.quarantine(reasons.join("; "), now);
             }
@@ -369,6 +388,17 @@ impl Life {
         Vec::new()
     }
 
+    /// It took more than it may, and has ended.
+    fn breached(&mut self, why: String, now: Instant) {
+        self.breaches.retain(|at| now.saturating_duration_since(*at) < TRY_AGAIN);
+        self.breaches.push(now);
+        self.failed(State::Failed, format!("over its budget: {why}"), now);
+        if self.breaches.len() >= MOST_BREACHES && self.state != State::Quarantined {
+            let why = self.reasons.join("; ");
+            self.quarantine(why, now);
+        }
+    }
+
     fn failed(&mut self, state: State, why: String, now: Instant) {
         self.let_go();
         if let Some(wait) = self.row.failed().filter(|_| self.left_behind.len() < MOST_LEFT_BEHIND) {
@@ -382,6 +412,8 @@ impl Life {
         self.retry_at = Some(now + TRY_AGAIN);
         let record = if self.left_behind.len() >= MOST_LEFT_BEHIND {
             format!("{} of its threads hang", self.left_behind.len())
+        } else if self.breaches.len() >= MOST_BREACHES {
+            format!("that was so {MOST_BREACHES} times within an hour")
         } else {
             format!("it failed {MOST} times in a row or more")
         };

@@ -87,6 +87,33 @@ fn nothing_is_left_behind_of_what_can_be_killed() {
 }
 
 #[test]
+fn over_its_budget_it_ends_in_order_and_the_third_time_is_one_too_many() {
+    let mut driven = Driven::running();
+    for time in 1..=3 {
+        driven.on(Event::Breach("heap".to_owned())).is(State::Stopping);
+        assert!(matches!(driven.todo[..], [Do::Stop { .. }]), "it hands over: {:?}", driven.todo);
+        driven.of(Progress::Stopped(None));
+        driven.why("over its budget: heap");
+        if time < 3 {
+            driven.is(State::Failed);
+            driven.next();
+            driven.activate();
+        }
+    }
+    driven.is(State::Quarantined).why("3 times within an hour");
+    driven.on(Event::Restart);
+    driven.activate();
+    driven.on(Event::Breach("heap".to_owned())).of(Progress::Stopped(None));
+    driven.is(State::Failed);
+    // Disabled meanwhile, it is not tried again for that.
+    driven.next();
+    driven.activate();
+    driven.on(Event::Breach("heap".to_owned())).on(Event::Disable).of(Progress::Stopped(None));
+    driven.is(State::Disabled);
+    driven.on(Event::Breach("heap".to_owned())).is(State::Disabled);
+}
+
+#[test]
 fn a_start_goes_through_all_its_states() {
     let mut driven = Driven::new();
     driven.is(State::Disabled);

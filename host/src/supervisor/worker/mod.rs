@@ -6,6 +6,7 @@ mod requests;
 use super::life::{Call, Failure, Progress};
 use super::life::{Event, STOP_WITHIN};
 use super::lock;
+use super::own_threads::OwnThreads;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
@@ -33,6 +34,8 @@ pub enum Command {
     /// Take a configuration (JSON): `true` when it is in force, `false` when
     /// a new instance must be made for it.
     Reconfigure { config: String, reply: oneshot::Sender<Result<bool, String>> },
+    /// Say how many bytes of heap it has, and let its threads be counted.
+    Taken { reply: oneshot::Sender<Option<u64>> },
     /// Log from this level on.
     LogLevel(u32),
     /// End.
@@ -78,6 +81,7 @@ struct Worker {
     /// Where it is noted that this thread is in a call of the plugin's; none
     /// where the plugin is in a process of its own.
     stamp: Option<Stamp>,
+    own_threads: OwnThreads,
 }
 
 /// Starts the thread, which starts the plugin.
@@ -110,6 +114,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         activated: false,
         snapshot_complained: false,
         stamp: None,
+        own_threads: OwnThreads::default(),
     };
     if worker.unit.state() == State::Stopping {
         return worker.say(Progress::Stopped(None));
@@ -184,6 +189,8 @@ impl Worker {
                 });
                 self.say(Progress::Ended);
             }
+            Command::Taken { reply } if reply.is_closed() => {}
+            Command::Taken { reply } => drop(reply.send(self.taken())),
             Command::Stop { within } => self.stop(within),
         }
     }

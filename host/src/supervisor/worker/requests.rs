@@ -6,6 +6,27 @@ use crate::supervisor::views::{Rows, ViewError};
 use gantry_plugin_api::error::ErrorKind;
 
 impl Worker {
+    /// Live bytes of its allocator; what its own threads took is counted.
+    pub(super) fn taken(&mut self) -> Option<u64> {
+        if self.process.is_some() {
+            // Whatever it is asked, its heap comes with the answer.
+            if let Err(error) = self.call(Call::Health, |instance| instance.health()) {
+                self.fail(&error);
+                return None;
+            }
+            self.say(Progress::Ended);
+        }
+        let instance = self.instance.as_ref()?;
+        let heap = instance.heap_bytes();
+        if self.process.is_none() {
+            let caller = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+            let unit = &self.unit;
+            let took = self.own_threads.look(&instance.threads(), caller, unit.name(), &unit.parts);
+            unit.parts.own.spent(unit.name(), took);
+        }
+        Some(heap)
+    }
+
     pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
         let status = self.unit.status();
         let info = status.views().iter().find(|view| view.name == name).ok_or(ViewError::Unknown)?.clone();

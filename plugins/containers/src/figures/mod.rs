@@ -118,7 +118,8 @@ impl Figures {
         if watched.made_of.replace(made_of) == Some(made_of) {
             return;
         }
-        watched.key = cgroups.iter().find(|cgroup| cgroup.id != 0).map(|cgroup| (cgroup.hierarchy, cgroup.id));
+        watched.key =
+            cgroups.iter().find(|cgroup| cgroup.id != 0).map(|cgroup| (cgroup.hierarchy, cgroup.id));
         let mut paths: Vec<&str> = cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();

@@ -74,7 +74,11 @@ impl Machine {
         self.figures.read(self.web);
         let watched = &self.figures.containers[&self.web];
         let groups = watched.groups.iter().map(|watch| watch.counters());
-        groups.chain(watched.past.as_deref()).filter_map(|counters| counters.cpu_usage).map(|total| total.get()).sum()
+        groups
+            .chain(watched.past.as_deref())
+            .filter_map(|counters| counters.cpu_usage)
+            .map(|total| total.get())
+            .sum()
     }
 }
 
@@ -138,7 +142,8 @@ fn each_restart_of_a_pod_s_container_counts_and_leaves_nothing() {
     // The next instance goes on from there.
     let past = machine.figures.past();
     assert_eq!(past.len(), 1, "nothing for each that is gone");
-    let mut next = Machine { figures: Figures::new(machine.fixture.layout().expect("a layout"), 0), ..machine };
+    let mut next =
+        Machine { figures: Figures::new(machine.fixture.layout().expect("a layout"), 0), ..machine };
     next.is_in(&path(100));
     next.figures.set_past(past);
     near(next.used(), 101.0);

@@ -195,7 +195,8 @@ mod tests {
                        3 1 254:3 / /home rw - ext4 /dev/vdc rw\n";
         let open = ["/var/lib/db/data/1".to_owned(), "/var/log/x".to_owned()];
         let root = tempfile::tempdir().expect("a directory");
-        let chosen = of(mounts, &Container::default(), Some(&open), &mut Devices::new(root.path(), root.path()), 7).0;
+        let chosen =
+            of(mounts, &Container::default(), Some(&open), &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<&str> = chosen.iter().map(|mount| mount.mount_point.as_str()).collect();
         assert_eq!(shown, ["/", "/var/lib/db"]);
     }

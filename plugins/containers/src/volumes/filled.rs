@@ -59,7 +59,8 @@ impl Answers {
 
     /// How many failed, and how many were not asked.
     pub fn left_out(&self) -> (u64, u64) {
-        let count = |is: fn(&Answered) -> bool| self.0.values().filter(|answered| is(answered)).count() as u64;
+        let count =
+            |is: fn(&Answered) -> bool| self.0.values().filter(|answered| is(answered)).count() as u64;
         (
             count(|answered| matches!(answered, Answered::Failed)),
             count(|answered| matches!(answered, Answered::NotAsked)),

@@ -1,0 +1,87 @@
+//! The threads that a plugin made in the agent's process, and the CPU time they
+//! take, as its allocator and the kernel tell of them.
+
+use super::parts::Parts;
+use gantry_crash::Stamp;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Those that were there at the last look, by what the allocator says of them:
+/// a running number, and the thread's.
+#[derive(Debug, Default)]
+pub struct OwnThreads(HashMap<u64, Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// When it started (field 22 of its `stat`): its number may be given again.
+    start: u64,
+    ran: Duration,
+    /// Should it end the agent, the next start knows whose it was.
+    _stamp: Option<Stamp>,
+}
+
+impl OwnThreads {
+    /// The CPU time that they took since the last look. What a thread took after
+    /// its last one, when it ends, is of nobody.
+    pub fn look(&mut self, told: &[u64], caller: u32, plugin: &str, parts: &Parts) -> Duration {
+        let tasks = Path::new("/proc/self/task");
+        self.0.retain(|thread, _| told.contains(thread));
+        let mut took = Duration::ZERO;
+        for thread in told {
+            // The lower half is the number.
+            let number = (thread & u64::from(u32::MAX)) as u32;
+            if number == caller {
+                continue;
+            }
+            let Some((start, ran)) = seen(&tasks.join(number.to_string())) else {
+                self.0.remove(thread);
+                continue;
+            };
+            match self.0.get_mut(thread) {
+                Some(known) if known.start == start => {
+                    took += ran.saturating_sub(known.ran);
+                    known.ran = ran;
+                }
+                // Its number is somebody else's now.
+                Some(_) => {}
+                None => {
+                    took += ran;
+                    let stamp = parts.crashes.thread_of(plugin, number);
+                    self.0.insert(*thread, Known { start, ran, _stamp: stamp });
+                }
+            }
+        }
+        took
+    }
+}
+
+/// When a thread started, and for how long it ran (`stat`, `schedstat`,
+/// Documentation/scheduler/sched-stats.rst); `None` where it is gone, or the
+/// kernel does not count.
+fn seen(task: &Path) -> Option<(u64, Duration)> {
+    let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+    // Its name may hold anything, also blanks and parentheses.
+    let behind = &stat[stat.rfind(')')? + 1..];
+    let start = behind.split_whitespace().nth(19)?.parse().ok()?;
+    let schedstat = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    let ran = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some((start, Duration::from_nanos(ran)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_s_time_is_that_of_the_kernel() {
+        let task = Path::new("/proc/thread-self");
+        let (start, before) = seen(task).expect("this thread");
+        // Until the kernel has counted some of it.
+        while seen(task).expect("this thread").1 == before {
+            std::hint::black_box(0);
+        }
+        assert_eq!(seen(task).expect("this thread").0, start);
+        assert!(seen(Path::new("/proc/self/task/0")).is_none());
+    }
+}
