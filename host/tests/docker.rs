@@ -110,6 +110,9 @@ fn one_that_lives_for_moments_is_folded_in_the_next_scrape() {
     docker.run(&["run", "--rm", "--network", "none", "--name", "moment", IMAGE, "sh", "-c", script]);
     let text = agent.scrape();
     let folded = &[("container_id", "/docker/~short-lived")];
+    // The first of all shows that it began at 0.
+    assert_eq!(value(&text, "container_resources_cpu_usage_seconds_total", folded), Some(0.0), "{text}");
+    let text = agent.scrape();
     let used = value(&text, "container_resources_cpu_usage_seconds_total", folded);
     assert!(used.is_some_and(|seconds| seconds > 0.005), "{used:?}:\n{text}");
     assert!(!text.contains("/docker/moment"), "{text}");

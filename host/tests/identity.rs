@@ -41,6 +41,9 @@ fn a_container_that_lives_for_moments_is_counted_and_folded() {
     };
     cgroup.remove();
     let folded = series("container_resources_cpu_usage_seconds_total", "/docker/~short-lived");
+    scrape_until(&agent, "it began at 0, for those who ask for the increase", |text| {
+        folded(text) == Some(0.0)
+    });
     let scraped = scrape_until(&agent, "the fold has it", |text| {
         folded(text).is_some_and(|value| value >= used * 0.99)
     });

@@ -331,6 +331,7 @@ impl Identity {
             lost.insert("gone_containers", state.counts.forgotten_early);
             lost.insert("environments", state.counts.unread);
             lost.insert("short_lived", state.lives().refused());
+            lost.insert("folds", state.counts.folds_refused);
             Figures {
                 containers: state.living().len(),
                 processes: state.processes().len(),

@@ -41,6 +41,11 @@ impl Ids {
         self.groups.get(&number)
     }
 
+    /// Whether somebody has this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.by_text.contains_key(id)
+    }
+
     pub fn groups(&self) -> impl Iterator<Item = (u64, &Group)> {
         self.groups.iter().map(|(number, group)| (*number, group))
     }

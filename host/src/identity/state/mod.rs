@@ -108,8 +108,8 @@ pub struct State {
     collections: u64,
     /// Changes with all that is shown.
     version: u64,
-    /// Folded ids: until when they stay.
-    folds: HashMap<u64, time::Fold, RandomState>,
+    /// The groups of folded ids.
+    folds: HashSet<u64, RandomState>,
     pub counts: Counts,
 }
 
@@ -123,6 +123,9 @@ pub struct Counts {
     pub forgotten_early: u64,
     /// Containers that died young and are folded.
     pub folded: u64,
+    /// Of them, those that are folded with all of their runtime, or of the
+    /// machine, since there are too many folded ids.
+    pub folds_refused: u64,
     /// Containers whose processes' environment could not be read.
     pub unread: u64,
 }
@@ -153,7 +156,7 @@ impl State {
             epoch_offset: 0,
             collections: 0,
             version: 1,
-            folds: HashMap::default(),
+            folds: HashSet::default(),
             counts: Counts::default(),
         }
     }

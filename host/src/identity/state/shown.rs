@@ -24,6 +24,8 @@ pub struct ShownGroup {
     /// All of them are gone, and the last values of their gauges stay. Never so
     /// where they were folded: what those used when they died says nothing.
     pub gone: bool,
+    /// They died young: all that they counted began under the service's eyes.
+    pub folded: bool,
 }
 
 /// All of them at one time.
@@ -81,8 +83,9 @@ impl State {
         let living: HashSet<u64> =
             containers.values().filter(|shown| !shown.gone).filter_map(|shown| shown.group).collect();
         let groups = self.ids.groups().map(|(number, group)| {
-            let gone = !living.contains(&number) && !self.folds.contains_key(&number);
-            (number, ShownGroup { id: group.id.clone(), app_id: group.app_id.clone(), gone })
+            let folded = self.folds.contains(&number);
+            let gone = !living.contains(&number) && !folded;
+            (number, ShownGroup { id: group.id.clone(), app_id: group.app_id.clone(), gone, folded })
         });
         Snapshot { version: self.version, groups: groups.collect(), containers }
     }

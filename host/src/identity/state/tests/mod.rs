@@ -306,9 +306,43 @@ fn one_that_dies_young_is_folded_and_costs_no_series_of_its_own() {
     }
     let snapshot = machine.state.snapshot();
     assert_eq!((snapshot.containers.len(), snapshot.groups.len()), (0, 1), "the fold itself stays");
-    machine.after(300);
-    machine.after(1);
-    assert_eq!(machine.state.snapshot().groups.len(), 0, "until nobody joined for long");
+    let fold = *snapshot.groups.keys().next().expect("the fold");
+    (0..10).for_each(|_| machine.after(3600));
+    let handle = machine.live(7, &docker('k'));
+    let snapshot = machine.state.snapshot();
+    assert_eq!(snapshot.containers[&handle].group, Some(fold), "it goes on where it was, hours later");
+    assert!(snapshot.groups[&fold].folded && !snapshot.groups[&fold].gone);
+}
+
+#[test]
+fn folded_ids_are_bounded_and_the_runtime_s_takes_what_is_beyond() {
+    let mut machine = Machine::new();
+    let pod = |number: u32| {
+        let mut found = classify(&format!("/kubepods/pod{number:032}/{number:064}")).expect("a pod's");
+        found.raw_id = format!("{number:064}");
+        Placement { found: Some(found), cgroups: Vec::new() }
+    };
+    let mut groups = HashSet::new();
+    for number in 1..=time::MAX_FOLDS as u32 + 50 {
+        let handle = machine.start(number, &pod(number));
+        let container = {
+            let mut container = Container::default();
+            for (key, value) in
+                [("namespace", format!("ns-{number}")), ("pod", "p".into()), ("container", "c".into())]
+            {
+                container.names.insert(key.to_owned(), value);
+            }
+            container
+        };
+        let told = Metadata { runtime_id: format!("{number:064}"), container, removed: false };
+        machine.state.provided("containers", vec![told], machine.now);
+        machine.exit(number);
+        groups.insert(machine.group(handle).expect("folded"));
+    }
+    assert!(groups.contains("/k8s/ns-7/~short-lived"), "{:?}", groups.iter().take(9).collect::<Vec<_>>());
+    assert!(groups.contains("/~short-lived"), "nobody has the runtime's own");
+    assert_eq!((groups.len(), machine.state.counts.folds_refused), (time::MAX_FOLDS + 1, 50));
+    assert_eq!(machine.state.counts.folded, time::MAX_FOLDS as u64 + 50);
 }
 
 #[test]
