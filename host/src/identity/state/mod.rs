@@ -101,6 +101,8 @@ pub struct State {
     unsettled: HashSet<u64, RandomState>,
     /// Somebody should look at their first process.
     looks: Vec<Look>,
+    /// Processes whose end nobody will tell.
+    rechecks: Vec<(u32, u64)>,
     /// The network namespace of the machine itself.
     host_namespace: u64,
     /// From nanoseconds since boot to those since the epoch.
@@ -152,6 +154,7 @@ impl State {
             pending: Pending::default(),
             unsettled: HashSet::default(),
             looks: Vec::new(),
+            rechecks: Vec::new(),
             host_namespace: 0,
             epoch_offset: 0,
             collections: 0,

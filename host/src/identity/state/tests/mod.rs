@@ -467,7 +467,7 @@ fn processes_come_by_their_parents_and_move() {
     machine.state.process_forked(12, 1, 900, machine.now);
     assert_eq!(machine.state.of_pid(12, 900), Some(0), "its exit was lost, and the pid is another's");
     assert_eq!(machine.state.of_pid(12, 5), Some(handle));
-    machine.state.processes_are(&HashSet::from([10]), machine.now);
+    machine.state.processes_are(&HashSet::from([10]), machine.now + SECOND, machine.now + SECOND);
     assert_eq!(machine.state.processes().len(), 1);
     assert_eq!(machine.state.processes_of(handle).len(), 1);
 }
