@@ -182,7 +182,7 @@ fn names_stay_when_the_provider_is_restarted_and_upgraded() {
     let file = support::copy_to(dir.path(), &support::library("containers"));
     let socket = docker.socket();
     let plugins = format!(
-        "[plugins.containers]\nenabled = true\npath = {file:?}\n\
+        "[plugins.containers]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n\
          config.docker = {{ socket = {socket:?}, deadline = \"20s\" }}\n"
     );
     let host = format!("[host.identity]\nmetadata_wait = \"30s\"\n{AT_ONCE}");
@@ -197,12 +197,15 @@ fn names_stay_when_the_provider_is_restarted_and_upgraded() {
         // Another one's name says that the next generation is at work.
         docker.container(&["--network", "none", "--name", what]);
         let other = format!("/docker/{what}");
-        let mut ids = Vec::new();
+        let ids = || agent.table(&["containers", "--where", "runtime=docker"]);
         scrape_until(&agent, "the provider tells names again", |text| {
-            assert!(!text.contains(id.trim()), "under its raw id after {what}:\n{text}");
-            ids = agent.table(&["containers", "--where", "runtime=docker"]);
-            ids.iter().any(|row| row["id"] == other)
+            assert!(
+                !text.contains(&format!("/docker/{}", id.trim())),
+                "under its raw id after {what}:\n{text}"
+            );
+            ids().iter().any(|row| row["id"] == other)
         });
+        let ids = ids();
         assert!(ids.iter().any(|row| row["id"] == "/docker/kept"), "{what}: {ids:?}");
         scrape_until(&agent, "its series go on", |text| usage(text).is_some());
     };

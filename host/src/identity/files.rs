@@ -364,7 +364,7 @@ mod tests {
             std::fs::write(directory.join("stat"), stat).expect("a file");
             std::fs::write(directory.join("net/tcp"), format!("head\n{}", line(pid, port))).expect("a file");
             let link = |to: String, name: &str| {
-                std::os::unix::fs::symlink(to, directory.join(name)).expect("a link")
+                std::os::unix::fs::symlink(to, directory.join(name)).expect("a link");
             };
             link(format!("net:[{namespace}]"), "ns/net");
             link(format!("socket:[{pid}]"), "fd/3");

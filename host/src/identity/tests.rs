@@ -70,15 +70,50 @@ fn a_panic_of_the_loop_costs_one_look_at_everything() {
     child.kill().and_then(|()| child.wait()).expect("it is ours");
 }
 
-#[test]
-fn a_loop_that_hangs_stands_still_until_it_goes_on() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
+/// A `/proc` of the test's own, over this machine's cgroups.
+fn proc_without_processes() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a directory");
     for file in ["cgroups", "self/mountinfo", "self/cgroup", "1/cgroup"] {
         let to = root.path().join(file);
         std::fs::create_dir_all(to.parent().expect("below the root")).expect("a directory");
         std::fs::copy(Path::new("/proc").join(file), to).expect("a file of /proc");
     }
+    root
+}
+
+#[test]
+fn where_the_first_process_s_namespaces_cannot_be_read_the_agent_s_own_is_the_machine_s() {
+    let root = proc_without_processes();
+    let own = clock::own_network_namespace().expect("this process has one");
+    let memberships = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
+    // Beyond the pids that the kernel gives: no event is about them.
+    let make = |pid: u32, namespace: u64| {
+        let directory = root.path().join(pid.to_string());
+        std::fs::create_dir_all(directory.join("ns")).expect("a directory");
+        let stat = format!("{pid} (a) S 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 100 1\n");
+        let head = |line: &str| line.rsplit_once(':').map(|(head, _)| head.to_owned());
+        let cgroup: Vec<String> = memberships
+            .lines()
+            .filter_map(|line| Some(format!("{}:/docker/{pid:064x}\n", head(line)?)))
+            .collect();
+        for (name, text) in [("stat", stat), ("cgroup", cgroup.concat()), ("environ", "A=b\0".to_owned())] {
+            std::fs::write(directory.join(name), text).expect("a file");
+        }
+        std::os::unix::fs::symlink(format!("net:[{namespace}]"), directory.join("ns/net")).expect("a link");
+    };
+    make(4_300_001, own);
+    make(4_300_002, own + 1);
+    let identity = identity(root.path().to_str().expect("a path"));
+    let (in_the_machine_s, owner) = (identity.of_pid(4_300_001, 100), identity.of_pid(4_300_002, 100));
+    assert!(in_the_machine_s != 0 && owner != 0 && owner != in_the_machine_s);
+    assert_eq!(identity.of_network_namespace(own + 1), owner);
+    assert_eq!(identity.of_network_namespace(own), 0, "the machine's own is no container's");
+}
+
+#[test]
+fn a_loop_that_hangs_stands_still_until_it_goes_on() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let root = proc_without_processes();
     let identity = identity(root.path().to_str().expect("a path"));
     assert_eq!(identity.of_pid(8, 0), 0, "nobody is there");
     assert!(!identity.stands_still());

@@ -3,6 +3,7 @@
 
 use crate::labels::{Constant, Labels};
 use crate::reason::Reason;
+use crate::store::reserve;
 use ahash::RandomState;
 use std::collections::HashMap;
 
@@ -199,6 +200,7 @@ impl Subjects {
                 place
             }
             None => {
+                reserve(&mut self.slots, 1);
                 self.slots.push(slot);
                 u32::try_from(self.slots.len() - 1).expect("a collection names fewer than 2^32 containers")
             }

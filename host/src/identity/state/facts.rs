@@ -7,12 +7,13 @@ use super::directory::Directory;
 use super::processes::{Known, same_start};
 use gantry_plugin_api::identity::{EventKind, Process};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Where a process is: what its cgroups say.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
     /// Its container; `None`: it is of none.
-    pub found: Option<Found>,
+    pub found: Option<Arc<Found>>,
     /// The container's own directories, in each hierarchy in which it has one.
     pub cgroups: Vec<Directory>,
 }
@@ -189,8 +190,8 @@ impl State {
         if let Some(record) = self.records.get_mut(&handle) {
             // One directory gone, and all are going: what could not be watched in
             // other hierarchies is not waited for.
-            if record.directories.remove(&(hierarchy, id)) && record.processes.is_empty() {
-                record.directories.clear();
+            if record.cgroups.went(hierarchy, id) && record.processes.is_empty() {
+                record.cgroups.all_went();
             }
             self.is_it_gone(handle, now);
         }
@@ -199,7 +200,7 @@ impl State {
     /// None of a container's directories is there any more.
     pub fn directories_gone(&mut self, handle: u64, now: u64) {
         if let Some(record) = self.records.get_mut(&handle) {
-            record.directories.clear();
+            record.cgroups.all_went();
             self.is_it_gone(handle, now);
         }
     }
@@ -218,14 +219,14 @@ impl State {
     fn empty_of(&self, handles: impl Iterator<Item = u64>) -> Vec<(u64, Vec<Directory>)> {
         let those = handles.filter_map(|handle| self.records.get(&handle));
         let those = those.filter(|record| record.gone.is_none() && record.processes.is_empty());
-        those.map(|record| (record.handle, record.cgroups.clone())).collect()
+        those.map(|record| (record.handle, record.cgroups.all().to_vec())).collect()
     }
 
     /// Whether the directories of a container are known, and it is there.
     pub fn has_directories(&self, key: &str) -> bool {
         let known = self.keys.get(key).and_then(|handle| self.records.get(&handle));
         known.is_some_and(|record| {
-            record.gone.is_none() && !record.processes.is_empty() && !record.directories.is_empty()
+            record.gone.is_none() && !record.processes.is_empty() && !record.cgroups.are_gone()
         })
     }
 }

@@ -36,7 +36,7 @@ mod shown;
 mod tests;
 mod time;
 
-pub use directory::Directory;
+pub use directory::{Directory, Hierarchy};
 pub use facts::{Environment, Look, Placement, Seen};
 pub use handles::Handles;
 pub use presence::Phase;
@@ -81,7 +81,8 @@ pub struct State {
     filter: Filter,
     skip_units: SkipUnits,
     handles: Handles,
-    records: HashMap<u64, Record, RandomState>,
+    /// Boxed: a map has room for more than it holds.
+    records: HashMap<u64, Box<Record>, RandomState>,
     /// What makes them the same: where they are, and what they are of.
     keys: Aliases<Arc<str>>,
     /// By hierarchy and id.
@@ -171,11 +172,11 @@ impl State {
 
     #[cfg(test)]
     pub fn record(&self, handle: u64) -> Option<&Record> {
-        self.records.get(&handle)
+        self.records.get(&handle).map(Box::as_ref)
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.values()
+        self.records.values().map(Box::as_ref)
     }
 
     pub fn processes(&self) -> &Processes {
@@ -239,7 +240,7 @@ impl State {
 
     /// A container as plugins may know it: none that a rule leaves out.
     pub fn public(&self, handle: u64) -> Option<&Record> {
-        self.records.get(&handle).filter(|record| record.phase != Phase::Hidden)
+        self.records.get(&handle).map(Box::as_ref).filter(|record| record.phase != Phase::Hidden)
     }
 
     /// 0 where plugins may not know it.

@@ -64,10 +64,13 @@ impl State {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let text = |text: &str| Arc::from(text);
+        let text = |text: &str| if text.is_empty() { Arc::default() } else { Arc::from(text) };
         let shown = self.records.values().filter(|record| record.phase != Phase::Replaced).map(|record| {
             let shown = Shown {
-                id: text(&record.named.id),
+                id: match &record.member {
+                    Some(member) if **member == *record.named.id => member.clone(),
+                    _ => text(&record.named.id),
+                },
                 app_id: text(&record.named.app_id),
                 held: match record.phase {
                     Phase::Held | Phase::Hidden => true,

@@ -62,7 +62,7 @@ pub struct Machine {
 enum Read {
     Nothing,
     /// Its start, where that was not known, and where it is.
-    Executes(u64, Arc<Placement>),
+    Executes(u64, Placement),
     /// It was told to have ended, and is there.
     Lives(Living),
 }
@@ -268,7 +268,7 @@ impl Watcher {
 
     /// Where a process is that executes, and its start, where that is not known:
     /// its fork, also one that was just read, tells it.
-    fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Arc<Placement>)> {
+    fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Placement)> {
         let shared = &self.shared;
         let is_known =
             is_told.unwrap_or_else(|| shared.read(|state| state.processes().living(pid).is_some()));

@@ -138,7 +138,7 @@ mod tests {
         }
         std::fs::write(of(1), "A=b\0").expect("a file");
         // Whoever opens a pipe that nobody writes to waits, as for a lock.
-        mknodat(CWD, &of(2), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+        mknodat(CWD, of(2), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
         let mut memory = Memory::of(root.path());
         let mut buffer = Vec::new();
         assert!(memory.read(1, File::Environ, &mut buffer));

@@ -6,7 +6,6 @@ use super::super::read::Proc;
 use super::super::state::{Environment, Placement, Seen};
 use super::memory::{File, Memory};
 use super::place::Places;
-use std::sync::Arc;
 
 /// A task of Nomad has some fifty variables of its own.
 const MAX_VARIABLES: usize = 128;
@@ -30,7 +29,7 @@ pub fn at(
     memory: &mut Memory,
     places: &mut Places,
     buffer: &mut Vec<u8>,
-) -> (Seen, Arc<Placement>) {
+) -> (Seen, Placement) {
     let mut seen = Seen { namespace: proc.network_namespace(pid).unwrap_or_default(), ..Seen::default() };
     // One that ends has none any more (environ_read in fs/proc/base.c).
     if memory.read(pid, File::Environ, buffer) && !buffer.is_empty() {
@@ -42,7 +41,7 @@ pub fn at(
     }
     let placement = match proc.cgroup(pid, buffer) {
         Ok(()) => places.of(buffer, |_| false),
-        Err(_) => Arc::default(),
+        Err(_) => Placement::default(),
     };
     if placement.found.as_ref().is_some_and(|found| found.pod_uid.is_some())
         && memory.read(pid, File::Cmdline, buffer)

@@ -41,8 +41,9 @@ fn raw(letter: char) -> String {
 }
 
 fn place(hierarchy: u32, path: &str, id: u64) -> Placement {
-    let directory = Directory { hierarchy, controllers: [].into(), path: path.into(), id };
-    Placement { found: classify(path), cgroups: vec![directory] }
+    let hierarchy = Arc::new(Hierarchy { number: hierarchy, controllers: Vec::new() });
+    let directory = Directory { hierarchy, path: path.into(), id };
+    Placement { found: classify(path).map(Arc::new), cgroups: vec![directory] }
 }
 
 fn docker(letter: char) -> Placement {
@@ -102,7 +103,7 @@ impl Machine {
 
     fn remove(&mut self, placement: &Placement) {
         for cgroup in &placement.cgroups {
-            self.state.directory_gone(cgroup.hierarchy, cgroup.id, self.now);
+            self.state.directory_gone(cgroup.hierarchy.number, cgroup.id, self.now);
         }
     }
 
@@ -320,7 +321,7 @@ fn folded_ids_are_bounded_and_the_runtime_s_takes_what_is_beyond() {
     let pod = |number: u32| {
         let mut found = classify(&format!("/kubepods/pod{number:032}/{number:064}")).expect("a pod's");
         found.raw_id = format!("{number:064}");
-        Placement { found: Some(found), cgroups: Vec::new() }
+        Placement { found: Some(Arc::new(found)), cgroups: Vec::new() }
     };
     let mut groups = HashSet::new();
     for number in 1..=time::MAX_FOLDS as u32 + 50 {
@@ -495,7 +496,7 @@ fn a_flood_of_containers_is_bounded() {
     let mut machine = Machine::new();
     for number in 0..60_000_u32 {
         let path = format!("/docker/{number:064x}");
-        let placement = Placement { found: classify(&path), cgroups: Vec::new() };
+        let placement = Placement { found: classify(&path).map(Arc::new), cgroups: Vec::new() };
         machine.start(number + 1, &placement);
         machine.exit(number + 1);
     }

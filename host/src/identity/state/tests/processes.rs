@@ -117,7 +117,7 @@ fn what_users_run_is_as_if_gone_when_it_does_not_count_any_more() {
         Place::Container(found) => found,
         Place::Nobody => unreachable!("it is shown"),
     };
-    let placement = Placement { found: Some(found), ..place(0, path, 9) };
+    let placement = Placement { found: Some(Arc::new(found)), ..place(0, path, 9) };
     let user = machine.start(10, &placement);
     let other = machine.start(11, &service("nginx"));
     machine.after(40);
