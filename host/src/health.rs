@@ -33,7 +33,9 @@ async fn stalled_for(agent: &Agent, patience: Duration) -> Vec<&'static str> {
         free.is_err().then_some("no exposition can be made")
     };
     let (supervisor, exposition) = tokio::join!(supervisor, exposition);
-    supervisor.into_iter().chain(exposition).collect()
+    let identity = agent.fleet.parts().services.identity.stands_still();
+    let identity = identity.then_some("the identity service's loop stands still");
+    supervisor.into_iter().chain(exposition).chain(identity).collect()
 }
 
 #[cfg(test)]

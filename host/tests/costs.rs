@@ -24,6 +24,24 @@ fn an_agent_with_the_node_plugin_keeps_within_20_mib() {
 }
 
 #[test]
+fn an_agent_with_both_plugins_and_300_processes_keeps_within_25_mib() {
+    let mut others: Vec<_> =
+        (0..300).map(|_| std::process::Command::new("sleep").arg("1000").spawn().expect("sleep")).collect();
+    let agent = Agent::start(&format!("{NODE}[plugins.containers]\nenabled = true\n"));
+    let mut scraped = String::new();
+    for _ in 0..20 {
+        scraped = agent.scrape();
+    }
+    let known = support::agent::sample(&scraped, "gantry_identity_processes").expect("the service began");
+    let kib = status(agent.pid(), "VmRSS:");
+    for other in &mut others {
+        other.kill().and_then(|()| other.wait()).expect("it is ours");
+    }
+    assert!(known >= 300.0, "{known} processes");
+    assert!(kib <= 25 * 1024, "{kib} KiB are resident");
+}
+
+#[test]
 fn every_series_says_which_machine_it_is_of() {
     let agent = Agent::start(NODE);
     let scraped = agent.scrape();

@@ -110,6 +110,9 @@ fn one_that_lives_for_moments_is_folded_in_the_next_scrape() {
     docker.run(&["run", "--rm", "--network", "none", "--name", "moment", IMAGE, "sh", "-c", script]);
     let text = agent.scrape();
     let folded = &[("container_id", "/docker/~short-lived")];
+    // The first of all shows that it began at 0.
+    assert_eq!(value(&text, "container_resources_cpu_usage_seconds_total", folded), Some(0.0), "{text}");
+    let text = agent.scrape();
     let used = value(&text, "container_resources_cpu_usage_seconds_total", folded);
     assert!(used.is_some_and(|seconds| seconds > 0.005), "{used:?}:\n{text}");
     assert!(!text.contains("/docker/moment"), "{text}");
@@ -170,6 +173,54 @@ fn names_stay_when_the_provider_is_disabled_or_docker_dies() {
     assert!(ids(&agent).contains(&"/docker/before".to_owned()), "{:?}", ids(&agent));
     agent.good(&["enable", "containers"]);
     scrape_until(&agent, "it is shown again", |text| usage(text, "/docker/before").is_some());
+}
+
+#[test]
+fn names_stay_when_the_provider_is_restarted_and_upgraded() {
+    let Some(docker) = Docker::start() else { return };
+    let dir = private_dir();
+    let file = support::copy_to(dir.path(), &support::library("containers"));
+    let socket = docker.socket();
+    let plugins = format!(
+        "[plugins.containers]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n\
+         config.docker = {{ socket = {socket:?}, deadline = \"20s\" }}\n"
+    );
+    let host = format!("[host.identity]\nmetadata_wait = \"30s\"\n{AT_ONCE}");
+    let agent = Agent::start_in(dir, &host, &plugins);
+    docker.container(&["--network", "none", "--name", "kept"]);
+    let usage = |text: &str| {
+        value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", "/docker/kept")])
+    };
+    scrape_until(&agent, "it is shown", |text| usage(text).is_some());
+    let id = docker.run(&["inspect", "-f", "{{.Id}}", "kept"]);
+    let stays = |what: &str| {
+        // Another one's name says that the next generation is at work.
+        docker.container(&["--network", "none", "--name", what]);
+        let other = format!("/docker/{what}");
+        let ids = || agent.table(&["containers", "--where", "runtime=docker"]);
+        scrape_until(&agent, "the provider tells names again", |text| {
+            assert!(
+                !text.contains(&format!("/docker/{}", id.trim())),
+                "under its raw id after {what}:\n{text}"
+            );
+            ids().iter().any(|row| row["id"] == other)
+        });
+        let ids = ids();
+        assert!(ids.iter().any(|row| row["id"] == "/docker/kept"), "{what}: {ids:?}");
+        scrape_until(&agent, "its series go on", |text| usage(text).is_some());
+    };
+    agent.good(&["restart", "containers"]);
+    stays("restarted");
+    // What stands behind a library's end is not looked at, and makes it another file.
+    let mut bytes = std::fs::read(&file).expect("the plugin");
+    bytes.extend_from_slice(b"another build");
+    let beside = file.with_extension("new");
+    support::write_library(&beside, &bytes);
+    std::fs::rename(beside, &file).expect("own directory");
+    let digest = agent.plugin("containers")["digest"].clone();
+    agent.good(&["reload"]);
+    assert_ne!(agent.plugin("containers")["digest"], digest, "it is another generation");
+    stays("upgraded");
 }
 
 /// Families with the labels that coroot-node-agent gives them, sorted, besides

@@ -41,6 +41,9 @@ fn a_container_that_lives_for_moments_is_counted_and_folded() {
     };
     cgroup.remove();
     let folded = series("container_resources_cpu_usage_seconds_total", "/docker/~short-lived");
+    scrape_until(&agent, "it began at 0, for those who ask for the increase", |text| {
+        folded(text) == Some(0.0)
+    });
     let scraped = scrape_until(&agent, "the fold has it", |text| {
         folded(text).is_some_and(|value| value >= used * 0.99)
     });
@@ -113,4 +116,35 @@ fn the_last_values_of_one_that_is_gone_are_served() {
     for _ in 0..3 {
         assert!(shown(&agent.scrape()).is_some(), "{path}; {there} containers");
     }
+}
+
+/// A program whose first thread ends while another goes on.
+const LEADERLESS: &str = "import ctypes, platform, threading, time\n\
+threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)\n";
+
+#[test]
+fn a_process_whose_first_thread_ends_is_there_until_the_last_one_does() {
+    if !support::needs::program("python3") {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new() else { return };
+    let agent = at_once();
+    agent.scrape();
+    let id = cgroup.path();
+    let processes = || {
+        let rows = agent.table(&["containers", "--where", &format!("id={id}")]);
+        rows.first().and_then(|row| row["processes"].as_f64()).unwrap_or_default()
+    };
+    let leaderless = cgroup.spawn(&["python3", "-c", LEADERLESS]);
+    let status = format!("/proc/{}/status", leaderless.0.id());
+    scrape_until(&agent, "its first thread is over", |_| {
+        std::fs::read_to_string(&status)
+            .is_ok_and(|status| status.contains("State:\tZ") && status.contains("Threads:\t2"))
+    });
+    let _other = cgroup.spawn(&["sleep", "1000"]);
+    // What came before is known when this one is.
+    scrape_until(&agent, "both are there", |_| processes() == 2.0);
+    drop(leaderless);
+    scrape_until(&agent, "its end is seen, though nobody tells it", |_| processes() == 1.0);
 }

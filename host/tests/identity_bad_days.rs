@@ -127,6 +127,50 @@ fn what_was_missed_while_the_agent_stood_still_is_looked_up() {
 }
 
 #[test]
+fn what_inotify_lost_is_looked_up() {
+    if !needs::root() || !needs::have("a writable cgroup tree", !hierarchies().is_empty()) {
+        return;
+    }
+    let queue =
+        std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("the kernel has inotify");
+    let queue: usize = queue.trim().parse().expect("a number");
+    let wanted = ["systemd", "memory", "unified"];
+    let is_watched = |root: &Path| root.file_name().is_some_and(|name| wanted.iter().any(|one| name == *one));
+    let root =
+        hierarchies().into_iter().find(|root| is_watched(root)).unwrap_or_else(|| hierarchies().remove(0));
+    let agent = Agent::start_in(
+        support::private_dir(),
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"",
+        CONTAINERS,
+    );
+    assert_eq!(lost(&agent.scrape(), "cgroup_events"), 0.0);
+    let gone = Cgroup::new().expect("it is root");
+    let id_of_gone = gone.path();
+    scrape_until(&agent, "the one that will go is known", |_| {
+        !agent.table(&["containers", "--where", &format!("id={id_of_gone}")]).is_empty()
+    });
+    agent.signal(Signal::STOP);
+    // Each is told twice, as it comes and as it goes.
+    let mark = root.join(format!("docker/overrun-{}", std::process::id()));
+    for _ in 0..queue / 2 + 100 {
+        std::fs::create_dir(&mark).and_then(|()| std::fs::remove_dir(&mark)).expect("root may");
+    }
+    gone.remove();
+    let cgroup = Cgroup::new().expect("it is root");
+    agent.signal(Signal::CONT);
+    let id = cgroup.path();
+    scrape_until(&agent, "the loss is counted, and all was looked at again", |text| {
+        lost(text, "cgroup_events") >= 1.0
+            && sample(text, "gantry_identity_resyncs_total").is_some_and(|count| count >= 2.0)
+    });
+    // No process of it was ever there to tell of it.
+    let rows = |id: &str| agent.table(&["containers", "--where", &format!("id={id}")]).len();
+    scrape_until(&agent, "who came is there, and who went is not", |_| {
+        rows(&id) == 1 && rows(&id_of_gone) == 0
+    });
+}
+
+#[test]
 fn an_agent_that_starts_in_the_middle_of_a_storm_knows_who_is_there() {
     let Some(mut storm) = Storm::of(1_000, "c") else { return };
     let cgroups: Vec<Cgroup> = (0..5).filter_map(|_| Cgroup::new()).collect();

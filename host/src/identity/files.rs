@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, readlinkat, statx};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,14 +64,29 @@ pub struct Files {
 #[derive(Debug, Default)]
 struct All {
     by_process: HashMap<Process, Kept>,
-    bytes: usize,
+    /// By network namespace: the table of one is read once for all of its processes.
+    tables: HashMap<u64, Table>,
 }
 
 #[derive(Debug, Clone)]
 struct Kept {
     at: Instant,
     open: Arc<Open>,
-    listening: Option<Arc<Vec<String>>>,
+    listening: Option<Listening>,
+}
+
+/// Where a process listens, and when that was read.
+#[derive(Debug, Clone)]
+struct Listening {
+    at: Instant,
+    addresses: Arc<Vec<String>>,
+}
+
+/// The sockets of a network namespace that listen, by their inode numbers.
+#[derive(Debug, Clone)]
+struct Table {
+    at: Instant,
+    sockets: Arc<HashMap<u64, SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,15 +97,52 @@ struct Open {
     bytes: usize,
 }
 
+impl Kept {
+    fn bytes(&self) -> usize {
+        let listening = self.listening.as_ref().map_or(0, |known| {
+            known.addresses.iter().map(|address| address.len() + size_of::<String>()).sum()
+        });
+        self.open.bytes + listening
+    }
+}
+
+impl Table {
+    fn bytes(&self) -> usize {
+        // A map has room for more than it holds.
+        self.sockets.len() * 2 * size_of::<(u64, SocketAddr)>()
+    }
+}
+
 impl All {
     fn keep(&mut self, process: Process, kept: Kept) {
-        // What is old is of no use: each insert drops it.
-        self.by_process.retain(|_, kept| kept.at.elapsed() < FRESH);
-        self.bytes = self.by_process.values().map(|kept| kept.open.bytes).sum();
-        if self.bytes + kept.open.bytes > MAX_KEPT {
-            self.by_process.clear();
-        }
+        self.make_room(kept.bytes());
         self.by_process.insert(process, kept);
+    }
+
+    fn keep_listening(&mut self, process: Process, listening: Listening) {
+        if let Some(kept) = self.by_process.remove(&process) {
+            self.keep(process, Kept { listening: Some(listening), ..kept });
+        }
+    }
+
+    fn keep_table(&mut self, namespace: u64, table: Table) {
+        self.make_room(table.bytes());
+        self.tables.insert(namespace, table);
+    }
+
+    /// What is old is of no use: each insert drops it.
+    fn make_room(&mut self, more: usize) {
+        self.by_process.retain(|_, kept| kept.at.elapsed() < FRESH);
+        self.tables.retain(|_, table| table.at.elapsed() < FRESH);
+        if self.bytes() + more > MAX_KEPT {
+            self.by_process.clear();
+            self.tables.clear();
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let tables: usize = self.tables.values().map(Table::bytes).sum();
+        self.by_process.values().map(Kept::bytes).sum::<usize>() + tables
     }
 }
 
@@ -117,19 +170,20 @@ impl Files {
     /// Where it listens for TCP, as `ADDRESS:PORT`.
     pub fn listening(&self, process: Process) -> Option<Vec<String>> {
         let kept = self.of(process)?;
-        if let Some(known) = kept.listening {
-            return Some(known.to_vec());
+        if let Some(known) = kept.listening.filter(|known| known.at.elapsed() < FRESH) {
+            return Some(known.addresses.to_vec());
         }
-        let addresses = if kept.open.sockets.is_empty() {
-            Vec::new()
-        } else {
-            self.addresses(process.pid, &kept.open.sockets)
-        };
-        let addresses = Arc::new(addresses);
-        if let Some(kept) = self.lock().by_process.get_mut(&process) {
-            kept.listening = Some(addresses.clone());
+        let mut listening = Listening { at: Instant::now(), addresses: Arc::default() };
+        if !kept.open.sockets.is_empty() {
+            let table = self.table(process.pid);
+            let own = kept.open.sockets.iter().filter_map(|socket| table.sockets.get(socket));
+            let mut addresses: Vec<String> = own.map(SocketAddr::to_string).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            listening = Listening { at: table.at, addresses: Arc::new(addresses) };
         }
-        Some(addresses.to_vec())
+        self.lock().keep_listening(process, listening.clone());
+        Some(listening.addresses.to_vec())
     }
 
     fn of(&self, process: Process) -> Option<Kept> {
@@ -172,8 +226,25 @@ impl Files {
         Some(open)
     }
 
-    fn addresses(&self, pid: u32, sockets: &HashSet<u64>) -> Vec<String> {
-        let mut found = Vec::new();
+    /// The sockets that listen in the network namespace of a process. Where
+    /// that cannot be told the table is read for the process alone.
+    fn table(&self, pid: u32) -> Table {
+        let namespace = Proc::open(&self.proc).ok().and_then(|proc| proc.network_namespace(pid));
+        let is_fresh = |table: &&Table| table.at.elapsed() < FRESH;
+        if let Some(known) =
+            namespace.and_then(|inode| self.lock().tables.get(&inode).filter(is_fresh).cloned())
+        {
+            return known;
+        }
+        let table = Table { at: Instant::now(), sockets: Arc::new(self.sockets(pid)) };
+        if let Some(namespace) = namespace {
+            self.lock().keep_table(namespace, table.clone());
+        }
+        table
+    }
+
+    fn sockets(&self, pid: u32) -> HashMap<u64, SocketAddr> {
+        let mut found = HashMap::new();
         for table in ["tcp", "tcp6"] {
             let path = self.proc.join(pid.to_string()).join("net").join(table);
             let Ok(file) = File::open(path) else { continue };
@@ -183,11 +254,8 @@ impl Files {
                 self.tables.fetch_add(1, Relaxed);
             }
             let entries = entries.map_or_else(|_| Vec::new(), |TcpNetEntries(entries)| entries);
-            let own = entries.into_iter().filter(|entry| sockets.contains(&entry.inode));
-            found.extend(own.map(|entry| entry.local_address.to_string()));
+            found.extend(entries.into_iter().map(|entry| (entry.inode, entry.local_address)));
         }
-        found.sort_unstable();
-        found.dedup();
         found
     }
 
@@ -259,9 +327,58 @@ mod tests {
         };
         for pid in 0..1000 {
             all.keep(Process { pid, start: 1 }, kept(MAX_KEPT / 100));
-            assert!(all.by_process.values().map(|kept| kept.open.bytes).sum::<usize>() <= MAX_KEPT);
+            assert!(all.bytes() <= MAX_KEPT);
         }
         assert!(all.by_process.len() > 50);
+        let address = "[2001:db8:1:2:3:4:5:6]:65535".to_owned();
+        let many = Arc::new(vec![address; MAX_KEPT / 5000]);
+        for pid in 0..1000 {
+            let listening = Listening { at: Instant::now(), addresses: many.clone() };
+            all.keep(Process { pid, start: 1 }, kept(100));
+            all.keep_listening(Process { pid, start: 1 }, listening);
+            assert!(all.bytes() <= MAX_KEPT, "addresses count too");
+        }
+        let any = SocketAddr::from(([127, 0, 0, 1], 80));
+        let sockets: Arc<HashMap<u64, SocketAddr>> = Arc::new((0..8192).map(|inode| (inode, any)).collect());
+        for namespace in 0..1000 {
+            all.keep_table(namespace, Table { at: Instant::now(), sockets: sockets.clone() });
+            assert!(all.bytes() <= MAX_KEPT, "tables count too");
+        }
+        assert!(all.tables.len() > 5);
+    }
+
+    #[test]
+    fn a_namespace_s_table_is_read_once_for_all_of_its_processes() {
+        let root = tempfile::tempdir().expect("a directory");
+        let line = |number: u32, port: u32| {
+            format!(
+                "{number:4}: 0100007F:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 {number} 1\n"
+            )
+        };
+        let make = |pid: u32, namespace: u64, port: u32| {
+            let directory = root.path().join(pid.to_string());
+            for name in ["fd", "net", "ns"] {
+                std::fs::create_dir_all(directory.join(name)).expect("a directory");
+            }
+            let stat = format!("{pid} (a) S 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 100 1\n");
+            std::fs::write(directory.join("stat"), stat).expect("a file");
+            std::fs::write(directory.join("net/tcp"), format!("head\n{}", line(pid, port))).expect("a file");
+            let link = |to: String, name: &str| {
+                std::os::unix::fs::symlink(to, directory.join(name)).expect("a link");
+            };
+            link(format!("net:[{namespace}]"), "ns/net");
+            link(format!("socket:[{pid}]"), "fd/3");
+        };
+        // What each process's table says shows whose was read.
+        make(10, 7, 80);
+        make(11, 7, 81);
+        make(12, 8, 82);
+        let files = Files::new(root.path());
+        let listening = |pid| files.listening(Process { pid, start: 100 }).expect("it is there");
+        assert_eq!(listening(10), ["127.0.0.1:80"]);
+        assert!(listening(11).is_empty(), "its own table was not read, and 10's has no socket of it");
+        assert_eq!(listening(12), ["127.0.0.1:82"], "another namespace");
+        assert_eq!(files.lock().tables.len(), 2);
     }
 
     #[test]

@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use watch::{Places, Sources, Watcher};
+use watch::{Machine, Places, Watcher};
 
 /// The identity service, one for all plugins.
 #[derive(Debug)]
@@ -113,6 +113,8 @@ pub struct Figures {
     pub conflicts: Vec<(Arc<str>, u64)>,
     /// Whether the kernel tells of processes as they start.
     pub is_watched: bool,
+    /// The same of directories of cgroups.
+    pub is_cgroups_watched: bool,
 }
 
 impl Identity {
@@ -331,6 +333,7 @@ impl Identity {
             lost.insert("gone_containers", state.counts.forgotten_early);
             lost.insert("environments", state.counts.unread);
             lost.insert("short_lived", state.lives().refused());
+            lost.insert("folds", state.counts.folds_refused);
             Figures {
                 containers: state.living().len(),
                 processes: state.processes().len(),
@@ -346,8 +349,14 @@ impl Identity {
             lost,
             conflicts: lock(&self.conflicts).iter().map(|(plugin, count)| (plugin.clone(), *count)).collect(),
             is_watched: shared.is_watched(),
+            is_cgroups_watched: shared.is_cgroups_watched(),
             ..figures
         })
+    }
+
+    /// Whether it has begun, and its loop does not come round any more.
+    pub fn stands_still(&self) -> bool {
+        self.begun().is_some_and(|running| running.shared.stands_still(shared::PATIENCE))
     }
 
     /// Where it has begun.
@@ -398,8 +407,8 @@ impl Identity {
         let (sleeper, wake) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let places = || Places::read(&self.paths, users(&config)).map_err(std::io::Error::other);
         let asked = Mutex::new((places()?, Proc::open(&self.paths.proc)?));
-        let sources = Sources { proc: Proc::open(&self.paths.proc)?, places: places()?, wake: sleeper };
-        let watcher = Mutex::new(Some(Watcher::new(shared.clone(), sources)));
+        let machine = Machine { proc: Proc::open(&self.paths.proc)?, places: places()?, wake: sleeper };
+        let watcher = Mutex::new(Some(Watcher::new(shared.clone(), machine)));
         Ok(Running { shared, wake, watcher, first_look: Once::new(), thread: Mutex::default(), asked })
     }
 
@@ -426,6 +435,7 @@ impl Running {
     fn look(&self) {
         let Some(mut watcher) = lock(&self.watcher).take() else { return };
         watcher.look_at_all();
+        self.shared.beat();
         match std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run()) {
             Ok(thread) => *lock(&self.thread) = Some(thread),
             Err(error) => {
@@ -456,13 +466,14 @@ impl Running {
         let (places, proc) = &mut *asked;
         places.set_users(self.shared.users());
         let mut buffer = Vec::new();
+        let began = clock::boot();
         let is = proc.start(pid, &mut buffer).ok()?;
         if start != 0 && !state::same_start(is, start) {
             return None;
         }
         proc.cgroup(pid, &mut buffer).ok()?;
         let placement = places.of(&buffer, |key| self.shared.has_directories(key));
-        Some(self.shared.write(|state| state.process_was(pid, is, &placement, clock::boot())))
+        Some(self.shared.write(|state| state.process_was(pid, is, &placement, began, clock::boot())))
     }
 }
 

@@ -63,9 +63,14 @@ impl Proc {
     /// `/proc/PID/stat` (proc_pid_stat(5)). A zombie is gone, unless it is the
     /// first thread of those that go on.
     pub fn start(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<u64> {
+        Ok(self.living(pid, buffer)?.start)
+    }
+
+    /// The same, and whether its first thread is over.
+    pub fn living(&self, pid: u32, buffer: &mut Vec<u8>) -> rustix::io::Result<Living> {
         self.read(pid, "stat", MAX_STAT, buffer)?;
-        let Stat { is_over, start } = Stat::parse(buffer).ok_or(Errno::INVAL)?;
-        if is_over { Err(Errno::SRCH) } else { Ok(start) }
+        let Stat { is_over, living } = Stat::parse(buffer).ok_or(Errno::INVAL)?;
+        if is_over { Err(Errno::SRCH) } else { Ok(living) }
     }
 
     /// `/proc/PID/environ`, at most its first part.
@@ -117,10 +122,20 @@ pub fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::SRCH | Errno::NOENT)
 }
 
+/// A process that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Living {
+    /// In clock ticks since boot.
+    pub start: u64,
+    /// Its first thread is over, and others go on: the kernel has told its end,
+    /// and will not tell it again.
+    pub leaderless: bool,
+}
+
 /// What counts of `/proc/PID/stat`.
 struct Stat {
     is_over: bool,
-    start: u64,
+    living: Living,
 }
 
 impl Stat {
@@ -131,7 +146,8 @@ impl Stat {
         let is_zombie = matches!(fields.next()?, "Z" | "X");
         let threads: u64 = fields.nth(16)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        Some(Self { is_over: is_zombie && threads <= 1, start })
+        let living = Living { start, leaderless: is_zombie };
+        Some(Self { is_over: is_zombie && threads <= 1, living })
     }
 }
 
@@ -173,5 +189,7 @@ mod tests {
         assert_eq!(start("7 (a S 1"), Err(Errno::INVAL));
         assert_eq!(start(&stat("Z", 1)), Err(Errno::SRCH), "it waits for its parent alone");
         assert_eq!(start(&stat("Z", 2)), Ok(4242), "its first thread is over, and others go on");
+        let living = proc.living(7, &mut Vec::new());
+        assert_eq!(living, Ok(Living { start: 4242, leaderless: true }));
     }
 }

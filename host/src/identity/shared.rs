@@ -5,7 +5,10 @@ use super::state::State;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The loop looks at something every 2 s, and each look is told part by part.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is shared. The lock of the state is held for one fact at a time: a
 /// look-up never waits for a read of a file.
@@ -19,6 +22,13 @@ pub struct Shared {
     looks: AtomicU64,
     missed: AtomicU64,
     watched: AtomicBool,
+    cgroups_watched: AtomicBool,
+    /// When the loop came round last, in milliseconds after `made`; 0 before it runs.
+    beat: AtomicU64,
+    made: Instant,
+    /// As somebody does whose loop panics.
+    #[cfg(test)]
+    pub trips: AtomicU64,
     shows_users: AtomicBool,
     lost: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -33,6 +43,11 @@ impl Shared {
             looks: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             watched: AtomicBool::new(false),
+            cgroups_watched: AtomicBool::new(false),
+            beat: AtomicU64::new(0),
+            made: Instant::now(),
+            #[cfg(test)]
+            trips: AtomicU64::new(0),
             shows_users: AtomicBool::new(false),
             lost: Mutex::default(),
         }
@@ -108,7 +123,28 @@ impl Shared {
     }
 
     pub fn is_watched(&self) -> bool {
-        self.watched.load(Relaxed)
+        self.watched.load(Relaxed) && !self.stands_still(PATIENCE)
+    }
+
+    /// The kernel tells of directories of cgroups as they come and go.
+    pub fn set_cgroups_watched(&self, watched: bool) {
+        self.cgroups_watched.store(watched, Relaxed);
+    }
+
+    pub fn is_cgroups_watched(&self) -> bool {
+        self.cgroups_watched.load(Relaxed) && !self.stands_still(PATIENCE)
+    }
+
+    /// The loop came round, or goes on with something long.
+    pub fn beat(&self) {
+        let millis = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.beat.store(millis.max(1), Relaxed);
+    }
+
+    /// Whether the loop runs, and did not come round for so long.
+    pub fn stands_still(&self, patience: Duration) -> bool {
+        let beat = Duration::from_millis(self.beat.load(Relaxed));
+        !beat.is_zero() && self.made.elapsed().saturating_sub(beat) > patience
     }
 
     /// Something was lost, for this reason.

@@ -120,8 +120,8 @@ impl Labels for Labelled {
     }
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
-        let gone = self.snapshot.groups.get(&group)?.gone;
-        Some(Group { labels: self.groups.get(&group)?.constant(), gone })
+        let ShownGroup { gone, folded, .. } = *self.snapshot.groups.get(&group)?;
+        Some(Group { labels: self.groups.get(&group)?.constant(), gone, from_zero: folded })
     }
 }
 

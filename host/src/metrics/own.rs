@@ -73,6 +73,8 @@ families! { FAMILIES:
     IDENTITY_PROCESSES = Family::gauge("gantry_identity_processes", "Processes of the machine that are known.");
     IDENTITY_WATCHED = Family::gauge("gantry_identity_watched",
         "Whether the kernel tells of processes as they start; without that those that live shorter than some seconds are missed.");
+    IDENTITY_CGROUPS_WATCHED = Family::gauge("gantry_identity_cgroups_watched",
+        "Whether the kernel tells of cgroups as they come and go; without that containers are known by their processes alone.");
     IDENTITY_LOOKUPS = Family::counter("gantry_identity_lookups_total",
         "Questions of plugins, by what came of them: known, read (from /proc, just then) or unknown.").labels(&["result"]);
     IDENTITY_EVENTS = Family::counter("gantry_identity_events_total", "Events of containers and processes that plugins could read.");
@@ -245,6 +247,7 @@ fn emit_identity(sink: &mut Sink<'_>, figures: &Figures) {
     sink.node(&IDENTITY_CONTAINERS, &[], figures.containers);
     sink.node(&IDENTITY_PROCESSES, &[], figures.processes);
     sink.node(&IDENTITY_WATCHED, &[], figures.is_watched);
+    sink.node(&IDENTITY_CGROUPS_WATCHED, &[], figures.is_cgroups_watched);
     sink.node(&IDENTITY_EVENTS, &[], figures.events);
     sink.node(&IDENTITY_RESYNCS, &[], figures.looks);
     sink.node(&IDENTITY_FOLDED, &[], figures.folded);

@@ -2,6 +2,7 @@
 
 use super::labels::HostLabels;
 use super::own::{OWNER, Own};
+use super::served::Served;
 use crate::supervisor::{Fleet, Freshness, Unit};
 use bytes::Bytes;
 use gantry_exposition::{Format, Table, encode};
@@ -44,6 +45,7 @@ pub struct Scraper {
     labels: Arc<HostLabels>,
     stale: Mutex<Duration>,
     encoded: Mutex<Vec<Encoded>>,
+    served: Mutex<Served>,
     /// Expositions that were made.
     made: AtomicU64,
 }
@@ -78,6 +80,7 @@ impl Scraper {
             labels,
             stale: Mutex::new(stale),
             encoded: Mutex::default(),
+            served: Mutex::default(),
             made: AtomicU64::new(0),
         }
     }
@@ -175,15 +178,28 @@ impl Scraper {
             return Ok(known.body.clone());
         }
         self.own.collect(&plugins, &self.labels);
-        self.labels.collected();
         let mut bytes = Vec::new();
         self.encode(selection, &plugins, format, &mut bytes);
+        self.note_served(selection, &plugins);
         let bytes = if gzip { compress(&bytes)? } else { bytes };
         let body = Body { bytes: Bytes::from(bytes), format, gzip };
         encoded.retain(|known| (known.key.format, known.key.gzip) != (format, gzip));
         encoded.truncate(KEPT_BODIES - 1);
         encoded.push(Encoded { key, body: body.clone(), made: Instant::now() });
         Ok(body)
+    }
+
+    /// Whether all that plugins told was served, what is gone was served once more.
+    fn note_served(&self, selection: &Selection, plugins: &[(Arc<Unit>, Freshness)]) {
+        let there = || plugins.iter().filter(|(_, fresh)| *fresh != Freshness::Nothing);
+        let shown = there()
+            .filter(|(unit, _)| selection.has(unit.name()))
+            .map(|(unit, fresh)| (unit.name(), *fresh == Freshness::Fresh));
+        let is_there = |name: &str| there().any(|(unit, _)| unit.name() == name);
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if served.exposed(shown, is_there, Instant::now()) {
+            self.labels.collected();
+        }
     }
 
     fn encode(

@@ -37,7 +37,7 @@ impl Labels for Node {
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let text = self.0.get(group as usize - 1)?;
-        Some(Group { labels: Constant { text, epoch: 1 }, gone: false })
+        Some(Group { labels: Constant { text, epoch: 1 }, gone: false, from_zero: false })
     }
 }
 

@@ -253,6 +253,10 @@ impl Arena {
             label_count += 1;
         }
         let labels = index(from);
+        // An eighth more at a time: what is reserved and unused lies there between scrapes.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact((self.entries.len() / 8).max(64));
+        }
         self.entries.push(Entry { container, value, created, family, labels, histogram, label_count });
         true
     }

@@ -14,7 +14,7 @@ use gantry_plugin_api::description::{Kind, Merge};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     shown: Value,
-    /// Of members that have left the series or began it anew.
+    /// Of members that have left the series for good or began it anew.
     base: Value,
     /// What has been added up of those who have it.
     members: Value,
@@ -113,8 +113,9 @@ impl Table {
     }
 
     /// Makes the series at a place a part of its group's, which is made where
-    /// there is none: it shows 0 first where it is counted here, and goes on
-    /// where the member's own line was. Refused where there is no `room` for that.
+    /// there is none: it shows 0 first where it is counted here or all members'
+    /// counts began with them, and goes on where the member's own line was.
+    /// Refused where there is no `room` for that.
     pub(crate) fn join(
         &mut self,
         place: u32,
@@ -131,7 +132,9 @@ impl Table {
                 if room == Room::Capped {
                     self.check_room(series.weight(), self.store.text(series).len())?;
                 }
-                let zero = self.zero_first && self.families.get(family).is_some_and(is_counted_here);
+                let is = |what: fn(&Declared) -> bool| self.families.get(family).is_some_and(what);
+                let zero =
+                    self.zero_first && is(is_counted_here) || subjects.counts_from_zero(group) && is(counts);
                 let sum = Sum { shown: series.value.clone(), ..Sum::default() };
                 let value = Value::Sum(Box::new(sum));
                 let new = Series { value, newborn: zero, ..Series::default() };

@@ -78,6 +78,10 @@ pub struct Group<'a> {
     /// member has any more is kept as it was, else it goes. Counters and
     /// histograms stay as long as the group is known.
     pub gone: bool,
+    /// The counts of its members all began at 0 when nobody saw them, the
+    /// kernel's too: a series of the group shows 0 first, whatever
+    /// [`crate::Table::take`] was told, so that the first count is an increase.
+    pub from_zero: bool,
 }
 
 /// Writes labels as `a="b",c="d"`, with their values escaped. The names are

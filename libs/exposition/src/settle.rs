@@ -69,14 +69,27 @@ impl Table {
             return Ok(true);
         }
         let family = self.families.get(self.store.get(place).family as usize);
+        let counts = family.is_some_and(counts);
         // A gauge leaves nothing, but as the last of all.
-        if family.is_some_and(counts) || subjects.is_gone(group) {
-            if self.store.get(place).sum == NOWHERE {
-                self.join(place, group, subjects, Room::OfTheMember)?;
-            }
-            self.give(place);
+        if !counts && !subjects.is_gone(group) {
+            return Ok(false);
         }
+        if self.store.get(place).sum == NOWHERE {
+            self.join(place, group, subjects, Room::OfTheMember)?;
+        }
+        if counts && !subjects.is_gone(subject) && self.may_pause() {
+            subjects.keep(subject);
+            return Ok(true);
+        }
+        self.give(place);
         Ok(false)
+    }
+
+    /// Whether a member that lives and emits a count no more may keep what it
+    /// has, as it may go on there: not where series that come and go would
+    /// take the room of others.
+    fn may_pause(&self) -> bool {
+        self.store.weight() <= self.max_series / 2
     }
 
     /// A group's series stays as long as the group. Those that end are taken

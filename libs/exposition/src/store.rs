@@ -227,7 +227,7 @@ fn spread(hash: u32) -> u64 {
 
 /// Grows by an eighth: there are few growths, and what is reserved and unused
 /// would count against each series.
-fn reserve<T>(buffer: &mut Vec<T>, more: usize) {
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, more: usize) {
     if buffer.capacity() - buffer.len() < more {
         buffer.reserve_exact(more.max(buffer.len() / 8));
     }

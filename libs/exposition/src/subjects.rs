@@ -3,6 +3,7 @@
 
 use crate::labels::{Constant, Labels};
 use crate::reason::Reason;
+use crate::store::reserve;
 use ahash::RandomState;
 use std::collections::HashMap;
 
@@ -61,6 +62,8 @@ struct Slot {
     known: bool,
     held: bool,
     gone: bool,
+    /// A group whose members' counts all began at 0 unseen.
+    from_zero: bool,
     /// Its text is in `texts`: it writes lines.
     shown: bool,
     /// It wrote lines with its own text before this collection.
@@ -80,6 +83,7 @@ impl Slot {
             known: false,
             held: false,
             gone: false,
+            from_zero: false,
             shown: false,
             was_shown: false,
         }
@@ -137,7 +141,7 @@ impl Subjects {
                 let group = labels.group(number);
                 slot.known = group.is_some();
                 if let Some(group) = group {
-                    slot.gone = group.gone;
+                    (slot.gone, slot.from_zero) = (group.gone, group.from_zero);
                     renamed = slot.set_text(group.labels);
                 }
             }
@@ -196,6 +200,7 @@ impl Subjects {
                 place
             }
             None => {
+                reserve(&mut self.slots, 1);
                 self.slots.push(slot);
                 u32::try_from(self.slots.len() - 1).expect("a collection names fewer than 2^32 containers")
             }
@@ -234,6 +239,11 @@ impl Subjects {
     /// Whether it is gone, and its last values stay.
     pub(crate) fn is_gone(&self, place: u32) -> bool {
         self.slots[place as usize].gone
+    }
+
+    /// Whether the counts of a group's members began at 0 before anybody saw them.
+    pub(crate) fn counts_from_zero(&self, group: u32) -> bool {
+        self.slots[group as usize].from_zero
     }
 
     /// Whether its own series are written.

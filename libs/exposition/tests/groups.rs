@@ -54,7 +54,10 @@ fn members_are_summed_and_leave_what_they_counted() {
     table.take(&arena(&of(3, 2.0)), &host, 1.0, false);
     assert_eq!(short(&table), r#"c_total{"1"} 12 g{"1"} 2 i{"1"} 2 r_total{"1"} 12"#);
     host.containers.remove(&3);
-    assert_eq!(table.take(&arena(&[]), &host, 1.0, false).kept, 2, "gauges go, counts stay");
+    assert_eq!(table.take(&arena(&[]), &host, 1.0, false).kept, 4, "gauges go, counts stay, and those of 2");
+    assert_eq!(short(&table), r#"c_total{"1"} 12 r_total{"1"} 12"#);
+    host.containers.remove(&2);
+    assert_eq!(table.take(&arena(&[]), &host, 1.0, false).kept, 2);
     assert_eq!(short(&table), r#"c_total{"1"} 12 r_total{"1"} 12"#);
     put(&mut host, 1, &[4]);
     table.take(&arena(&of(4, 5.0)), &host, 1.0, false);
@@ -85,6 +88,76 @@ fn a_member_that_begins_anew_takes_nothing_back() {
     for (one, two, sum) in [(5.0, 7.0, 12), (1.0, 8.0, 14), (2.0, 0.0, 15), (2.0, 1.0, 16)] {
         table.take(&arena(&[(1, 1, &[], one), (1, 2, &[], two)]), &host, 1.0, false);
         assert_eq!(short(&table), format!(r#"r_total{{"1"}} {sum}"#));
+    }
+}
+
+#[test]
+fn a_member_that_pauses_goes_on_where_it_was() {
+    let (mut table, mut host) = (table(&families()), host());
+    put(&mut host, 1, &[1, 2]);
+    let histogram = |arena: &mut Arena, container, count| {
+        arena.histogram(4, container, [&b"x"[..]].into_iter(), &[1.0], &[count], 1.0, count);
+    };
+    for (one, sum) in
+        [(Some(5), 7), (None, 7), (Some(5), 7), (None, 7), (None, 7), (Some(9), 11), (Some(1), 12)]
+    {
+        let mut all = arena(&[(0, 2, L, 2.0), (1, 2, &[], 2.0)]);
+        histogram(&mut all, 2, 2);
+        if let Some(one) = one {
+            common::sample(&mut all, 0, 1, L, one as f64);
+            common::sample(&mut all, 1, 1, &[], one as f64);
+            histogram(&mut all, 1, one);
+        }
+        table.take(&all, &host, 1.0, false);
+        let lines = short(&table);
+        for line in [format!(r#"c_total{{"1"}} {sum}"#), format!(r#"r_total{{"1"}} {sum}"#)] {
+            assert!(lines.contains(&line), "{line}: {lines}");
+        }
+        assert!(lines.contains(&format!("h_count{{l=\"x\",\"1\"}} {sum}")), "{sum}: {lines}");
+    }
+    // One that is gone has left: it begins anew where it comes again.
+    host.of(1).gone = true;
+    table.take(&arena(&[(1, 2, &[], 2.0)]), &host, 1.0, false);
+    host.of(1).gone = false;
+    table.take(&arena(&[(1, 2, &[], 2.0), (1, 1, &[], 4.0)]), &host, 1.0, false);
+    assert!(short(&table).contains(r#"r_total{"1"} 16"#), "{}", short(&table));
+}
+
+#[test]
+fn members_that_pause_take_half_of_the_room_at_most() {
+    let mut host = host();
+    let mut table = Table::new(declared(&families()), 100);
+    put(&mut host, 2, &[1]);
+    let mut refused = 0;
+    for round in 0..1000 {
+        // Ten labels, new ones each time.
+        let mut all = Arena::with_limit(10);
+        for label in 0..10 {
+            common::sample(&mut all, 0, 1, &[&format!("{}", round * 10 + label)], 1.0);
+        }
+        host.groups.insert(2 + round, ("id=\"~\"".to_owned(), false));
+        host.groups.remove(&(1 + round));
+        put(&mut host, 2 + round, &[1]);
+        let taken = table.take(&all, &host, 1.0, false);
+        refused += taken.refused.len();
+        assert!(taken.kept <= 100, "{}", taken.kept);
+    }
+    assert_eq!(refused, 0, "who comes finds room");
+}
+
+#[test]
+fn what_began_at_zero_shows_it_first() {
+    let (mut table, mut host) = (table(&families()), host());
+    host.from_zero = vec![2];
+    host.of(1).held = true;
+    table.take(&arena(&[(1, 1, &[], 7.0), (2, 1, L, 7.0)]), &host, 1.0, true);
+    (host.of(1).held, host.of(1).gone) = (false, true);
+    put(&mut host, 2, &[1]);
+    table.take(&arena(&[(1, 1, &[], 8.0), (2, 1, L, 8.0)]), &host, 1.0, false);
+    assert_eq!(short(&table), r#"g{"~"} 8 r_total{"~"} 0"#, "the kernel's count is an increase too");
+    for _ in 0..2 {
+        table.take(&arena(&[]), &host, 1.0, false);
+        assert_eq!(short(&table), r#"r_total{"~"} 8"#);
     }
 }
 
@@ -195,7 +268,7 @@ fn histograms_are_summed_by_bucket() {
         r#"bucket{"1"} 16 bucket{"+Inf"} 40 sum 7.5 count 40"#,
         "bounds that both have"
     );
-    assert_eq!((taken.series, taken.kept), (4, 9));
+    assert_eq!((taken.series, taken.kept), (4, 14), "one that lives keeps what it has");
     table.take(&collection(&[]), &host, 1.0, true);
     assert_eq!(lines(&table), r#"bucket{"1"} 16 bucket{"+Inf"} 40 sum 7.5 count 40"#);
 }

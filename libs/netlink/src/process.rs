@@ -107,16 +107,23 @@ impl ProcessEvents {
         Ok(true)
     }
 
-    /// Waits until the connector says that a thread was started here.
+    /// Waits until the connector says that a thread was started here. Where the
+    /// buffer runs over that may be lost, and another one is started.
     fn hear(&self, timeout: Duration) -> Result<(), Error> {
+        let start = || {
+            let started = std::thread::Builder::new().name("connector-test".to_owned()).spawn(|| ());
+            started.map(drop).map_err(|source| Error::Call { call: "clone", source })
+        };
         let until = Instant::now() + timeout;
-        let started = std::thread::Builder::new().name("connector-test".to_owned()).spawn(|| ());
-        let thread = started.map_err(|source| Error::Call { call: "clone", source })?;
-        let _ = thread.join();
+        start()?;
         let mut message = [0; MESSAGE];
         while Instant::now() < until {
             let length = match self.socket.receive(&mut message) {
                 Err(Error::TimedOut(_)) => break,
+                Err(Error::Overrun) => {
+                    start()?;
+                    continue;
+                }
                 other => other?,
             };
             if let Some(Raw { what: FORK, ids: [.., pid], .. }) = raw(&message[..length])

@@ -73,6 +73,6 @@ impl Labels for Labelled {
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let text = self.text(group)?;
-        Some(Group { labels: Constant { text, epoch: 0 }, gone: false })
+        Some(Group { labels: Constant { text, epoch: 0 }, gone: false, from_zero: false })
     }
 }

@@ -43,6 +43,8 @@ impl<K: Hash + Eq + Clone> Aliases<K> {
             None => {}
         }
         let all = self.of.entry(handle).or_default();
+        // Most have few, and there are many of those.
+        all.reserve_exact(1);
         all.push(name);
         if all.len() > self.most {
             let oldest = all.remove(0);

@@ -7,12 +7,13 @@ use super::directory::Directory;
 use super::processes::{Known, same_start};
 use gantry_plugin_api::identity::{EventKind, Process};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Where a process is: what its cgroups say.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
     /// Its container; `None`: it is of none.
-    pub found: Option<Found>,
+    pub found: Option<Arc<Found>>,
     /// The container's own directories, in each hierarchy in which it has one.
     pub cgroups: Vec<Directory>,
 }
@@ -49,6 +50,10 @@ pub struct Environment {
 /// nanoseconds: those of `/proc` are cut to ticks.
 const JITTER: u64 = clock::TICK;
 
+/// The most that wait to be rechecked: some seconds pass at most, and those
+/// beyond are seen at the next look at all.
+const MAX_RECHECKS: usize = 1024;
+
 impl State {
     /// A process is there. `start` is in clock ticks since boot.
     pub fn process_is(&mut self, pid: u32, start: u64, placement: &Placement, now: u64) -> u64 {
@@ -65,11 +70,19 @@ impl State {
         handle
     }
 
-    /// A process was there when somebody read of it, who does not know whether
-    /// its end was told meanwhile.
-    pub fn process_was(&mut self, pid: u32, start: u64, placement: &Placement, now: u64) -> u64 {
+    /// A process was there when somebody began to read of it (`began`), who does
+    /// not know whether its end was told meanwhile. One whose end was told
+    /// before goes on all the same: its first thread alone is over.
+    pub fn process_was(&mut self, pid: u32, start: u64, placement: &Placement, began: u64, now: u64) -> u64 {
         let handle = match self.processes.dead(pid, start) {
-            Some(known) if self.processes.living(pid).is_none() => known.container,
+            Some((known, at)) if self.processes.living(pid).is_none() => {
+                if at < began {
+                    self.want_recheck(pid, start);
+                    self.process_is(pid, start, placement, now)
+                } else {
+                    known.container
+                }
+            }
             _ => self.process_is(pid, start, placement, now),
         };
         self.known(handle)
@@ -113,9 +126,42 @@ impl State {
         self.take_out(container, pid, at);
     }
 
-    /// These are all the pids that there are: others have exited.
-    pub fn processes_are(&mut self, pids: &HashSet<u32>, now: u64) {
-        let gone: Vec<u32> = self.processes.pids().filter(|pid| !pids.contains(pid)).collect();
+    /// Whether the process of a pid is this one.
+    pub fn is_living(&self, pid: u32, start: u64) -> bool {
+        self.processes.living(pid).is_some_and(|known| same_start(known.start, start))
+    }
+
+    /// This process is gone, as somebody sees it who looked.
+    pub fn process_ended(&mut self, pid: u32, start: u64, now: u64) {
+        if self.is_living(pid, start) {
+            self.process_exited(pid, now);
+        }
+    }
+
+    /// Somebody should look now and then whether this process, whose end is not
+    /// told any more, is there.
+    fn want_recheck(&mut self, pid: u32, start: u64) {
+        if self.rechecks.len() < MAX_RECHECKS {
+            self.rechecks.push((pid, start));
+        }
+    }
+
+    pub fn has_rechecks(&self) -> bool {
+        !self.rechecks.is_empty()
+    }
+
+    /// What is to be rechecked.
+    pub fn take_rechecks(&mut self) -> Vec<(u32, u64)> {
+        std::mem::take(&mut self.rechecks)
+    }
+
+    /// These were all the pids that there were: others have exited, but for
+    /// those that began since the listing (`began`), which may have been read
+    /// by somebody else meanwhile.
+    pub fn processes_are(&mut self, pids: &HashSet<u32>, began: u64, now: u64) {
+        // A start is cut to its tick.
+        let those = self.processes.born_before(began.saturating_sub(clock::TICK));
+        let gone: Vec<u32> = those.filter(|pid| !pids.contains(pid)).collect();
         gone.into_iter().for_each(|pid| self.process_exited(pid, now));
     }
 
@@ -144,8 +190,8 @@ impl State {
         if let Some(record) = self.records.get_mut(&handle) {
             // One directory gone, and all are going: what could not be watched in
             // other hierarchies is not waited for.
-            if record.directories.remove(&(hierarchy, id)) && record.processes.is_empty() {
-                record.directories.clear();
+            if record.cgroups.went(hierarchy, id) && record.processes.is_empty() {
+                record.cgroups.all_went();
             }
             self.is_it_gone(handle, now);
         }
@@ -154,7 +200,7 @@ impl State {
     /// None of a container's directories is there any more.
     pub fn directories_gone(&mut self, handle: u64, now: u64) {
         if let Some(record) = self.records.get_mut(&handle) {
-            record.directories.clear();
+            record.cgroups.all_went();
             self.is_it_gone(handle, now);
         }
     }
@@ -173,14 +219,14 @@ impl State {
     fn empty_of(&self, handles: impl Iterator<Item = u64>) -> Vec<(u64, Vec<Directory>)> {
         let those = handles.filter_map(|handle| self.records.get(&handle));
         let those = those.filter(|record| record.gone.is_none() && record.processes.is_empty());
-        those.map(|record| (record.handle, record.cgroups.clone())).collect()
+        those.map(|record| (record.handle, record.cgroups.all().to_vec())).collect()
     }
 
     /// Whether the directories of a container are known, and it is there.
     pub fn has_directories(&self, key: &str) -> bool {
         let known = self.keys.get(key).and_then(|handle| self.records.get(&handle));
         known.is_some_and(|record| {
-            record.gone.is_none() && !record.processes.is_empty() && !record.directories.is_empty()
+            record.gone.is_none() && !record.processes.is_empty() && !record.cgroups.are_gone()
         })
     }
 }

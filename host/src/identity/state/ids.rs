@@ -27,6 +27,8 @@ pub struct Group {
 /// What came of giving an id to a container.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Joined {
+    /// The id, one text for all that have it.
+    pub id: Arc<str>,
     /// The group of all that have the id now.
     pub group: Option<u64>,
     /// Those that had the id and make room: the same name, another container.
@@ -39,6 +41,11 @@ impl Ids {
     #[cfg(test)]
     pub fn group(&self, number: u64) -> Option<&Group> {
         self.groups.get(&number)
+    }
+
+    /// Whether somebody has this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.by_text.contains_key(id)
     }
 
     pub fn groups(&self) -> impl Iterator<Item = (u64, &Group)> {
@@ -56,10 +63,11 @@ impl Ids {
         shared: bool,
         is_gone: impl Fn(u64) -> bool,
     ) -> Joined {
-        let text: Arc<str> = id.into();
+        let known = self.by_text.get_key_value(id).map(|(text, _)| text.clone());
+        let text = known.unwrap_or_else(|| id.into());
         let entry = self.by_text.entry(text.clone()).or_default();
         entry.members.retain(|member| *member != handle);
-        let mut joined = Joined::default();
+        let mut joined = Joined { id: text.clone(), ..Joined::default() };
         if !shared && entry.members.iter().all(|member| is_gone(*member)) {
             joined.replaced = std::mem::take(&mut entry.members);
             if let Some(group) = entry.group.take() {
@@ -77,6 +85,7 @@ impl Ids {
             self.groups.entry(group).or_insert_with(|| Group { id: text, app_id: app_id.into() });
             joined.group = Some(group);
         }
+        entry.members.reserve_exact(1);
         entry.members.push(handle);
         joined
     }
@@ -101,12 +110,14 @@ mod tests {
     fn one_alone_is_no_group_and_two_are() {
         let mut ids = Ids::default();
         let living = |_| false;
-        assert_eq!(ids.join("/docker/a", "", 1, false, living), Joined::default());
+        let id: Arc<str> = "/docker/a".into();
+        let alone = Joined { id, ..Joined::default() };
+        assert_eq!(ids.join("/docker/a", "", 1, false, living), alone);
         let joined = ids.join("/docker/a", "", 2, false, living);
         let group = joined.group.expect("a group");
         assert_eq!((joined.replaced, joined.regrouped), (vec![], vec![1]));
         let third = ids.join("/docker/a", "", 3, false, |handle| handle == 1);
-        assert_eq!(third, Joined { group: Some(group), ..Joined::default() });
+        assert_eq!(third, Joined { group: Some(group), ..alone });
         assert_eq!(ids.group(group).map(|group| &*group.id), Some("/docker/a"));
         for handle in [1, 2, 3] {
             assert!(ids.group(group).is_some());
@@ -120,10 +131,10 @@ mod tests {
         let mut ids = Ids::default();
         ids.join("/docker/a", "", 1, false, |_| false);
         let joined = ids.join("/docker/a", "", 2, false, |_| true);
-        assert_eq!(joined, Joined { replaced: vec![1], ..Joined::default() });
+        assert_eq!(joined.replaced, [1]);
         let group = ids.join("/docker/a", "", 3, false, |_| false).group.expect("a group");
         let joined = ids.join("/docker/a", "", 4, false, |_| true);
-        assert_eq!(joined, Joined { replaced: vec![2, 3], ..Joined::default() });
+        assert_eq!(joined.replaced, [2, 3]);
         assert!(ids.group(group).is_none());
     }
 

@@ -7,15 +7,12 @@ use super::processes::Known;
 use super::record::{Gone, Record};
 use super::{Look, MAX_CONTAINERS, Phase, State};
 use gantry_plugin_api::identity::{EventKind, Process};
-
-/// Directories of one container that are kept: one in each hierarchy, and some
-/// of its last lives.
-const MAX_DIRECTORIES: usize = 64;
+use std::sync::Arc;
 
 impl State {
     /// The container of this place, made where it is not known; 0 where there
     /// are too many.
-    pub(super) fn container_is(&mut self, found: &Found, cgroups: &[Directory], now: u64) -> u64 {
+    pub(super) fn container_is(&mut self, found: &Arc<Found>, cgroups: &[Directory], now: u64) -> u64 {
         let key = found.key.to_string();
         if let Some(handle) = self.keys.get(&*key)
             && !self.revive(handle, now)
@@ -35,7 +32,7 @@ impl State {
         let life = self.lives.get(&key, now);
         let number = life.map_or(0, |life| life.number);
         let handle = self.handles.make(&key, number, |number| self.records.contains_key(&number));
-        self.records.insert(handle, Record::new(handle, found.clone(), life, now));
+        self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
         self.keys.give(key.into(), handle);
         if found.owner.is_none() && !found.raw_id.is_empty() {
             self.raw_ids.give(found.raw_id.as_str().into(), handle);
@@ -112,36 +109,11 @@ impl State {
 
     /// Whether one of them is new, or another directory by now.
     pub(super) fn take_cgroups(&mut self, handle: u64, cgroups: &[Directory]) -> bool {
-        let mut changed = false;
-        let Some(record) = self.records.get_mut(&handle) else { return changed };
-        for cgroup in cgroups {
-            let place = (cgroup.hierarchy, cgroup.id);
-            match record
-                .cgroups
-                .iter_mut()
-                .find(|known| known.hierarchy == cgroup.hierarchy && known.path == cgroup.path)
-            {
-                Some(known) if cgroup.id == 0 || known.id == cgroup.id => {}
-                Some(known) => {
-                    known.id = cgroup.id;
-                    changed = true;
-                }
-                None => {
-                    let same = record.cgroups.iter().find(|known| known.path == cgroup.path);
-                    let path = same.map_or_else(|| cgroup.path.clone(), |known| known.path.clone());
-                    if record.cgroups.len() >= MAX_DIRECTORIES {
-                        record.cgroups.remove(0);
-                    }
-                    record.cgroups.push(Directory { path, ..cgroup.clone() });
-                    changed = true;
-                }
-            }
-            if cgroup.id != 0 && record.directories.len() < MAX_DIRECTORIES {
-                record.directories.insert(place);
-                self.cgroups.give(place, handle);
-            }
+        let Some(record) = self.records.get_mut(&handle) else { return false };
+        for cgroup in cgroups.iter().filter(|cgroup| cgroup.id != 0) {
+            self.cgroups.give(cgroup.place(), handle);
         }
-        changed
+        record.cgroups.take(cgroups)
     }
 
     /// Whether all of it is gone.

@@ -1,7 +1,9 @@
 //! What a container's processes tell besides their cgroups.
 
+use super::super::path::Found;
 use super::facts::Placement;
 use super::{Look, Seen, State};
+use std::sync::Arc;
 
 /// Processes of one container that are looked at until one can be read.
 const TRIES: u8 = 3;
@@ -79,7 +81,10 @@ impl State {
         let before = std::mem::replace(&mut record.network_namespace, inode);
         self.leave_namespace(before, handle);
         if inode != self.host_namespace {
-            self.by_namespace.entry(inode).or_default().push(handle);
+            // Mostly it is the only one.
+            let those = self.by_namespace.entry(inode).or_default();
+            those.reserve_exact(1);
+            those.push(handle);
         }
     }
 
@@ -101,13 +106,14 @@ impl State {
     /// whether it is one with a container that was known by that.
     fn is_sandbox(&mut self, handle: u64, id: &str, now: u64) -> bool {
         let Some(record) = self.records.get_mut(&handle) else { return false };
-        let found = record.found.clone().in_sandbox(id);
-        if found == record.found {
+        let found = Found::clone(&record.found).in_sandbox(id);
+        if found == *record.found {
             return false;
         }
+        let found = Arc::new(found);
         record.found = found.clone();
         if self.raw_ids.get(&*found.raw_id).is_none() {
-            self.raw_ids.give(found.raw_id.into(), handle);
+            self.raw_ids.give(found.raw_id.as_str().into(), handle);
         }
         self.take_pending(handle);
         if self.absorb(handle, now).is_some() {

@@ -23,7 +23,7 @@ impl State {
         let goes_on =
             |older: &Record| !matches!(older.phase, Phase::Folded | Phase::Merged | Phase::Replaced);
         let older = self.keys.get(&*key).filter(|older| *older != handle);
-        match older.filter(|older| self.records.get(older).is_some_and(goes_on)) {
+        match older.filter(|older| self.records.get(older).is_some_and(|older| goes_on(older))) {
             Some(older) => {
                 self.move_into(handle, older, now);
                 // Names of the newer one do not push it out.
@@ -69,7 +69,6 @@ impl State {
         let was_known = record.phase != Phase::Hidden && record.is_told();
         (record.phase, record.into) = (Phase::Merged, Some(older));
         record.gone = Some(Gone { at: now, collections });
-        record.directories.clear();
         let (processes, cgroups) =
             (std::mem::take(&mut record.processes), std::mem::take(&mut record.cgroups));
         let (found, metadata) = (record.found.clone(), record.metadata.take());
@@ -81,10 +80,10 @@ impl State {
             record.parts.push(newer);
             (record.found, record.metadata) = (found, metadata);
             // What its last life had is gone, and is not read any more.
-            record.cgroups.retain(|cgroup| record.directories.contains(&(cgroup.hierarchy, cgroup.id)));
+            record.cgroups.forget_gone();
         }
         self.cgroups.hand_over(newer, older);
-        self.take_cgroups(older, &cgroups);
+        self.take_cgroups(older, cgroups.all());
         let mut pids: Vec<u32> = processes.into_iter().collect();
         pids.sort_unstable();
         for pid in pids {

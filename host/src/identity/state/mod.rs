@@ -36,7 +36,7 @@ mod shown;
 mod tests;
 mod time;
 
-pub use directory::Directory;
+pub use directory::{Directory, Hierarchy};
 pub use facts::{Environment, Look, Placement, Seen};
 pub use handles::Handles;
 pub use presence::Phase;
@@ -81,7 +81,8 @@ pub struct State {
     filter: Filter,
     skip_units: SkipUnits,
     handles: Handles,
-    records: HashMap<u64, Record, RandomState>,
+    /// Boxed: a map has room for more than it holds.
+    records: HashMap<u64, Box<Record>, RandomState>,
     /// What makes them the same: where they are, and what they are of.
     keys: Aliases<Arc<str>>,
     /// By hierarchy and id.
@@ -101,6 +102,8 @@ pub struct State {
     unsettled: HashSet<u64, RandomState>,
     /// Somebody should look at their first process.
     looks: Vec<Look>,
+    /// Processes whose end nobody will tell.
+    rechecks: Vec<(u32, u64)>,
     /// The network namespace of the machine itself.
     host_namespace: u64,
     /// From nanoseconds since boot to those since the epoch.
@@ -108,8 +111,8 @@ pub struct State {
     collections: u64,
     /// Changes with all that is shown.
     version: u64,
-    /// Folded ids: until when they stay.
-    folds: HashMap<u64, time::Fold, RandomState>,
+    /// The groups of folded ids.
+    folds: HashSet<u64, RandomState>,
     pub counts: Counts,
 }
 
@@ -123,6 +126,9 @@ pub struct Counts {
     pub forgotten_early: u64,
     /// Containers that died young and are folded.
     pub folded: u64,
+    /// Of them, those that are folded with all of their runtime, or of the
+    /// machine, since there are too many folded ids.
+    pub folds_refused: u64,
     /// Containers whose processes' environment could not be read.
     pub unread: u64,
 }
@@ -149,11 +155,12 @@ impl State {
             pending: Pending::default(),
             unsettled: HashSet::default(),
             looks: Vec::new(),
+            rechecks: Vec::new(),
             host_namespace: 0,
             epoch_offset: 0,
             collections: 0,
             version: 1,
-            folds: HashMap::default(),
+            folds: HashSet::default(),
             counts: Counts::default(),
         }
     }
@@ -165,11 +172,11 @@ impl State {
 
     #[cfg(test)]
     pub fn record(&self, handle: u64) -> Option<&Record> {
-        self.records.get(&handle)
+        self.records.get(&handle).map(Box::as_ref)
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.values()
+        self.records.values().map(Box::as_ref)
     }
 
     pub fn processes(&self) -> &Processes {
@@ -233,7 +240,7 @@ impl State {
 
     /// A container as plugins may know it: none that a rule leaves out.
     pub fn public(&self, handle: u64) -> Option<&Record> {
-        self.records.get(&handle).filter(|record| record.phase != Phase::Hidden)
+        self.records.get(&handle).map(Box::as_ref).filter(|record| record.phase != Phase::Hidden)
     }
 
     /// 0 where plugins may not know it.

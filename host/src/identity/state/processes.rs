@@ -51,8 +51,8 @@ pub struct Processes {
     living: HashMap<u32, Known, RandomState>,
     /// In the order of their ends.
     dead: VecDeque<Dead>,
-    /// How many of each pid are in `dead`, and the newest.
-    newest: HashMap<u32, (u32, Known), RandomState>,
+    /// How many of each pid are in `dead`, the newest, and when it ended.
+    newest: HashMap<u32, (u32, Known, u64), RandomState>,
     refused: u64,
 }
 
@@ -71,8 +71,9 @@ impl Processes {
         self.living.get(&pid).copied()
     }
 
-    pub fn pids(&self) -> impl Iterator<Item = u32> {
-        self.living.keys().copied()
+    /// Those of the living that were born before this.
+    pub fn born_before(&self, at: u64) -> impl Iterator<Item = u32> {
+        self.living.iter().filter(move |(_, known)| known.born < at).map(|(pid, _)| *pid)
     }
 
     /// A process is there, in this container; what was known of its pid before.
@@ -94,8 +95,8 @@ impl Processes {
             self.forget_oldest();
         }
         self.dead.push_back(Dead { pid, known, at: now });
-        let entry = self.newest.entry(pid).or_insert((0, known));
-        *entry = (entry.0 + 1, known);
+        let entry = self.newest.entry(pid).or_insert((0, known, now));
+        *entry = (entry.0 + 1, known, now);
         Some(known)
     }
 
@@ -109,7 +110,7 @@ impl Processes {
 
     fn forget_oldest(&mut self) {
         let Some(Dead { pid, .. }) = self.dead.pop_front() else { return };
-        if let Some((count, _)) = self.newest.get_mut(&pid) {
+        if let Some((count, ..)) = self.newest.get_mut(&pid) {
             *count -= 1;
             if *count == 0 {
                 self.newest.remove(&pid);
@@ -121,22 +122,22 @@ impl Processes {
     /// living one goes first. `None`: nothing is known of it.
     pub fn container(&self, pid: u32, start: u64) -> Option<u64> {
         let living = self.living.get(&pid).filter(|known| start == 0 || same_start(known.start, start));
-        living.copied().or_else(|| self.dead(pid, start)).map(|known| known.container)
+        living.copied().or_else(|| self.dead(pid, start).map(|(known, _)| known)).map(|known| known.container)
     }
 
-    /// What is known of a process that is gone; `start` 0 is any.
-    pub fn dead(&self, pid: u32, start: u64) -> Option<Known> {
+    /// What is known of a process that is gone, and when it went; `start` 0 is any.
+    pub fn dead(&self, pid: u32, start: u64) -> Option<(Known, u64)> {
         let fits = |known: &Known| start == 0 || same_start(known.start, start);
-        let (count, newest) = self.newest.get(&pid)?;
+        let (count, newest, at) = self.newest.get(&pid)?;
         if fits(newest) {
-            return Some(*newest);
+            return Some((*newest, *at));
         }
         if *count == 1 {
             return None;
         }
         // A pid that was used twice within the time: rare, so it may take some microseconds.
         let older = self.dead.iter().rev().find(|dead| dead.pid == pid && fits(&dead.known));
-        older.map(|dead| dead.known)
+        older.map(|dead| (dead.known, dead.at))
     }
 }
 

@@ -2,23 +2,23 @@
 
 use super::super::naming::Named;
 use super::super::path::Found;
-use super::directory::Directory;
+use super::directory::{Directories, Directory};
 use super::lives::Life;
 use super::presence::Phase;
+use ahash::RandomState;
 use gantry_plugin_api::identity::{Container, Process};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 /// A container.
 #[derive(Debug)]
 pub struct Record {
     pub handle: u64,
-    pub found: Found,
+    pub found: Arc<Found>,
     /// Its pids, living.
     pub processes: HashSet<u32>,
-    /// The directories of it that are there, by hierarchy and id.
-    pub directories: HashSet<(u32, u64)>,
-    pub cgroups: Vec<Directory>,
+    pub cgroups: Directories,
     /// When this was made, in nanoseconds since boot.
     pub made: u64,
     /// The same, or that of its first life where it died young before.
@@ -79,13 +79,12 @@ pub struct Gone {
 
 impl Record {
     /// One of which nothing is known but where it is, and whether it was there before.
-    pub fn new(handle: u64, found: Found, life: Option<Life>, now: u64) -> Self {
+    pub fn new(handle: u64, found: Arc<Found>, life: Option<Life>, now: u64) -> Self {
         Self {
             handle,
             found,
             processes: HashSet::new(),
-            directories: HashSet::new(),
-            cgroups: Vec::new(),
+            cgroups: Directories::default(),
             made: now,
             first_seen: life.map_or(now, |life| life.first_seen),
             started: now,
@@ -111,7 +110,7 @@ impl Record {
 
     /// Whether nothing of it is left.
     pub fn is_empty(&self) -> bool {
-        self.processes.is_empty() && self.directories.is_empty()
+        self.processes.is_empty() && self.cgroups.are_gone()
     }
 
     /// For how long it is or was there.
@@ -130,7 +129,7 @@ impl Record {
         all.app_id = self.named.app_id.clone();
         all.runtime = self.found.runtime_of(&all.runtime).to_owned();
         all.runtime_id = self.found.raw_id.clone();
-        all.cgroups = self.cgroups.iter().map(Directory::cgroup).collect();
+        all.cgroups = self.cgroups.all().iter().map(Directory::cgroup).collect();
         all.network_namespace = self.network_namespace;
         all.init = self.init.or(all.init);
         all.restarts = self.restarts;
@@ -147,39 +146,40 @@ impl Record {
     /// are told, and this is what they were told.
     pub fn publish(&mut self) -> bool {
         let now = Published {
-            id: self.named.id.clone(),
-            app_id: self.named.app_id.clone(),
-            raw_id: self.found.raw_id.clone(),
+            digest: self.digest(),
+            has_id: !self.named.id.is_empty(),
             metadata: self.metadata.as_ref().map(|provided| provided.container.clone()),
-            cgroups: self.cgroups.clone(),
-            network_namespace: self.network_namespace,
-            init: self.init,
-            restarts: self.restarts,
-            opted_out: self.opted_out.clone(),
-            is_gone: self.gone.is_some(),
         };
         let changed = self.published.as_ref() != Some(&now);
         self.published = Some(now);
         changed
     }
 
+    /// Of all that plugins see of it besides what a provider told. Nobody can
+    /// choose names that have the same.
+    fn digest(&self) -> u64 {
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mut digest = SECRET.build_hasher();
+        (&self.named.id, &self.named.app_id, &self.found.raw_id).hash(&mut digest);
+        for one in self.cgroups.all() {
+            (one.place(), &one.path).hash(&mut digest);
+        }
+        let init = self.init.map(|init| (init.pid, init.start));
+        (self.network_namespace, init, self.restarts, &self.opted_out, self.gone.is_some()).hash(&mut digest);
+        digest.finish()
+    }
+
     /// Whether plugins were told of it under an id.
     pub fn is_told(&self) -> bool {
-        self.published.as_ref().is_some_and(|told| !told.id.is_empty())
+        self.published.as_ref().is_some_and(|told| told.has_id)
     }
 }
 
-/// What makes a container look different.
+/// What plugins were told of a container: enough to see whether it is
+/// different, as the whole of it would be there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    id: String,
-    app_id: String,
-    raw_id: String,
+    digest: u64,
+    has_id: bool,
     metadata: Option<Arc<Container>>,
-    cgroups: Vec<Directory>,
-    network_namespace: u64,
-    init: Option<Process>,
-    restarts: u64,
-    opted_out: Vec<String>,
-    is_gone: bool,
 }

@@ -21,7 +21,7 @@ impl State {
             }
         }
         if let Some(record) = self.records.get_mut(&handle) {
-            record.member = Some(id.into());
+            record.member = Some(joined.id);
         }
         self.version += 1;
     }

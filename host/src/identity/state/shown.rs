@@ -24,6 +24,8 @@ pub struct ShownGroup {
     /// All of them are gone, and the last values of their gauges stay. Never so
     /// where they were folded: what those used when they died says nothing.
     pub gone: bool,
+    /// They died young: all that they counted began under the service's eyes.
+    pub folded: bool,
 }
 
 /// All of them at one time.
@@ -62,10 +64,13 @@ impl State {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let text = |text: &str| Arc::from(text);
+        let text = |text: &str| if text.is_empty() { Arc::default() } else { Arc::from(text) };
         let shown = self.records.values().filter(|record| record.phase != Phase::Replaced).map(|record| {
             let shown = Shown {
-                id: text(&record.named.id),
+                id: match &record.member {
+                    Some(member) if **member == *record.named.id => member.clone(),
+                    _ => text(&record.named.id),
+                },
                 app_id: text(&record.named.app_id),
                 held: match record.phase {
                     Phase::Held | Phase::Hidden => true,
@@ -81,8 +86,9 @@ impl State {
         let living: HashSet<u64> =
             containers.values().filter(|shown| !shown.gone).filter_map(|shown| shown.group).collect();
         let groups = self.ids.groups().map(|(number, group)| {
-            let gone = !living.contains(&number) && !self.folds.contains_key(&number);
-            (number, ShownGroup { id: group.id.clone(), app_id: group.app_id.clone(), gone })
+            let folded = self.folds.contains(&number);
+            let gone = !living.contains(&number) && !folded;
+            (number, ShownGroup { id: group.id.clone(), app_id: group.app_id.clone(), gone, folded })
         });
         Snapshot { version: self.version, groups: groups.collect(), containers }
     }

@@ -3,24 +3,19 @@
 use super::lives::Life;
 use super::{Phase, State};
 
-/// A folded series: who is in it, and since when nobody joined.
-#[derive(Debug, Clone)]
-pub struct Fold {
-    pub id: String,
-    pub last: u64,
-    pub collections: u64,
-}
+/// The most folded ids. They stay as long as the agent runs, with some twenty
+/// series each: one that went and came again would begin at nothing, and what
+/// it had would be no increase. What is beyond them is shown under the runtime's.
+pub(super) const MAX_FOLDS: usize = 1000;
 
 impl State {
-    /// Brings everything up to now; whether anything still waits for time to pass.
-    pub fn advance(&mut self, now: u64) -> bool {
+    /// Brings everything up to now.
+    pub fn advance(&mut self, now: u64) {
         self.processes.forget_old(now);
         self.lives.forget_old(now);
         for handle in self.unsettled.iter().copied().collect::<Vec<_>>() {
             self.settle(handle, now);
         }
-        self.forget_folds(now);
-        !self.unsettled.is_empty() || !self.folds.is_empty()
     }
 
     /// Somebody collected: what is gone was served once more.
@@ -66,7 +61,8 @@ impl State {
     fn fold(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Folded;
-        let id = folded_id(&record.named.id);
+        let id = self.folded_id(handle);
+        let Some(record) = self.records.get(&handle) else { return };
         let first_seen = record.first_seen.min(record.started);
         for key in self.keys.of(handle).to_vec() {
             let number = self.lives.get(&key, now).map_or(0, |life| life.number) + 1;
@@ -77,25 +73,23 @@ impl State {
         if let Some(group) = self.records.get(&handle).and_then(|record| record.group) {
             // The fold itself has a place of its own, so that it stays when its members go.
             self.ids.join(&id, "", 0, true, |_| false);
-            self.folds.insert(group, Fold { id, last: now, collections: self.collections });
+            self.folds.insert(group);
         }
         self.counts.folded += 1;
         self.version += 1;
     }
 
-    /// Folded series that nobody joined for long: what they told was read.
-    fn forget_folds(&mut self, now: u64) {
-        let (linger, collections) = (self.times.linger, self.collections);
-        let old = self.folds.iter().filter(|(_, fold)| {
-            now.saturating_sub(fold.last) >= linger && collections >= fold.collections + 2
-        });
-        let old: Vec<u64> = old.map(|(group, _)| *group).collect();
-        for group in old {
-            if let Some(fold) = self.folds.remove(&group) {
-                self.ids.leave(&fold.id, 0);
-                self.version += 1;
-            }
+    /// The id under which one that died young is shown with others.
+    fn folded_id(&mut self, handle: u64) -> String {
+        let id = self.records.get(&handle).map_or("", |record| &record.named.id);
+        let id = folded_id(id);
+        if self.folds.len() < MAX_FOLDS || self.ids.has(&id) {
+            return id;
         }
+        self.counts.folds_refused += 1;
+        let kind = id.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let wider = format!("/{kind}/{SHORT_LIVED}");
+        if self.ids.has(&wider) { wider } else { format!("/{SHORT_LIVED}") }
     }
 }
 

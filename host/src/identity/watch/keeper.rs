@@ -3,25 +3,21 @@
 
 use super::super::clock;
 use super::super::path::UserSlices;
-use super::super::read::{self, Proc};
+use super::super::read::{self, Living, Proc};
 use super::super::shared::Shared;
 use super::super::state::{Directory, Placement, State};
+use super::leaderless::Leaderless;
+use super::memory::Memory;
 use super::place::{Inside, Places};
-use super::tree::{Change, Tree};
+use super::sources::Sources;
+use super::tree::Change;
 use super::{order, seen};
-use gantry_netlink::{ProcessEvent, ProcessEvents, What};
+use gantry_netlink::{ProcessEvent, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How many bytes the kernel keeps of process events: some 8,000 events, which
-/// is what a machine of two processors makes in half a second at its worst.
-const EVENT_BUFFER: usize = 8 << 20;
-
-/// How long the connector may take to speak.
-const CONNECTOR_WAIT: Duration = Duration::from_millis(200);
 
 /// With events, a look at everything only repairs what they do not tell, as a
 /// process that was moved to another cgroup.
@@ -50,22 +46,35 @@ const GATHER: Duration = Duration::from_millis(2);
 /// The most events that are taken under one lock.
 const BATCH: usize = 512;
 
+/// What comes after a panic: one that comes again and again shall not take a processor.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
 /// Where the machine is read.
 #[derive(Debug)]
-pub struct Sources {
+pub struct Machine {
     pub proc: Proc,
     pub places: Places,
     /// Says that the thread shall end, or look.
     pub wake: OwnedFd,
 }
 
+/// What was read of the process of an event.
+enum Read {
+    Nothing,
+    /// Its start, where that was not known, and where it is.
+    Executes(u64, Placement),
+    /// It was told to have ended, and is there.
+    Lives(Living),
+}
+
 /// The thread's own.
 #[derive(Debug)]
 pub struct Watcher {
     shared: Arc<Shared>,
+    machine: Machine,
     sources: Sources,
-    connector: Option<ProcessEvents>,
-    tree: Option<Tree>,
+    memory: Memory,
+    leaderless: Leaderless,
     /// When all is looked at again.
     next_look: Instant,
     next_advance: Instant,
@@ -76,83 +85,92 @@ pub struct Watcher {
 impl Watcher {
     /// Subscribes: a look at everything comes after it, so that nothing is missed
     /// between.
-    pub fn new(shared: Arc<Shared>, sources: Sources) -> Self {
-        let connector = match ProcessEvents::open(EVENT_BUFFER, CONNECTOR_WAIT) {
-            Ok(connector) => Some(connector),
-            Err(error) => {
-                tracing::info!(
-                    "the kernel tells no process events ({error}); processes are looked for every {} s, and \
-                     those that live shorter are missed; run in the machine's own namespaces with CAP_NET_ADMIN",
-                    OFTEN.as_secs()
-                );
-                None
-            }
-        };
-        let tree = match Tree::new(sources.places.roots()) {
-            Ok(tree) => Some(tree),
-            Err(error) => {
-                tracing::warn!("inotify: {error}; cgroups are known by their processes alone");
-                None
-            }
-        };
-        shared.set_watched(connector.is_some());
+    pub fn new(shared: Arc<Shared>, machine: Machine) -> Self {
         let now = Instant::now();
-        let watcher = Self {
+        let host = machine.proc.network_namespace(1).or_else(clock::own_network_namespace);
+        shared.write(|state| state.set_host_namespace(host.unwrap_or_default()));
+        Self {
+            sources: Sources::new(shared.clone(), machine.places.roots()),
+            memory: Memory::of(machine.proc.path()),
             shared,
-            sources,
-            connector,
-            tree,
+            machine,
+            leaderless: Leaderless::default(),
             next_look: now,
             next_advance: now + ADVANCE,
             next_empty: now + EMPTY,
             buffer: Vec::with_capacity(4096),
-        };
-        let host = watcher.sources.proc.network_namespace(1).or_else(clock::own_network_namespace);
-        watcher.shared.write(|state| state.set_host_namespace(host.unwrap_or_default()));
-        watcher
+        }
     }
 
-    /// Watches until it is told to end.
+    /// Watches until it is told to end. A panic costs what was being done then:
+    /// all is looked at again after it.
     pub fn run(mut self) {
+        while !self.shared.is_ending() {
+            let turns = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.turn_round()));
+            if turns.is_err() {
+                self.shared.lost("panics");
+                tracing::error!("identity: a panic, which is a defect of the agent; all is looked at again");
+                self.next_look = Instant::now();
+                // What woke it wakes it no more; the end is looked at anyhow.
+                let _ = rustix::io::read(self.machine.wake.as_fd(), &mut [0_u8; 64][..]);
+                self.pause(AFTER_PANIC);
+            }
+        }
+    }
+
+    fn turn_round(&mut self) {
         let mut events = Vec::with_capacity(BATCH);
         while !self.shared.is_ending() {
+            #[cfg(test)]
+            self.trip();
             self.follow_the_rules();
             self.wait();
             self.take_processes(&mut events);
             self.take_directories();
             self.look_at_new();
             self.look();
+            self.recheck();
             self.follow_the_clock();
-            self.gather();
+            self.shared.beat();
+            // Lets events come together.
+            self.pause(GATHER);
         }
+    }
+
+    #[cfg(test)]
+    fn trip(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let trips = &self.shared.trips;
+        assert!(trips.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err(), "as a test wants");
     }
 
     fn wait(&self) {
         let due = self.next_look.min(self.next_advance).min(self.next_empty);
+        let due = [self.sources.due(), self.leaderless.due()].into_iter().flatten().fold(due, Instant::min);
         let span = due.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(span).ok();
-        let mut fds = vec![PollFd::new(&self.sources.wake, PollFlags::IN)];
-        fds.extend(self.connector.as_ref().map(|connector| PollFd::new(connector, PollFlags::IN)));
-        fds.extend(self.tree.as_ref().map(|tree| PollFd::new(tree, PollFlags::IN)));
+        let mut fds = vec![PollFd::new(&self.machine.wake, PollFlags::IN)];
+        fds.extend(self.sources.connector.as_ref().map(|connector| PollFd::new(connector, PollFlags::IN)));
+        fds.extend(self.sources.tree.as_ref().map(|tree| PollFd::new(tree, PollFlags::IN)));
         // An error, an interrupt: the loop looks at everything that it waits for anyhow.
         let _ = poll(&mut fds, timeout.as_ref());
         let woken = fds.first().is_some_and(|fd| !fd.revents().is_empty());
         drop(fds);
         if woken {
-            let _ = rustix::io::read(self.sources.wake.as_fd(), &mut [0_u8; 64][..]);
+            let _ = rustix::io::read(self.machine.wake.as_fd(), &mut [0_u8; 64][..]);
         }
     }
 
-    /// Lets events come together, unless it is told to end.
-    fn gather(&self) {
-        let mut fds = [PollFd::new(&self.sources.wake, PollFlags::IN)];
-        let _ = poll(&mut fds, Timespec::try_from(GATHER).ok().as_ref());
+    /// Sleeps, unless it is told to end.
+    fn pause(&self, span: Duration) {
+        let mut fds = [PollFd::new(&self.machine.wake, PollFlags::IN)];
+        let _ = poll(&mut fds, Timespec::try_from(span).ok().as_ref());
     }
 
     /// Process events, as they came.
     fn take_processes(&mut self, events: &mut Vec<ProcessEvent>) {
         loop {
-            let Some(connector) = &self.connector else { return };
+            let Some(connector) = &self.sources.connector else { return };
             events.clear();
             let more = connector.read(events, BATCH);
             self.apply(events);
@@ -170,8 +188,7 @@ impl Watcher {
                         OFTEN.as_secs()
                     );
                     self.shared.lost("process_events");
-                    self.connector = None;
-                    self.shared.set_watched(false);
+                    self.sources.lose_connector();
                     self.look_soon();
                     return;
                 }
@@ -186,47 +203,76 @@ impl Watcher {
         let go_on = order::exits_that_go_on(events);
         // What earlier events of these say: it is there, or not.
         let mut told = HashMap::new();
-        let mut seen = Vec::with_capacity(events.len());
+        let mut read = Vec::with_capacity(events.len());
         for (at, event) in events.iter().enumerate() {
-            seen.push(match event.what {
-                What::Executed => self.seen(event.pid, told.get(&event.pid).copied()),
+            read.push(match event.what {
+                What::Executed => match self.seen(event.pid, told.get(&event.pid).copied()) {
+                    Some((start, placement)) => Read::Executes(start, placement),
+                    None => Read::Nothing,
+                },
                 What::Forked { .. } => {
                     told.insert(event.pid, true);
-                    None
+                    Read::Nothing
                 }
-                What::Exited => {
-                    if !go_on.contains(&at) {
+                What::Exited if go_on.contains(&at) => Read::Nothing,
+                What::Exited => match self.machine.proc.living(event.pid, &mut self.buffer) {
+                    Ok(living) => Read::Lives(living),
+                    Err(_) => {
                         told.insert(event.pid, false);
+                        Read::Nothing
                     }
-                    None
-                }
+                },
             });
         }
+        let mut leaderless = Vec::new();
         self.shared.write(|state| {
-            for (index, (event, seen)) in events.iter().zip(seen).enumerate() {
+            for (index, (event, read)) in events.iter().zip(read).enumerate() {
                 let at = event.at.saturating_add(offset);
-                match (event.what, seen) {
+                match (event.what, read) {
                     (What::Forked { parent }, _) => {
                         state.process_forked(event.pid, parent, at / clock::TICK, at);
                     }
                     (What::Exited, _) if go_on.contains(&index) => {}
+                    // Its first thread alone is over. One of another start is the next of its pid.
+                    (What::Exited, Read::Lives(living)) if state.is_living(event.pid, living.start) => {
+                        leaderless.extend(living.leaderless.then_some((event.pid, living.start)));
+                    }
                     (What::Exited, _) => state.process_exited(event.pid, at),
-                    (What::Executed, Some((start, placement))) => {
+                    (What::Executed, Read::Executes(start, placement)) => {
                         state.process_executed(event.pid, start, &placement, at);
                     }
-                    (What::Executed, None) => {}
+                    (What::Executed, _) => {}
                 }
             }
         });
+        leaderless.into_iter().for_each(|(pid, start)| self.leaderless.add(pid, start));
+    }
+
+    /// Processes that go on without their first thread.
+    fn recheck(&mut self) {
+        let asked = self.shared.read(State::has_rechecks);
+        if asked {
+            let those = self.shared.write(State::take_rechecks);
+            those.into_iter().for_each(|(pid, start)| self.leaderless.add(pid, start));
+        }
+        if self.leaderless.due().is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        let gone = self.leaderless.gone(&self.machine.proc, &mut self.buffer);
+        if !gone.is_empty() {
+            let now = clock::boot();
+            self.shared
+                .write(|state| gone.iter().for_each(|&(pid, start)| state.process_ended(pid, start, now)));
+        }
     }
 
     /// Where a process is that executes, and its start, where that is not known:
     /// its fork, also one that was just read, tells it.
-    fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Arc<Placement>)> {
+    fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Placement)> {
         let shared = &self.shared;
         let is_known =
             is_told.unwrap_or_else(|| shared.read(|state| state.processes().living(pid).is_some()));
-        let proc = &self.sources.proc;
+        let proc = &self.machine.proc;
         let start = if is_known { Ok(0) } else { proc.start(pid, &mut self.buffer) };
         let read = start.and_then(|start| proc.cgroup(pid, &mut self.buffer).map(|()| start));
         let Ok(start) = read else {
@@ -234,14 +280,14 @@ impl Watcher {
             shared.missed();
             return None;
         };
-        let placement = self.sources.places.of(&self.buffer, |key| shared.has_directories(key));
+        let placement = self.machine.places.of(&self.buffer, |key| shared.has_directories(key));
         Some((start, placement))
     }
 
     fn take_directories(&mut self) {
-        let Some(tree) = &mut self.tree else { return };
+        let Some(tree) = &mut self.sources.tree else { return };
         let mut changes = Vec::new();
-        let places = &mut self.sources.places;
+        let places = &self.machine.places;
         let whole = tree.read(&mut |path| places.may_hold_containers(path), &mut changes);
         let lost = tree.refused();
         self.directories(changes);
@@ -254,7 +300,7 @@ impl Watcher {
             }
             Err(error) => {
                 tracing::warn!("inotify: {error}; cgroups are known by their processes alone");
-                self.tree = None;
+                self.sources.lose_tree();
             }
         }
     }
@@ -264,11 +310,11 @@ impl Watcher {
         for change in changes {
             match change {
                 Change::Made { hierarchy, path, id } => {
-                    let placement = self.sources.places.directory(hierarchy, &path, id);
+                    let placement = self.machine.places.directory(hierarchy, &path, id);
                     self.shared.write(|state| state.directory_is(&placement, now));
                 }
                 Change::Passed { hierarchy, path } => {
-                    let placement = self.sources.places.directory(hierarchy, &path, 0);
+                    let placement = self.machine.places.directory(hierarchy, &path, 0);
                     self.shared.write(|state| state.directory_passed(&placement, now));
                 }
                 Change::Removed { hierarchy, id } => {
@@ -286,8 +332,9 @@ impl Watcher {
                 return;
             }
             for look in looks {
-                let Sources { proc, places, .. } = &mut self.sources;
-                let (seen, placement) = seen::at(look.pid, proc, places, &mut self.buffer);
+                let Machine { proc, places, .. } = &mut self.machine;
+                let (seen, placement) = seen::at(look.pid, proc, &mut self.memory, places, &mut self.buffer);
+                self.shared.beat();
                 let now = clock::boot();
                 self.shared.write(|state| state.looked(look, seen, &placement, now));
             }
@@ -299,6 +346,9 @@ impl Watcher {
     }
 
     fn follow_the_clock(&mut self) {
+        if self.sources.due().is_some_and(|due| Instant::now() >= due) && self.sources.try_again() {
+            self.look_soon();
+        }
         let now = Instant::now();
         if now >= self.next_look {
             self.look_at_all();
@@ -335,7 +385,7 @@ impl Watcher {
 
     fn look_into_empty(&mut self, those: Vec<(u64, Vec<Directory>)>) {
         for (handle, cgroups) in those {
-            match self.sources.places.look_into(&cgroups) {
+            match self.machine.places.look_into(&cgroups) {
                 Inside::Gone => {
                     let now = clock::boot();
                     self.shared.write(|state| state.directories_gone(handle, now));
@@ -354,10 +404,10 @@ impl Watcher {
     /// Where a process is, now.
     fn look_at(&mut self, pid: u32) -> rustix::io::Result<()> {
         let now = clock::boot();
-        let start = self.sources.proc.start(pid, &mut self.buffer)?;
-        self.sources.proc.cgroup(pid, &mut self.buffer)?;
+        let start = self.machine.proc.start(pid, &mut self.buffer)?;
+        self.machine.proc.cgroup(pid, &mut self.buffer)?;
         let shared = &self.shared;
-        let placement = self.sources.places.of(&self.buffer, |key| shared.has_directories(key));
+        let placement = self.machine.places.of(&self.buffer, |key| shared.has_directories(key));
         shared.write(|state| state.process_is(pid, start, &placement, now));
         Ok(())
     }
@@ -365,7 +415,7 @@ impl Watcher {
     /// What users run counts from now on, or does not.
     fn follow_the_rules(&mut self) {
         let users = self.shared.users();
-        if !self.sources.places.set_users(users) {
+        if !self.machine.places.set_users(users) {
             return;
         }
         self.next_look = Instant::now();
@@ -377,22 +427,23 @@ impl Watcher {
 
     /// All directories and all processes.
     pub fn look_at_all(&mut self) {
-        let connected = self.connector.is_some();
+        let connected = self.sources.connector.is_some();
         self.next_look = Instant::now() + if connected { RARE } else { OFTEN };
         let (boot, epoch) = (clock::boot(), clock::epoch());
         self.shared.write(|state| state.set_clock(boot, epoch));
-        if let Some(tree) = &mut self.tree {
-            let (places, mut changes) = (&mut self.sources.places, Vec::new());
+        if let Some(tree) = &mut self.sources.tree {
+            let (places, mut changes) = (&self.machine.places, Vec::new());
             tree.list(&mut |path| places.may_hold_containers(path), &mut changes);
             self.directories(changes);
         }
+        let began = clock::boot();
         // Directories first: their containers are then known when their processes come.
-        let pids = match self.sources.proc.pids() {
+        let pids = match self.machine.proc.pids() {
             Ok(pids) => pids,
             Err(error) => {
                 tracing::warn!(
                     "{}: {error}; processes are looked for again in {} s",
-                    self.sources.proc.path().display(),
+                    self.machine.proc.path().display(),
                     OFTEN.as_secs()
                 );
                 self.shared.lost("scan");
@@ -411,10 +462,11 @@ impl Watcher {
                     self.shared.lost("scan");
                 }
             }
+            self.shared.beat();
         }
         // Those that started since then are not among them: what the kernel tells of them comes after.
         let known = clock::boot();
-        self.shared.write(|state| state.processes_are(&there, known));
+        self.shared.write(|state| state.processes_are(&there, began, known));
         self.look();
         self.shared.looked_at_all();
     }

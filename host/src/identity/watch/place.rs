@@ -1,7 +1,7 @@
 //! What a process's cgroups say: which container, and where its directories are.
 
 use super::super::path::{self, Found, Key, Place, UserSlices};
-use super::super::state::{Directory, Placement};
+use super::super::state::{Directory, Hierarchy, Placement};
 use super::tree::Root;
 use crate::config::Paths;
 use ahash::RandomState;
@@ -37,12 +37,13 @@ pub enum Inside {
 pub struct Places {
     layout: Layout,
     users: UserSlices,
-    /// Of each hierarchy.
-    controllers: HashMap<u32, Arc<[String]>>,
+    /// By their numbers.
+    hierarchies: HashMap<u32, Arc<Hierarchy>>,
     /// By a digest of what the file said, which is a KiB long where there are
     /// many hierarchies. Its key is secret: nobody can choose names of cgroups
-    /// that have the same.
-    known: HashMap<u128, Arc<Placement>, RandomState>,
+    /// that have the same. Where the directories are is worked out again when
+    /// somebody wants it: once or twice in a container's life.
+    known: HashMap<u128, Option<Arc<Found>>, RandomState>,
     random: RandomState,
 }
 
@@ -51,12 +52,13 @@ impl Places {
     /// Where no cgroup hierarchy can be found.
     pub fn read(paths: &Paths, users: UserSlices) -> Result<Self, gantry_cgroupfs::Error> {
         let layout = Layout::read(&paths.proc, &paths.cgroup)?;
-        let controllers = layout.hierarchies().iter().map(|one| {
+        let hierarchies = layout.hierarchies().iter().map(|one| {
             let names = one.controllers.split(',').filter(|name| !name.is_empty());
-            (one.number, names.map(str::to_owned).collect())
+            let controllers = names.map(str::to_owned).collect();
+            (one.number, Arc::new(Hierarchy { number: one.number, controllers }))
         });
-        let (controllers, random) = (controllers.collect(), RandomState::new());
-        Ok(Self { layout, users, controllers, known: HashMap::default(), random })
+        let (hierarchies, random) = (hierarchies.collect(), RandomState::new());
+        Ok(Self { layout, users, hierarchies, known: HashMap::default(), random })
     }
 
     /// Whether what users run counts from now on; whether that is different.
@@ -89,25 +91,31 @@ impl Places {
         path::classify(path, self.users) == Place::Nobody
     }
 
-    /// Where a process is that has this `/proc/PID/cgroup`. The ids of the
-    /// directories are read where `are_known` says of the container's key that
+    /// Where a process is that has this `/proc/PID/cgroup`. The directories and
+    /// their ids are told where `are_known` says of the container's key that
     /// they are not.
-    pub fn of(&mut self, file: &[u8], are_known: impl Fn(&str) -> bool) -> Arc<Placement> {
+    pub fn of(&mut self, file: &[u8], are_known: impl Fn(&str) -> bool) -> Placement {
         let digest = self.digest(file);
-        let placement = match self.known.get(&digest) {
+        let found = match self.known.get(&digest) {
             Some(known) => known.clone(),
             None => {
-                let placement = Arc::new(self.work_out(file));
                 if self.known.len() >= MAX_KNOWN {
                     self.known.clear();
                 }
-                self.known.insert(digest, placement.clone());
-                placement
+                let Placement { found, cgroups } = self.work_out(file);
+                self.known.insert(digest, found.clone());
+                if found.as_ref().is_some_and(|found| !are_known(&found.key.to_string())) {
+                    return self.with_ids(Placement { found, cgroups });
+                }
+                found
             }
         };
-        match &placement.found {
-            Some(found) if !are_known(&found.key.to_string()) => Arc::new(self.with_ids(&placement)),
-            _ => placement,
+        match &found {
+            Some(known) if !are_known(&known.key.to_string()) => {
+                let cgroups = self.work_out(file).cgroups;
+                self.with_ids(Placement { found, cgroups })
+            }
+            _ => Placement { found, cgroups: Vec::new() },
         }
     }
 
@@ -119,7 +127,7 @@ impl Places {
             // A directory of its own within it.
             false => Vec::new(),
         };
-        Placement { found: Some(found), cgroups }
+        Placement { found: Some(Arc::new(found)), cgroups }
     }
 
     /// Looks whether these directories are there, and who is in the first of them.
@@ -158,8 +166,7 @@ impl Places {
                 cgroups.push(self.directory_of(*hierarchy, same.unwrap_or_else(|| root.into()), 0));
             }
         }
-        cgroups.shrink_to_fit();
-        Placement { found: Some(found), cgroups }
+        Placement { found: Some(Arc::new(found)), cgroups }
     }
 
     /// Where it lies from the hierarchy's root. Where the agent's own place in
@@ -170,8 +177,7 @@ impl Places {
         Some(absolute.as_deref().unwrap_or(entry.path).to_string_lossy().into_owned())
     }
 
-    fn with_ids(&self, placement: &Placement) -> Placement {
-        let mut placement = placement.clone();
+    fn with_ids(&self, mut placement: Placement) -> Placement {
         for cgroup in &mut placement.cgroups {
             let found = self.path(cgroup).and_then(|path| gantry_cgroupfs::list::id(&path).ok());
             cgroup.id = found.unwrap_or_default();
@@ -180,12 +186,13 @@ impl Places {
     }
 
     fn directory_of(&self, hierarchy: u32, path: Arc<str>, id: u64) -> Directory {
-        let controllers = self.controllers.get(&hierarchy).cloned().unwrap_or_else(|| [].into());
-        Directory { hierarchy, controllers, path, id }
+        let known = self.hierarchies.get(&hierarchy).cloned();
+        let unknown = || Arc::new(Hierarchy { number: hierarchy, controllers: Vec::new() });
+        Directory { hierarchy: known.unwrap_or_else(unknown), path, id }
     }
 
     fn path(&self, cgroup: &Directory) -> Option<PathBuf> {
-        let known = self.layout.hierarchies().iter().find(|known| known.number == cgroup.hierarchy)?;
+        let known = self.layout.hierarchies().iter().find(|known| known.number == cgroup.hierarchy.number)?;
         Some(known.directory.as_ref()?.join(known.below(Path::new(&*cgroup.path))?))
     }
 }

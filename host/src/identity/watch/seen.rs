@@ -4,8 +4,8 @@ use super::super::optout::opted_out;
 use super::super::path::sandbox_of_command;
 use super::super::read::Proc;
 use super::super::state::{Environment, Placement, Seen};
+use super::memory::{File, Memory};
 use super::place::Places;
-use std::sync::Arc;
 
 /// A task of Nomad has some fifty variables of its own.
 const MAX_VARIABLES: usize = 128;
@@ -23,10 +23,16 @@ fn arguments(cmdline: &[u8]) -> impl Iterator<Item = &str> {
 
 /// Reads it, and where the process is after that: what was read of one that is
 /// elsewhere then may be another's.
-pub fn at(pid: u32, proc: &Proc, places: &mut Places, buffer: &mut Vec<u8>) -> (Seen, Arc<Placement>) {
+pub fn at(
+    pid: u32,
+    proc: &Proc,
+    memory: &mut Memory,
+    places: &mut Places,
+    buffer: &mut Vec<u8>,
+) -> (Seen, Placement) {
     let mut seen = Seen { namespace: proc.network_namespace(pid).unwrap_or_default(), ..Seen::default() };
     // One that ends has none any more (environ_read in fs/proc/base.c).
-    if proc.environ(pid, buffer).is_ok() && !buffer.is_empty() {
+    if memory.read(pid, File::Environ, buffer) && !buffer.is_empty() {
         let nomad = variables(buffer).filter(|(name, _)| name.starts_with("NOMAD_")).take(MAX_VARIABLES);
         seen.environment = Some(Environment {
             opted_out: opted_out(variables(buffer)),
@@ -35,10 +41,10 @@ pub fn at(pid: u32, proc: &Proc, places: &mut Places, buffer: &mut Vec<u8>) -> (
     }
     let placement = match proc.cgroup(pid, buffer) {
         Ok(()) => places.of(buffer, |_| false),
-        Err(_) => Arc::default(),
+        Err(_) => Placement::default(),
     };
     if placement.found.as_ref().is_some_and(|found| found.pod_uid.is_some())
-        && proc.cmdline(pid, buffer).is_ok()
+        && memory.read(pid, File::Cmdline, buffer)
     {
         seen.sandbox = sandbox_of_command(arguments(buffer)).map(str::to_owned);
     }

@@ -50,7 +50,7 @@ pub struct Tree {
     roots: Vec<Root>,
     watches: HashMap<i32, Watched>,
     /// Ids of directories that were told, by hierarchy and path: what is gone has none.
-    ids: HashMap<(u32, String), u64>,
+    ids: HashMap<(u32, Box<str>), u64>,
     /// Directories that are not watched, since there are too many.
     refused: u64,
 }
@@ -114,7 +114,7 @@ impl Tree {
                 let Some(name) = event.file_name().and_then(|name| name.to_str().ok()) else { continue };
                 let path = join(&parent.path, name);
                 if event.events().contains(ReadFlags::DELETE) {
-                    if let Some(id) = self.ids.remove(&(parent.hierarchy, path)) {
+                    if let Some(id) = self.ids.remove(&(parent.hierarchy, path.into())) {
                         into.push(Change::Removed { hierarchy: parent.hierarchy, id });
                     }
                 } else if event.events().contains(ReadFlags::ISDIR) {
@@ -146,7 +146,7 @@ impl Tree {
         let directory = self.directory(hierarchy, path)?;
         let metadata = std::fs::symlink_metadata(&directory).ok().filter(std::fs::Metadata::is_dir)?;
         let id = metadata.ino();
-        let known = self.ids.insert((hierarchy, path.to_owned()), id);
+        let known = self.ids.insert((hierarchy, path.into()), id);
         if known != Some(id) {
             into.extend(known.map(|id| Change::Removed { hierarchy, id }));
             into.push(Change::Made { hierarchy, path: path.to_owned(), id });

@@ -22,7 +22,11 @@ impl Labels for Three {
     }
     fn group(&self, group: u64) -> Option<Group<'_>> {
         self.0.set(self.0.get() + 1);
-        (group == 7).then_some(Group { labels: Constant { text: "group", epoch: 0 }, gone: false })
+        (group == 7).then_some(Group {
+            labels: Constant { text: "group", epoch: 0 },
+            gone: false,
+            from_zero: false,
+        })
     }
 }
 

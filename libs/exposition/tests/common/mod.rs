@@ -17,6 +17,8 @@ pub struct Host {
     pub containers: HashMap<u64, Container>,
     /// Text, and whether all are gone.
     pub groups: HashMap<u64, (String, bool)>,
+    /// Groups whose members' counts all began at 0.
+    pub from_zero: Vec<u64>,
 }
 
 /// A container as the host knows it: shown by itself until something else is set.
@@ -68,7 +70,8 @@ impl Labels for Host {
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let (text, gone) = self.groups.get(&group)?;
-        Some(Group { labels: Constant { text, epoch: 1 }, gone: *gone })
+        let from_zero = self.from_zero.contains(&group);
+        Some(Group { labels: Constant { text, epoch: 1 }, gone: *gone, from_zero })
     }
 }
 

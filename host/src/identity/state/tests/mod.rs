@@ -41,8 +41,9 @@ fn raw(letter: char) -> String {
 }
 
 fn place(hierarchy: u32, path: &str, id: u64) -> Placement {
-    let directory = Directory { hierarchy, controllers: [].into(), path: path.into(), id };
-    Placement { found: classify(path), cgroups: vec![directory] }
+    let hierarchy = Arc::new(Hierarchy { number: hierarchy, controllers: Vec::new() });
+    let directory = Directory { hierarchy, path: path.into(), id };
+    Placement { found: classify(path).map(Arc::new), cgroups: vec![directory] }
 }
 
 fn docker(letter: char) -> Placement {
@@ -102,7 +103,7 @@ impl Machine {
 
     fn remove(&mut self, placement: &Placement) {
         for cgroup in &placement.cgroups {
-            self.state.directory_gone(cgroup.hierarchy, cgroup.id, self.now);
+            self.state.directory_gone(cgroup.hierarchy.number, cgroup.id, self.now);
         }
     }
 
@@ -306,9 +307,43 @@ fn one_that_dies_young_is_folded_and_costs_no_series_of_its_own() {
     }
     let snapshot = machine.state.snapshot();
     assert_eq!((snapshot.containers.len(), snapshot.groups.len()), (0, 1), "the fold itself stays");
-    machine.after(300);
-    machine.after(1);
-    assert_eq!(machine.state.snapshot().groups.len(), 0, "until nobody joined for long");
+    let fold = *snapshot.groups.keys().next().expect("the fold");
+    (0..10).for_each(|_| machine.after(3600));
+    let handle = machine.live(7, &docker('k'));
+    let snapshot = machine.state.snapshot();
+    assert_eq!(snapshot.containers[&handle].group, Some(fold), "it goes on where it was, hours later");
+    assert!(snapshot.groups[&fold].folded && !snapshot.groups[&fold].gone);
+}
+
+#[test]
+fn folded_ids_are_bounded_and_the_runtime_s_takes_what_is_beyond() {
+    let mut machine = Machine::new();
+    let pod = |number: u32| {
+        let mut found = classify(&format!("/kubepods/pod{number:032}/{number:064}")).expect("a pod's");
+        found.raw_id = format!("{number:064}");
+        Placement { found: Some(Arc::new(found)), cgroups: Vec::new() }
+    };
+    let mut groups = HashSet::new();
+    for number in 1..=time::MAX_FOLDS as u32 + 50 {
+        let handle = machine.start(number, &pod(number));
+        let container = {
+            let mut container = Container::default();
+            for (key, value) in
+                [("namespace", format!("ns-{number}")), ("pod", "p".into()), ("container", "c".into())]
+            {
+                container.names.insert(key.to_owned(), value);
+            }
+            container
+        };
+        let told = Metadata { runtime_id: format!("{number:064}"), container, removed: false };
+        machine.state.provided("containers", vec![told], machine.now);
+        machine.exit(number);
+        groups.insert(machine.group(handle).expect("folded"));
+    }
+    assert!(groups.contains("/k8s/ns-7/~short-lived"), "{:?}", groups.iter().take(9).collect::<Vec<_>>());
+    assert!(groups.contains("/~short-lived"), "nobody has the runtime's own");
+    assert_eq!((groups.len(), machine.state.counts.folds_refused), (time::MAX_FOLDS + 1, 50));
+    assert_eq!(machine.state.counts.folded, time::MAX_FOLDS as u64 + 50);
 }
 
 #[test]
@@ -433,7 +468,7 @@ fn processes_come_by_their_parents_and_move() {
     machine.state.process_forked(12, 1, 900, machine.now);
     assert_eq!(machine.state.of_pid(12, 900), Some(0), "its exit was lost, and the pid is another's");
     assert_eq!(machine.state.of_pid(12, 5), Some(handle));
-    machine.state.processes_are(&HashSet::from([10]), machine.now);
+    machine.state.processes_are(&HashSet::from([10]), machine.now + SECOND, machine.now + SECOND);
     assert_eq!(machine.state.processes().len(), 1);
     assert_eq!(machine.state.processes_of(handle).len(), 1);
 }
@@ -461,7 +496,7 @@ fn a_flood_of_containers_is_bounded() {
     let mut machine = Machine::new();
     for number in 0..60_000_u32 {
         let path = format!("/docker/{number:064x}");
-        let placement = Placement { found: classify(&path), cgroups: Vec::new() };
+        let placement = Placement { found: classify(&path).map(Arc::new), cgroups: Vec::new() };
         machine.start(number + 1, &placement);
         machine.exit(number + 1);
     }

@@ -11,7 +11,7 @@ fn one_that_was_read_before_its_fork_is_told_is_the_same() {
     let at = machine.now;
     machine.told(handle);
     assert_eq!(
-        machine.state.process_was(11, at / TICK, &docker('b'), at),
+        machine.state.process_was(11, at / TICK, &docker('b'), at, at),
         machine.state.of_pid(11, 0).unwrap()
     );
     let other = machine.state.of_pid(11, 0).expect("known");
@@ -29,11 +29,44 @@ fn one_that_ended_while_it_was_read_stays_ended() {
     // What somebody read is written after the watcher heard of the whole life.
     machine.state.process_forked(11, 10, at / TICK, at);
     machine.exit(11);
-    assert_eq!(machine.state.process_was(11, at / TICK, &docker('a'), at), handle);
+    assert_eq!(machine.state.process_was(11, at / TICK, &docker('a'), at, at), handle);
     assert_eq!(machine.state.processes_of(handle).len(), 1);
     machine.exit(10);
     machine.remove(&docker('a'));
     assert!(machine.state.living().is_empty());
+}
+
+#[test]
+fn one_whose_first_thread_alone_ended_is_found_again() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    let start = machine.now / TICK;
+    machine.exit(10);
+    machine.after(1);
+    // Whoever asks for it reads that it is there, long after its end was told.
+    let read = machine.state.process_was(10, start, &docker('a'), machine.now, machine.now);
+    assert_eq!((read, machine.state.of_pid(10, start)), (handle, Some(handle)));
+    assert_eq!(machine.state.take_rechecks(), [(10, start)], "nobody tells its end again");
+    machine.state.process_ended(10, start + 100, machine.now);
+    assert!(machine.state.is_living(10, start), "that was another one");
+    machine.state.process_ended(10, start, machine.now);
+    assert!(!machine.state.is_living(10, start));
+    assert_eq!(machine.state.of_pid(10, start), Some(handle), "for a while");
+}
+
+#[test]
+fn one_that_began_since_the_listing_is_not_taken_for_gone() {
+    let mut machine = Machine::new();
+    let handle = machine.start(10, &docker('a'));
+    machine.after(5);
+    let began = machine.now;
+    // Another thread reads of one that was forked behind the listing.
+    machine.state.process_was(11, began / TICK, &docker('a'), began, began + 1);
+    machine.state.processes_are(&HashSet::new(), began + 2, began + 3);
+    let left = machine.state.processes_of(handle);
+    assert_eq!(left.iter().map(|process| process.pid).collect::<Vec<_>>(), [11]);
+    machine.state.processes_are(&HashSet::new(), began + SECOND, began + SECOND);
+    assert_eq!(machine.state.processes_of(handle), [], "it was not among the next ones");
 }
 
 #[test]
@@ -84,7 +117,7 @@ fn what_users_run_is_as_if_gone_when_it_does_not_count_any_more() {
         Place::Container(found) => found,
         Place::Nobody => unreachable!("it is shown"),
     };
-    let placement = Placement { found: Some(found), ..place(0, path, 9) };
+    let placement = Placement { found: Some(Arc::new(found)), ..place(0, path, 9) };
     let user = machine.start(10, &placement);
     let other = machine.start(11, &service("nginx"));
     machine.after(40);

@@ -1,0 +1,88 @@
+//! The whole agent where the kernel tells it less: in namespaces of its own, without inotify, and where
+//! the first process's own files cannot be read.
+
+mod support;
+
+use std::process::Command;
+use support::agent::{Agent, gantry, sample};
+use support::cgroup::Cgroup;
+use support::series::{scrape_until, value};
+use support::{needs, private_dir};
+
+const CONTAINERS: &str = "[plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n";
+const AT_ONCE: &str = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"";
+
+/// The host, started by `unshare` with these arguments; `None` where that is not allowed.
+fn unshared(arguments: &[&str]) -> Option<Command> {
+    let mut probe = Command::new("unshare");
+    let works = probe.args(arguments).arg("true").output().is_ok_and(|output| output.status.success());
+    if !needs::root() || !needs::have(&format!("unshare {}", arguments.join(" ")), works) {
+        return None;
+    }
+    let host = gantry();
+    let mut command = Command::new("unshare");
+    command.args(arguments).arg(host.get_program()).stdin(std::process::Stdio::null()).env("NO_COLOR", "1");
+    Some(command)
+}
+
+fn used(id: &str) -> impl Fn(&str) -> bool {
+    let id = id.to_owned();
+    move |text: &str| {
+        value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", &id)]).is_some()
+    }
+}
+
+#[test]
+fn without_process_events_containers_are_found_by_looking() {
+    // The connector is silent to whoever has a pid namespace of its own; `/proc` stays the machine's.
+    let Some(command) = unshared(&["--pid", "--fork", "--kill-child"]) else { return };
+    let Some(cgroup) = Cgroup::new() else { return };
+    let before = Cgroup::new().expect("as the other one");
+    let _there = before.spawn(&["sleep", "1000"]);
+    let agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
+    let text = agent.scrape();
+    assert_eq!(sample(&text, "gantry_identity_watched"), Some(0.0), "{text}");
+    assert_eq!(sample(&text, "gantry_identity_cgroups_watched"), Some(1.0), "{text}");
+    assert!(used(&before.path())(&text), "it was there before: {text}");
+    let id = cgroup.path();
+    let member = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "one that comes later is found", used(&id));
+    let processes = || agent.table(&["containers", "--where", &format!("id={id}")]);
+    scrape_until(&agent, "with its process", |_| {
+        processes().first().is_some_and(|row| row["processes"] == 1.0)
+    });
+    drop(member);
+    cgroup.remove();
+    scrape_until(&agent, "and its end is seen", |_| processes().is_empty());
+    assert_eq!(sample(&agent.scrape(), "gantry_identity_watched"), Some(0.0));
+}
+
+#[test]
+fn without_inotify_they_are_known_by_their_processes_until_there_is_some() {
+    // Root of a user namespace may not read the first process's namespaces, and has as many inotify
+    // instances as it allows itself. Before Linux 6.6 it has no connector either.
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances || exit 1; exec \"$0\" \"$@\"";
+    let arguments = ["--user", "--map-root-user", "sh", "-c", script];
+    let Some(command) = unshared(&arguments) else { return };
+    let Some(cgroup) = Cgroup::new() else { return };
+    let agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
+    let text = agent.scrape();
+    assert_eq!(sample(&text, "gantry_identity_cgroups_watched"), Some(0.0), "{text}");
+    let id = cgroup.path();
+    let _member = cgroup.spawn(&["sleep", "1000"]);
+    scrape_until(&agent, "it is known by its process", used(&id));
+    // The machine's own namespace is known all the same: a container in it owns none.
+    let row = agent.table(&["containers", "--where", &format!("id={id}")]).remove(0);
+    assert_eq!(row["processes"], 1.0, "{row:?}");
+    let pid = agent.pid().to_string();
+    let allow = "echo 1000 > /proc/sys/user/max_inotify_instances";
+    let entered = Command::new("nsenter")
+        .args(["--target", &pid, "--user", "--preserve-credentials", "sh", "-c", allow])
+        .output()
+        .expect("nsenter runs");
+    assert!(entered.status.success(), "{entered:?}");
+    agent.wait_for_sample("gantry_identity_cgroups_watched", 1.0);
+    scrape_until(&agent, "all is looked at when there is more to hear", |text| {
+        sample(text, "gantry_identity_resyncs_total").is_some_and(|count| count >= 2.0)
+    });
+}
