@@ -8,8 +8,7 @@ use support::{copy_to, library, private_dir};
 #[test]
 fn all_problems_of_a_file_are_printed_at_once() {
     let dir = private_dir();
-    let config =
-        "[host]\nlisten = \"nowhere\"\nrequire_signature = true\n[plugins.node]\nenabld = true\ndeadline = 5\n";
+    let config = "[host]\nlisten = \"nowhere\"\nrequire_signature = true\n[plugins.node]\nenabld = true\ndeadline = 5\n";
     for command in [&["check"][..], &["run"], &["probe"], &["once", "node"]] {
         let output = run(dir.path(), config, command);
         assert_eq!(output.status.code(), Some(1), "{command:?}: {}", said(&output));
