@@ -103,9 +103,12 @@ fn a_reload_that_changes_nothing_leaves_back_off_as_it_is() {
 fn a_hand_over_that_makes_activations_fail_is_given_up_and_that_is_said() {
     let mut day = Day::watched(DEADLINE, "", "/metrics", support::watch::Rule::MayBeginAnew);
     day.collects(2.0);
-    day.write(DEADLINE, &fault("error", "activate", ""));
+    // Taken while it runs: it is the next instance that cannot be activated.
+    day.write(DEADLINE, &fault("error", "activate", "applies = true\n"));
     let answer = day.reload();
-    assert!(answer.text().contains("an error on request in Activate"), "{}", answer.text());
+    assert!(answer.text().contains("took its new configuration while running"), "{}", answer.text());
+    let said = day.agent.bad(1, &["restart", "hostile"]);
+    assert!(said.contains("an error on request in Activate"), "{said}");
     day.agent.wait_for_log("that is given up, and its counters begin at 0");
     day.go_on();
     day.agent.wait_for_state("hostile", "running");

@@ -84,13 +84,13 @@ fn a_reload_during_a_start_that_hangs_is_answered_and_in_force() {
     day.collects(0.0);
     day.write("10s", &fault("hang", "start", "count = 2\n"));
     let first = begin(&day.agent);
-    day.agent.wait_for_state("hostile", "created");
+    day.agent.wait_for_log("hangs on request in Start");
     // This one waits for its turn; what it finds in the file is in force then.
     day.write(SHORT, "count = 3\n");
     let second = begin(&day.agent);
     day.agent.signal(Signal::HUP);
     let first = first.join().expect("no panic");
-    assert!(first.text().contains("hostile: still created"), "{}", first.text());
+    assert!(first.text().contains("start did not come back within"), "{}", first.text());
     let second = second.join().expect("no panic");
     assert_eq!(second.status, 200, "{}", second.text());
     in_force(&mut day, 3);
@@ -160,7 +160,7 @@ fn a_reload_is_carried_out_though_nobody_waits_for_its_answer() {
     let mut stream = std::os::unix::net::UnixStream::connect(day.agent.socket()).expect("the agent listens");
     stream.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: test\r\n\r\n").expect("a request");
     // It is under way: the old instance hangs in its stop.
-    day.agent.wait_for_state("hostile", "stopping");
+    day.agent.wait_for_log("hangs on request in Stop");
     drop(stream);
     day.go_on();
     day.agent.wait_for_log("reloaded ");

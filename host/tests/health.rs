@@ -70,18 +70,20 @@ fn a_restart_on_request_is_waited_for() {
     });
     assert_eq!(get(agent.address, "/-/ready").status, 200);
     let file = agent.dir.path().join("libgantry_hostile.so");
-    let hang = format!("fault = \"hang\"\nat = \"activate\"\nuntil = {until:?}");
+    // Taken while it runs: it is the next instance that hangs.
+    let hang = format!("applies = true\nfault = \"hang\"\nat = \"activate\"\nuntil = {until:?}");
     let section = hostile_with(&file, "deadline = \"10s\"", &hang);
     agent.configure("", &format!("{NODE}{section}"));
-    let mut reload = gantry()
-        .args(["reload", "--socket"])
+    agent.good(&["reload"]);
+    let mut restart = gantry()
+        .args(["restart", "hostile", "--socket"])
         .arg(agent.socket())
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("it starts");
     becomes(&agent, 503, "hostile: ready");
     std::fs::write(until, b"").expect("own directory");
-    assert!(reload.wait().expect("it ends").success());
+    assert!(restart.wait().expect("it ends").success());
     assert_eq!(get(agent.address, "/-/ready").status, 200);
 }
 

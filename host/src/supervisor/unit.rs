@@ -284,13 +284,9 @@ impl Unit {
         }
         let mut status = lock(&self.status);
         let before = status.state;
-        if life.state() == State::Disabled {
-            // With the file that it ran.
-            status.enter(life.state(), life.reasons());
-            self.note_history(before, &status);
-        }
         status.enter(life.state(), life.reasons());
-        self.note_history(if life.state() == State::Disabled { State::Disabled } else { before }, &status);
+        // With the file that it ran, which may be forgotten next.
+        self.note_history(before, &status);
         self.watch_probation(life, before, now);
         status.failures = life.failures();
         status.left_behind = life.left_behind();

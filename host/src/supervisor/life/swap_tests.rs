@@ -35,15 +35,15 @@ impl Driven {
     fn old(&mut self, progress: Progress) -> &mut Self {
         self.on(Event::Of(self.old, progress))
     }
-    fn new(&mut self, progress: Progress) -> &mut Self {
+    fn next_one(&mut self, progress: Progress) -> &mut Self {
         self.on(Event::Of(self.new, progress))
     }
     /// Up to where the new one is ready and the old one is asked to end.
     fn ready(&mut self) -> &mut Self {
         for call in [Call::Create, Call::Probe, Call::Start, Call::Collect] {
-            self.new(Progress::Began(call)).serves();
+            self.next_one(Progress::Began(call)).serves();
         }
-        self.new(Progress::Ready);
+        self.next_one(Progress::Ready);
         let part = Do::Part { attempt: self.old, next: self.new, within: STOP_WITHIN };
         assert_eq!(self.todo, [part]);
         self
@@ -103,10 +103,10 @@ fn the_new_one_is_tried_beside_and_takes_the_place() {
     assert_eq!(driven.todo, [Do::Activate { attempt: driven.new }]);
     driven.old(fault("its thread ended")).serves();
     assert!(driven.todo.is_empty(), "it is not asked any more");
-    driven.new(Progress::Began(Call::Activate)).new(Progress::Activated(vec!["no BTF".to_owned()]));
+    driven.next_one(Progress::Began(Call::Activate)).next_one(Progress::Activated(vec!["no BTF".to_owned()]));
     assert_eq!(driven.todo, [Do::Swapped(Ok(()))]);
     assert_eq!(driven.life.state(), State::Degraded);
-    driven.new(Progress::Collected(vec!["ring full".to_owned()]));
+    driven.next_one(Progress::Collected(vec!["ring full".to_owned()]));
     assert_eq!(driven.life.complaints(), ["ring full"], "what its probe said is known");
     assert!(!driven.life.is_live(driven.old) && driven.life.is_settled());
 }
@@ -115,7 +115,7 @@ fn the_new_one_is_tried_beside_and_takes_the_place() {
 fn whatever_fails_in_the_trial_leaves_the_old_one() {
     for call in [Call::Create, Call::Probe, Call::Start, Call::Collect] {
         let mut driven = Driven::swapping(false);
-        driven.new(Progress::Began(call)).new(fault("panicked")).refused("panicked").serves();
+        driven.next_one(Progress::Began(call)).next_one(fault("panicked")).refused("panicked").serves();
         assert_eq!(driven.todo[0], Do::Drop { attempt: driven.new });
         driven.life.returned(driven.new);
         assert_eq!((driven.life.left_behind(), driven.life.failures()), (0, 0));
@@ -124,19 +124,19 @@ fn whatever_fails_in_the_trial_leaves_the_old_one() {
         assert_eq!(driven.todo, [Do::Try { attempt: driven.new + 1 }], "it may be tried again");
     }
     let mut driven = Driven::swapping(false);
-    driven.new(Progress::Failed(Failure::Unsupported("no BTF".to_owned()))).refused("no BTF").serves();
+    driven.next_one(Progress::Failed(Failure::Unsupported("no BTF".to_owned()))).refused("no BTF").serves();
 }
 
 #[test]
 fn a_trial_that_hangs_is_left_behind() {
     for call in [Call::Create, Call::Probe, Call::Start, Call::Collect] {
         let mut driven = Driven::swapping(false);
-        driven.new(Progress::Began(call));
+        driven.next_one(Progress::Began(call));
         assert_eq!(driven.next(), DEADLINE * HUNG_AFTER);
         driven.refused(&format!("{} did not come back within 20s", call.as_str())).serves();
         assert_eq!(driven.life.left_behind(), 1);
         // It comes back late, and nobody listens.
-        driven.new(Progress::Ready).serves();
+        driven.next_one(Progress::Ready).serves();
         assert!(driven.todo.is_empty());
         driven.life.returned(driven.new);
         assert_eq!(driven.life.left_behind(), 0);
@@ -160,9 +160,9 @@ fn an_activation_that_fails_restores_the_old_one() {
     let unsupported = Progress::Failed(Failure::Unsupported("no ring".to_owned()));
     for failure in [fault("no ring"), unsupported, Progress::Stopped(Some("no ring".to_owned()))] {
         let mut driven = Driven::swapping(false);
-        driven.parted().new(failure);
+        driven.parted().next_one(failure);
         let again = driven.restores();
-        driven.new(fault("its thread ended")).serves();
+        driven.next_one(fault("its thread ended")).serves();
         assert!(driven.todo.is_empty() && !driven.life.is_live(driven.new), "it said why before");
         for progress in [Progress::Began(Call::Create), Progress::Created, Progress::Started, Progress::Ready]
         {
@@ -172,7 +172,7 @@ fn an_activation_that_fails_restores_the_old_one() {
         assert_eq!(driven.life.failures(), 0);
     }
     let mut driven = Driven::swapping(false);
-    driven.parted().new(Progress::Began(Call::Activate));
+    driven.parted().next_one(Progress::Began(Call::Activate));
     assert_eq!(driven.next(), DEADLINE * HUNG_AFTER);
     assert_eq!(driven.todo.remove(0), Do::Abandon { attempt: driven.new });
     let again = driven.restores();
@@ -186,7 +186,7 @@ fn an_activation_that_fails_restores_the_old_one() {
 #[test]
 fn one_that_cannot_be_restored_has_failed() {
     let mut driven = Driven::swapping(false);
-    driven.parted().new(fault("no ring"));
+    driven.parted().next_one(fault("no ring"));
     let again = driven.restores();
     driven
         .on(Event::Of(again, fault("no memory")))
@@ -206,7 +206,7 @@ fn an_old_one_that_ends_badly_gives_its_place_all_the_same() {
     assert_eq!(driven.next(), STOP_WITHIN);
     let (old, new) = (driven.old, driven.new);
     assert_eq!(driven.todo, [Do::Abandon { attempt: old }, Do::Activate { attempt: new }]);
-    driven.new(Progress::Activated(Vec::new())).serves();
+    driven.next_one(Progress::Activated(Vec::new())).serves();
     assert_eq!(driven.life.left_behind(), 1);
     // A collection may take longer than a stop.
     let mut driven = Driven::swapping(false);
@@ -218,7 +218,10 @@ fn an_old_one_that_ends_badly_gives_its_place_all_the_same() {
 #[test]
 fn a_failure_of_the_old_one_meanwhile_ends_the_trial() {
     let mut driven = Driven::swapping(false);
-    driven.new(Progress::Began(Call::Start)).old(fault("panicked")).refused("failed meanwhile: panicked");
+    driven
+        .next_one(Progress::Began(Call::Start))
+        .old(fault("panicked"))
+        .refused("failed meanwhile: panicked");
     assert_eq!(driven.todo[0], Do::Drop { attempt: driven.new });
     assert_eq!(driven.life.state(), State::Failed);
     let mut driven = Driven::swapping(false);
@@ -238,12 +241,12 @@ fn of_two_that_must_not_run_together_the_old_one_parts_first() {
     for progress in
         [Progress::Began(Call::Create), Progress::Created, Progress::Began(Call::Start), Progress::Started]
     {
-        driven.new(progress).serves();
+        driven.next_one(progress).serves();
     }
-    driven.new(Progress::Ready).new(Progress::Activated(Vec::new())).serves();
+    driven.next_one(Progress::Ready).next_one(Progress::Activated(Vec::new())).serves();
     assert_eq!(driven.todo, [Do::Swapped(Ok(()))]);
     let mut driven = Driven::swapping(true);
-    driven.old(Progress::Stopped(None)).new(fault("the port is taken"));
+    driven.old(Progress::Stopped(None)).next_one(fault("the port is taken"));
     let again = driven.restores();
     driven.on(Event::Of(again, Progress::Activated(Vec::new()))).refused("the port is taken").serves();
 }
@@ -275,7 +278,7 @@ fn what_stops_a_plugin_ends_its_swap() {
 fn one_swap_at_a_time_and_of_what_runs_alone() {
     let mut driven = Driven::swapping(false);
     driven.on(Event::Swap { exclusive: false }).refused("another generation is about to take its place");
-    driven.ready().old(Progress::Stopped(None)).new(Progress::Activated(Vec::new())).serves();
+    driven.ready().old(Progress::Stopped(None)).next_one(Progress::Activated(Vec::new())).serves();
     assert_eq!(driven.todo, [Do::Swapped(Ok(()))], "the first goes on");
-    driven.new(fault("x")).on(Event::Swap { exclusive: false }).refused("it is failed");
+    driven.next_one(fault("x")).on(Event::Swap { exclusive: false }).refused("it is failed");
 }
