@@ -26,6 +26,8 @@ mod scope;
 mod tests;
 mod unit;
 
+use std::borrow::Cow;
+
 pub use choose::{Entry, identify};
 #[cfg(test)]
 use choose::{absolute, choose, entries};
@@ -57,7 +59,7 @@ pub struct Found {
     /// What makes it the same container.
     pub key: Key,
     /// The user in whose slice it lies, if not root's. No provider of the
-    /// node's own runtimes knows it.
+    /// node's own runtimes knows it, but one that asks this user's may.
     pub owner: Option<u32>,
     /// The pod's uid, with dashes, for a container of Kubernetes.
     pub pod_uid: Option<String>,
@@ -124,6 +126,20 @@ impl Found {
             sandbox: false,
             path_id: Some(id),
         }
+    }
+
+    /// By which a provider tells of it: the runtime's id, and whose runtime it is
+    /// where it is a user's.
+    pub fn told_id(&self) -> Cow<'_, str> {
+        match self.owner {
+            Some(uid) => Self::id_of_user(uid, &self.raw_id).into(),
+            None => self.raw_id.as_str().into(),
+        }
+    }
+
+    /// That of a container in a user's slice.
+    pub fn id_of_user(uid: u32, raw_id: &str) -> String {
+        format!("user-{uid}/{raw_id}")
     }
 
     /// Whether the path tells only that some runtime made it.
