@@ -65,6 +65,8 @@ pub struct Found {
     pub pod_uid: Option<String>,
     /// It holds a whole pod: gVisor, Kata.
     pub sandbox: bool,
+    /// The path does not tell the runtime; this one is the likeliest.
+    pub guessed: bool,
     /// The id, where the path is all that there is to know (services).
     pub path_id: Option<String>,
 }
@@ -112,6 +114,7 @@ impl Found {
             owner,
             pod_uid: None,
             sandbox: false,
+            guessed: false,
             path_id: None,
         }
     }
@@ -124,6 +127,7 @@ impl Found {
             owner: None,
             pod_uid: None,
             sandbox: false,
+            guessed: false,
             path_id: Some(id),
         }
     }
@@ -143,20 +147,20 @@ impl Found {
     }
 
     /// Whether the path tells only that some runtime made it.
-    fn is_unsaid(&self) -> bool {
-        matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci)
+    fn is_open(&self) -> bool {
+        self.guessed || matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci)
     }
 
     /// The runtime; where the path does not tell it, the one that a provider
     /// says it is of.
     pub fn runtime_of<'a>(&self, told: &'a str) -> &'a str {
-        let known = Runtime::parse(told).filter(|told| self.is_unsaid() && told.has_digests());
+        let known = Runtime::parse(told).filter(|told| self.is_open() && told.has_digests());
         known.map_or(self.runtime.as_str(), |_| told)
     }
 
     /// Whether a provider of this runtime's metadata can know it.
     pub fn is_known_to(&self, provided: &str) -> bool {
-        let any = self.is_unsaid() && Runtime::parse(provided).is_some_and(Runtime::has_digests);
+        let any = self.is_open() && Runtime::parse(provided).is_some_and(Runtime::has_digests);
         self.owner.is_none() && (any || self.runtime.as_str() == provided)
     }
 

@@ -63,6 +63,11 @@ fn only_names_of_runtimes_that_are_asked_are_waited_for() {
     assert!(asked.knows(&docker) && !asked.knows(&podman));
     asked.is_asked("docker", &about(None, true));
     assert!(!asked.knows(&docker), "it is switched off");
+    let anywhere = classify(&format!("/shop/{}", raw('c'))).expect("a container");
+    assert!(
+        !provider(&["systemd"]).knows(&anywhere) && provider(&["containerd"]).knows(&anywhere),
+        "or Docker's"
+    );
     asked.is_asked("docker", &about(None, false));
     assert!(asked.knows(&docker));
     asked.is_asked("podman", &about(Some("1001"), false));
