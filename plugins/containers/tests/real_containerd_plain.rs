@@ -79,7 +79,7 @@ fn a_plain_container_s_life_is_told() {
     rig.removed(&web);
     let others = |told: &gantry_plugin_api::identity::Metadata| {
         told.runtime_id == pod.id
-            || told.container.names.get("containerd_namespace").is_some() && told.runtime_id == web
+            || told.container.names.contains_key("containerd_namespace") && told.runtime_id == web
     };
     assert!(!rig.kit.provided().any(|provided| provided.metadata.iter().any(others)), "neither a pod's");
     assert!(rig.running.troubles().expect("has a health").is_empty());

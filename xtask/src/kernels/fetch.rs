@@ -25,7 +25,7 @@ fn sources(series: &str) -> &'static [&'static str] {
     match series {
         "5.10" => &["debian-security bullseye-security"],
         "6.1" => &["debian bookworm", "debian-security bookworm-security"],
-        _ => &["debian bookworm-backports"],
+        _ => &["debian bookworm-backports", "debian-security bookworm-security"],
     }
 }
 
@@ -127,9 +127,13 @@ impl Apt {
     fn newest(&self) -> Result<String> {
         let mut text = String::new();
         for package in NEWEST {
-            // apt-cache fails for what it does not know.
-            let found = shell::output(self.command("apt-cache").args(["show", package]));
-            text.push_str(&String::from_utf8_lossy(&found.unwrap_or_default()));
+            // Of one that the sources do not have apt-cache complains and fails, which is no trouble.
+            let mut command = self.command("apt-cache");
+            let found = command
+                .args(["show", package])
+                .output()
+                .map_err(|error| shell::not_started(&command, &error))?;
+            text.push_str(&String::from_utf8_lossy(&found.stdout));
             text.push_str("\n\n");
         }
         Ok(text)

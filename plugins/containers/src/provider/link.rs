@@ -253,9 +253,9 @@ impl Link {
     }
 
     /// It answers, but not all that is asked. Logged once, until it goes otherwise.
-    pub fn incomplete(&self, what: String) {
-        let before = lock(&self.degraded).replace(what.clone());
-        if before.as_deref() != Some(&what) {
+    pub fn incomplete(&self, what: &str) {
+        let before = lock(&self.degraded).replace(what.to_owned());
+        if before.as_deref() != Some(what) {
             tracing::warn!("{} at {}: {what}", self.runtime(), self.socket.display());
         }
     }

@@ -248,7 +248,7 @@ impl<S: Source> Session<S> {
             Step::Enough => self.listed(),
             Step::Incomplete(why) => {
                 let told = "containers are told of as they change, and as the host asks for them";
-                self.link.incomplete(format!("{why}; until all can be listed, {told}"));
+                self.link.incomplete(&format!("{why}; until all can be listed, {told}"));
                 // What waited for the list goes without.
                 self.link.nameless().into_iter().for_each(|id| self.look_first(id));
                 self.list_failed.failed((), Instant::now());

@@ -243,7 +243,7 @@ impl Session {
                     self.ask_for_life();
                 }
                 let why = failed.into_ended(LIST);
-                self.link.incomplete(format!(
+                self.link.incomplete(&format!(
                     "{why}; until they can be listed, those that run once or on a timer are known as they run"
                 ));
                 self.link.losses().add(Loss::Container, 1);

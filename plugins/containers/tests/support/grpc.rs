@@ -4,7 +4,6 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use hyper::http::{HeaderMap, Request, Response};
 use prost::bytes::Bytes;
-use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -106,33 +105,26 @@ async fn connection(stream: UnixStream, served: impl Serve) {
     }
 }
 
-fn serve(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    served: impl Serve,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let path = request.uri().path().to_owned();
-        let namespace = request.headers().get("containerd-namespace").cloned();
-        let namespace =
-            namespace.and_then(|value| value.to_str().map(str::to_owned).ok()).unwrap_or_default();
-        let mut body = request.into_body();
-        let mut question = Vec::new();
-        while let Some(Ok(chunk)) = body.data().await {
-            let _ = body.flow_control().release_capacity(chunk.len());
-            question.extend_from_slice(&chunk);
-        }
-        match served.serve(&path, &namespace, question.get(5..).unwrap_or_default()) {
-            Answer::One(mood, answer) => send(&mut respond, mood, answer).await,
-            Answer::All(messages) => {
-                let Ok(mut stream) = respond.send_response(head(), false) else { return };
-                for message in messages {
-                    let _ = stream.send_data(framed(&message, message.len()), false);
-                }
-                let _ = stream.send_trailers(trailers(0));
+async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, served: impl Serve) {
+    let path = request.uri().path().to_owned();
+    let namespace = request.headers().get("containerd-namespace").cloned();
+    let namespace = namespace.and_then(|value| value.to_str().map(str::to_owned).ok()).unwrap_or_default();
+    let mut body = request.into_body();
+    let mut question = Vec::new();
+    while let Some(Ok(chunk)) = body.data().await {
+        let _ = body.flow_control().release_capacity(chunk.len());
+        question.extend_from_slice(&chunk);
+    }
+    match served.serve(&path, &namespace, question.get(5..).unwrap_or_default()) {
+        Answer::One(mood, answer) => send(&mut respond, mood, answer).await,
+        Answer::All(messages) => {
+            let Ok(mut stream) = respond.send_response(head(), false) else { return };
+            for message in messages {
+                let _ = stream.send_data(framed(&message, message.len()), false);
             }
-            Answer::Stream(heard) => events(respond, heard).await,
+            let _ = stream.send_trailers(trailers(0));
         }
+        Answer::Stream(heard) => events(respond, heard).await,
     }
 }
 
