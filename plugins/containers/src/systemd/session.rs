@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// So many deadlines without a sign of life, a minute as it is by default, after
 /// which systemd is asked for one.
 const QUIET: u32 = 12;
-/// After systemd read its settings anew all that is known is asked for, some six
+/// After systemd read its settings anew all that is known is asked for, some five
 /// requests a unit. An update of packages makes it do so many times on end.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Units that are looked at again when something happens to them.
