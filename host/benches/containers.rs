@@ -1,7 +1,8 @@
 //! What a whole agent with the plugins `node` and `containers` costs beside so
 //! many containers, printed as tables: cgroups of the kernel with a sleeping
-//! process each, then real ones of a Docker, then processes that come and go.
-//! Needs root, and for the second part Docker.
+//! process each, then real ones of a Docker, then processes that come and go,
+//! then all runtimes together, and each of them asked alone.
+//! Needs root, and for the later parts Docker and containerd.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
 
@@ -10,7 +11,9 @@ mod common;
 mod support;
 
 use common::{Server, agent, cpu, first_scrape, median, memory, ran, scrape, series};
+use gantry_test_containerd::Containerd;
 use gantry_test_docker::Docker;
+use gantry_test_systemd::{Fake, service};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +27,9 @@ const STARTS: usize = 5;
 const SCRAPES: usize = 100;
 const IDLE: Duration = Duration::from_secs(30);
 const SHORT: usize = 5000;
+/// Each with one container, and a plain container of containerd's beside it.
+const PODS: usize = 20;
+const UNITS: usize = 60;
 
 fn config(socket: &Path) -> String {
     format!(
@@ -123,4 +129,50 @@ fn main() {
     (0..OF_DOCKER).for_each(|_| drop(docker.container(&["--network", "none"])));
     println!("Docker\n{HEAD}");
     println!("{}", row(dir.path(), &config(&docker.socket()), OF_DOCKER));
+    let Some(containerd) = Containerd::start("") else { return };
+    runtimes(dir.path(), &docker, &containerd);
+}
+
+/// Beside Docker's: containers of pods, plain ones, and units of a systemd that
+/// plays one; asked by all providers, by none, and by each alone.
+fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd) {
+    containerd.import_into("default");
+    for number in 0..PODS {
+        let pod = containerd.pod("bench", &format!("web-{number}"), &format!("{number:032x}"));
+        containerd.container(&pod, "nginx", 0, "sleep 1000000", &[]);
+        containerd.plain("default", &format!("{}-{number}", containerd.name()), &[], "sleep 1000000");
+    }
+    let systemd = Fake::start(&dir.join("bus"));
+    let mut units = Vec::new();
+    for number in 0..UNITS {
+        let name = format!("gantry-bench-{number}.service");
+        systemd.put(&name, service("simple", &[]));
+        let cgroup = Cgroup::at(&format!("/system.slice/{name}"));
+        units.push((cgroup.spawn(&["sleep", "100000"]), cgroup));
+    }
+    let sockets = [
+        ("docker", docker.socket()),
+        ("cri", containerd.socket()),
+        ("containerd", containerd.socket()),
+        ("systemd", dir.join("bus")),
+    ];
+    let all = OF_DOCKER + 2 * PODS + UNITS;
+    let asking = |which: &dyn Fn(&str) -> bool| {
+        let mut text = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"10s\"\n\
+                        [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n\
+                        config.podman.enabled = false\n"
+            .to_owned();
+        for (api, socket) in &sockets {
+            text += &format!("config.{api} = {{ enabled = {}, socket = {socket:?} }}\n", which(api));
+        }
+        text
+    };
+    println!(
+        "{OF_DOCKER} of Docker, {PODS} pods, {PODS} plain of containerd, {UNITS} units; after whom is asked\n{HEAD}"
+    );
+    println!("{} all", row(dir, &asking(&|_| true), all));
+    println!("{} none", row(dir, &asking(&|_| false), all));
+    for (api, _) in &sockets {
+        println!("{} {api}", row(dir, &asking(&|one| one == *api), all));
+    }
 }

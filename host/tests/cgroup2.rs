@@ -133,6 +133,12 @@ fn wanted(cgroup: &Cgroup) -> Vec<(String, Labels, f64)> {
     add("disk_writes_total", &data, of("wios="));
     add("disk_read_bytes_total", &data, of("rbytes="));
     add("disk_written_bytes_total", &data, of("wbytes="));
+    let disk = rustix::fs::statvfs(env!("CARGO_TARGET_TMPDIR")).expect("it is mounted");
+    let bytes = |blocks: u64| (blocks * disk.f_frsize) as f64;
+    add("disk_size_bytes", &data, bytes(disk.f_blocks));
+    add("disk_used_bytes", &data, bytes(disk.f_blocks - disk.f_bfree));
+    add("disk_reserved_bytes", &data, bytes(disk.f_bfree - disk.f_bavail));
+    add("disk_hung", &data, 0.0);
     all
 }
 
@@ -198,6 +204,9 @@ fn every_family_is_as_the_kernel_says() {
         "memory_swap_bytes",
         "disk_read_bytes_total",
         "disk_written_bytes_total",
+        "disk_size_bytes",
+        "disk_used_bytes",
+        "disk_reserved_bytes",
     ] {
         assert!(figures[&format!("container_resources_{family}")] > 0.0, "{family}: {figures:?}");
     }

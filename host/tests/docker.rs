@@ -223,6 +223,36 @@ fn names_stay_when_the_provider_is_restarted_and_upgraded() {
     stays("upgraded");
 }
 
+#[test]
+fn a_workload_opts_out_by_the_environment_that_docker_was_told() {
+    let Some(docker) = Docker::start() else { return };
+    let agent = agent(&docker, AT_ONCE);
+    let run = |name: &str, variable: &str| {
+        docker.container(&["--network", "none", "--name", name, "-e", variable]);
+    };
+    run("shown", "GANTRY_DISABLE=logs");
+    run("quiet", "GANTRY_DISABLE=containers");
+    run("traced", "COROOT_EBPF_TRACES=disabled");
+    run("logged", "COROOT_LOG_MONITORING=disabled");
+    let usage = |text: &str, name: &str| {
+        let id = format!("/docker/{name}");
+        value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", &id)])
+    };
+    let text = scrape_until(&agent, "all others are shown", |text| {
+        ["shown", "traced", "logged"].iter().all(|name| usage(text, name).is_some())
+    });
+    assert!(usage(&text, "quiet").is_none() && !text.contains("/docker/quiet"), "{text}");
+    for (name, expected) in [
+        ("shown", "yes, but not by logs"),
+        ("quiet", "yes, but not by containers"),
+        ("traced", "yes, but not by traces"),
+        ("logged", "yes, but not by logs"),
+    ] {
+        let rows = agent.table(&["containers", "--where", &format!("id=/docker/{name}")]);
+        assert_eq!(rows[0]["shown"].as_str(), Some(expected), "{name}");
+    }
+}
+
 /// Families with the labels that coroot-node-agent gives them, sorted, besides
 /// those that are of every container.
 const KNOWN: [(&str, &[&str]); 14] = [

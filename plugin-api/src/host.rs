@@ -165,6 +165,12 @@ impl Host {
 
     /// Hands over what this plugin learned of containers of a runtime that its
     /// manifest names in `provides_identity`.
+    ///
+    /// Of a runtime that a user runs, the name `user` holds the user's number:
+    /// what it tells is believed of what lies in that user's slice alone.
+    /// An empty id is about the runtime itself: `removed` says that it is not
+    /// asked, as the configuration may have it, so that the host waits for none
+    /// of its names; without, with `user`, that this user's is asked too.
     pub fn provide(&self, runtime: &str, metadata: &[Metadata]) -> Result<(), Error> {
         let json = serde_json::to_string(metadata).map_err(Error::new)?;
         types::result(self.abi.provide(runtime.into(), json.as_str().into()))

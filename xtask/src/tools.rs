@@ -128,6 +128,13 @@ pub const OF_TESTS: &[Tool] = &[
 
 /// For the tests in other kernels.
 pub const OF_KERNELS: &[Tool] = &[
+    // Ubuntu has it as a package.
+    Tool {
+        program: "debian-archive-keyring",
+        package: "debian-archive-keyring",
+        works: &["test", "-r", "/usr/share/keyrings/debian-archive-keyring.gpg"],
+        shows: "the agent works in older kernels",
+    },
     Tool {
         program: "qemu-system-x86_64",
         package: "qemu-system-x86",

@@ -236,6 +236,7 @@ impl Identity {
             plugin: plugin.into(),
             order,
             runtimes: runtimes.to_vec(),
+            users: Vec::new(),
             active: true,
         });
     }
@@ -280,8 +281,20 @@ impl Identity {
         }
     }
 
-    /// What a provider tells of containers of a runtime.
-    pub fn provide(&self, plugin: &str, metadata: Vec<Metadata>) {
+    /// What a provider tells of containers of a runtime, and of the runtime.
+    pub fn provide(&self, plugin: &str, runtime: &str, metadata: Vec<Metadata>) {
+        let (of_runtime, metadata): (Vec<_>, Vec<_>) =
+            metadata.into_iter().partition(|told| told.runtime_id.is_empty());
+        if !of_runtime.is_empty() {
+            let known = lock(&self.providers).iter().find(|known| &*known.plugin == plugin).cloned();
+            if let Some(mut known) = known {
+                of_runtime.iter().for_each(|told| known.is_asked(runtime, told));
+                self.take_provider(known);
+            }
+        }
+        if metadata.is_empty() {
+            return;
+        }
         let Some(running) = self.running() else { return };
         let told = running.shared.write(|state| state.provided(plugin, metadata, clock::boot()));
         if told.lost > 0 {

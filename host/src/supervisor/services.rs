@@ -63,7 +63,7 @@ impl PluginServices {
             )));
         }
         let metadata = serde_json::from_str(metadata).map_err(Error::new)?;
-        self.shared.identity.provide(&self.manifest.name, metadata);
+        self.shared.identity.provide(&self.manifest.name, runtime, metadata);
         Ok(())
     }
 

@@ -4,7 +4,6 @@
 
 use crate::collector::Collector;
 use crate::known::Known;
-use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use gantry_plugin_api::{Error, Host};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -105,16 +104,13 @@ impl Shared {
         if let Some(collector) = collector {
             collector.hear(&news, known);
         }
-        for link in &self.links {
-            let of_link = |id: &&str| !id.is_empty();
-            let wanted = news.wanted.iter().filter_map(|container| known.get(*container));
-            let wanted = wanted.filter(|known| link.may_know(&known.runtime));
-            for id in wanted.map(|known| known.runtime_id.as_str()).filter(of_link) {
-                want(link, id);
-            }
-            // Which wishes were lost nobody knows.
-            if news.lost {
-                link.nameless().iter().for_each(|id| want(link, id));
+        let wanted = news.wanted.iter().filter_map(|container| known.get(*container));
+        // Which wishes were lost nobody knows.
+        let nameless =
+            known.all().map(|(_, known)| known).filter(|known| news.lost && known.names.is_empty());
+        for known in wanted.chain(nameless).filter(|known| !known.runtime_id.is_empty()) {
+            for link in self.links.iter().filter(|link| link.may_know(&known.runtime)) {
+                link.want(&known.runtime_id);
             }
         }
         state
@@ -124,11 +120,5 @@ impl Shared {
     /// at worst those of one container are half read.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn want(link: &Link, id: &str) {
-    if !link.wanted.add(id) {
-        link.losses().add(Loss::Wanted, 1);
     }
 }

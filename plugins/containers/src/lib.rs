@@ -6,7 +6,9 @@
 //! * `known`: the containers that there are; `follow`: the thread that keeps
 //!   them up to date.
 //! * `runtimes`: those that are asked. `provider`: what is common to all;
-//!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O; `systemd`.
+//!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O;
+//!   `containerd`: what that runs for others; `grpc`: what these two have in
+//!   common; `systemd`.
 //! * `collector`: all metrics of containers. `figures`: of their cgroups;
 //!   `volumes`: of what is mounted in them; `application`: what runs in them;
 //!   `restarts`, `info`: how often they began anew, and what each is.
@@ -15,10 +17,12 @@
 mod application;
 mod collector;
 pub mod config;
+pub mod containerd;
 pub mod cri;
 pub mod docker;
 mod figures;
 mod follow;
+pub mod grpc;
 mod info;
 pub mod known;
 pub mod metrics;
@@ -59,10 +63,15 @@ const VERSION: u32 = 1;
 
 /// What lies where a socket should be.
 fn found(path: &Path) -> &'static str {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
     use std::os::unix::fs::FileTypeExt;
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     match std::fs::metadata(path) {
-        Err(_) => "is not there; it is waited for",
+        Err(error) if error.kind() == NotFound => "is not there; it is waited for",
+        Err(error) if error.kind() == PermissionDenied => {
+            "may not be looked for by this user: run as root or in the group of its directory"
+        }
+        Err(_) => "cannot be looked for: something on the way to it is no directory, or is broken",
         Ok(metadata) if !metadata.file_type().is_socket() => "is no socket; one is waited for",
         Ok(_) if rustix::fs::access(path, access).is_err() => {
             "may not be opened by this user: run as root or in the group of the socket"
@@ -84,7 +93,7 @@ impl Plugin for Containers {
         env!("CARGO_PKG_DESCRIPTION"),
     )
     .claims(&["container_runtime_", "container_resources_"])
-    .provides_identity(&[docker::RUNTIME, podman::RUNTIME, cri::CONTAINERD, cri::CRIO, systemd::RUNTIME])
+    .provides_identity(&runtimes::ALL)
     .needs(&[
         Need::path("/proc", "processes, mounts and open files are read there"),
         Need::path("/sys/fs/cgroup", "what containers use is read there"),
@@ -100,7 +109,7 @@ impl Plugin for Containers {
         .optional(),
         Need::path(
             "/run/containerd/containerd.sock",
-            "containerd says there what the containers of pods are called; without it they are shown by their ids",
+            "containerd says there what its containers and those of pods are called; without it they are shown by their ids",
         )
         .optional(),
         Need::path(
@@ -137,7 +146,8 @@ impl Plugin for Containers {
         let asked = runtimes::asked(config);
         for one in &asked {
             let found = found(&one.path(&host.root()));
-            probe = probe.note(format!("{}: {} {found}", one.runtime(), one.socket));
+            let api = if one.api() == one.runtime() { String::new() } else { format!(" ({})", one.api()) };
+            probe = probe.note(format!("{}{api}: {} {found}", one.runtime(), one.socket));
         }
         if asked.is_empty() {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
@@ -148,7 +158,9 @@ impl Plugin for Containers {
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
         let mut workers = Vec::new();
-        for one in runtimes::asked(&config) {
+        let asked = runtimes::asked(&config);
+        runtimes::tell(&asked, &host)?;
+        for one in asked {
             workers.push(one.start(&host, &losses)?);
         }
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
@@ -186,7 +198,11 @@ impl Plugin for Containers {
         }
         for link in self.workers.iter().map(Worker::link) {
             let socket = link.socket().to_string_lossy();
-            sink.node(&metrics::RUNTIME_UP, &[link.runtime(), &socket], link.state() == link::State::Up);
+            sink.node(
+                &metrics::RUNTIME_UP,
+                &[link.runtime(), link.api(), &socket],
+                link.state() == link::State::Up,
+            );
         }
         // What the trial collection tells is thrown away.
         if self.active {

@@ -10,11 +10,11 @@ families! { ALL:
         .labels(&["runtime", "runtime_id", "name", "log_driver"]).per_container();
 
     RUNTIME_UP = Family::gauge("container_runtime_up",
-        "Whether the container runtime at this socket answers. Without it containers that are new have no names.")
-        .labels(&["runtime", "socket"]);
+        "Whether the container runtime at this socket answers over this API. Without it containers that are new have no names.")
+        .labels(&["runtime", "api", "socket"]);
     RUNTIME_REQUESTS = Family::counter("container_runtime_requests_total",
-        "Requests to container runtimes, by what was asked and what became of it.")
-        .labels(&["runtime", "request", "result"]);
+        "Requests to container runtimes, by API, by what was asked and what became of it.")
+        .labels(&["runtime", "api", "request", "result"]);
 
     APPLICATION_TYPE = Family::gauge("container_application_type",
         "What runs in the container, by the programs of its processes; always 1.")

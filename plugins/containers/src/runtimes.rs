@@ -1,17 +1,22 @@
 //! The runtimes that are asked, as the configuration says.
 
 use crate::config::Config;
+use crate::containerd::{self, Containerd};
 use crate::cri::{self, Cri};
 use crate::docker::{self, Docker};
 use crate::podman::{self, Podman};
 use crate::provider::bounds::Losses;
-use crate::provider::link::Link;
+use crate::provider::link::{Link, USER};
 use crate::provider::worker::Worker;
 use crate::systemd::{self, Systemd};
-use gantry_plugin_api::{Error, Host};
+use gantry_plugin_api::identity::Metadata;
+use gantry_plugin_api::{Container, Error, Host};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// All that can be asked, as the manifest names them.
+pub const ALL: [&str; 5] = [docker::RUNTIME, podman::RUNTIME, cri::CONTAINERD, cri::CRIO, systemd::RUNTIME];
 
 /// One that is asked.
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +32,52 @@ enum Kind {
     Docker,
     Podman,
     Cri,
+    Containerd,
     Systemd,
 }
 
 /// All of them.
 pub fn asked(config: &Config) -> Vec<Asked<'_>> {
-    let Config { docker, podman, cri, systemd, .. } = config;
+    let Config { docker, podman, cri, containerd, systemd, .. } = config;
     let all = [
         (Kind::Docker, docker.asked().collect::<Vec<_>>(), docker.deadline),
         (Kind::Podman, podman.asked().collect(), podman.deadline),
         (Kind::Cri, cri.asked().collect(), cri.deadline),
+        (Kind::Containerd, containerd.asked().collect(), containerd.deadline),
         (Kind::Systemd, systemd.asked().collect(), systemd.deadline),
     ];
     let each = all.into_iter().flat_map(|(kind, sockets, deadline)| {
         sockets.into_iter().map(move |socket| Asked { kind, socket, deadline: deadline.0 })
     });
     each.collect()
+}
+
+/// Tells the host which runtimes are not asked, though the manifest names them,
+/// and which users' are besides: it waits for the names of no others.
+///
+/// # Errors
+/// Where the host does not take it.
+pub fn tell(asked: &[Asked<'_>], host: &Host) -> Result<(), Error> {
+    for runtime in ALL {
+        let of_this = |one: &&Asked<'_>| match one.kind {
+            // Which of the two it is it says itself.
+            Kind::Cri => [cri::CONTAINERD, cri::CRIO].contains(&runtime),
+            _ => one.runtime() == runtime,
+        };
+        let mut told = Vec::new();
+        if !asked.iter().filter(of_this).any(|one| one.user().is_none()) {
+            told.push(Metadata { runtime_id: String::new(), container: Container::default(), removed: true });
+        }
+        for uid in asked.iter().filter(of_this).filter_map(Asked::user) {
+            let mut container = Container::default();
+            container.names.insert(USER.to_owned(), uid.to_string());
+            told.push(Metadata { runtime_id: String::new(), container, removed: false });
+        }
+        if !told.is_empty() {
+            host.provide(runtime, &told)?;
+        }
+    }
+    Ok(())
 }
 
 impl Asked<'_> {
@@ -52,8 +87,26 @@ impl Asked<'_> {
             Kind::Docker => docker::RUNTIME,
             Kind::Podman => podman::RUNTIME,
             Kind::Cri => cri::guess(self.socket),
+            Kind::Containerd => containerd::RUNTIME,
             Kind::Systemd => systemd::RUNTIME,
         }
+    }
+
+    /// By which API it is asked: the key of its section.
+    pub fn api(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+            Kind::Cri => "cri",
+            Kind::Containerd => "containerd",
+            Kind::Systemd => "systemd",
+        }
+    }
+
+    /// The user who runs it, where it is one of `/run/user/UID/…`.
+    pub fn user(&self) -> Option<u32> {
+        let rest = self.socket.strip_prefix("/var").unwrap_or(self.socket).strip_prefix("/run/user/")?;
+        rest.split('/').next()?.parse().ok().filter(|uid| *uid != 0)
     }
 
     /// Its socket in the agent's own view.
@@ -68,14 +121,21 @@ impl Asked<'_> {
     pub fn start(&self, host: &Host, losses: &Arc<Losses>) -> Result<Worker, Error> {
         let (socket, deadline) = (self.path(&host.root()), self.deadline);
         let link = |requests: &[&'static str]| {
-            Link::new(host.clone(), self.runtime(), self.socket.into(), requests, Arc::clone(losses))
+            let losses = Arc::clone(losses);
+            Link::new(host.clone(), self.runtime(), self.api(), self.socket.into(), requests, losses)
+                .of_user(self.user())
         };
         match self.kind {
             Kind::Docker => Worker::start(Docker { socket, deadline }, Arc::new(link(&docker::REQUESTS))),
             Kind::Podman => Worker::start(Podman { socket, deadline }, Arc::new(link(&podman::REQUESTS))),
             Kind::Cri => Worker::start(Cri { socket, deadline }, Arc::new(link(&cri::REQUESTS))),
+            Kind::Containerd => {
+                let link = link(&containerd::REQUESTS).unsaid(&containerd::UNSAID);
+                Worker::start(Containerd::new(socket, deadline), Arc::new(link))
+            }
             Kind::Systemd => {
-                let link = link(&systemd::REQUESTS).lacking(systemd::LACK);
+                // The path of a unit's cgroup says what it is.
+                let link = link(&systemd::REQUESTS).lacking(systemd::LACK).unsaid(&[]);
                 Worker::start(Systemd::new(socket, deadline), Arc::new(link))
             }
         }

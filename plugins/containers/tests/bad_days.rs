@@ -284,3 +284,108 @@ fn a_container_removed_between_two_pages_begins_the_list_anew() {
     rig.up(true);
     rig.counted("list", "ok", 3.0);
 }
+
+#[test]
+fn a_docker_that_hangs_is_noticed_though_nothing_happens() {
+    let (mut rig, fake) =
+        Rig::before_with("docker.deadline = \"300ms\"", |fake| fake.put(container(1, "web")));
+    rig.told(&id(1), |_| true);
+    rig.up(true);
+    [Request::Version, Request::Events].into_iter().for_each(|request| fake.mood(request, Mood::Hang));
+    rig.up(false);
+    rig.troubled(&["version: no answer within the deadline"]);
+    [Request::Version, Request::Events].into_iter().for_each(|request| fake.mood(request, Mood::Good));
+    rig.up(true);
+}
+
+#[test]
+fn the_first_look_without_an_answer_is_a_reason_to_ask_whether_it_lives() {
+    let (mut rig, fake) = Rig::before_with(HASTY, |fake| fake.put(container(1, "web")));
+    rig.told(&id(1), |_| true);
+    fake.wait_listeners(1);
+    let asked = fake.asked(Request::Version);
+    fake.mood(Request::Inspect, Mood::Hang);
+    fake.event("update", &id(1));
+    rig.counted("inspect", "timeout", 1.0);
+    fake.wait_asked(Request::Version, asked + 1);
+    fake.mood(Request::Inspect, Mood::Good);
+    rig.up(true);
+}
+
+#[test]
+fn a_list_that_is_refused_takes_no_names() {
+    let (mut rig, fake) = Rig::before(|fake| {
+        fake.put(container(1, "web"));
+        fake.mood(Request::List, Mood::Status(500));
+    });
+    rig.troubled(&["list: refused (status 500)", "until all can be listed"]);
+    rig.up(true);
+    let seen = rig.kit.identity().appear(NewContainer::new("/x").runtime("docker", &id(1)));
+    rig.kit.identity().want_metadata(seen);
+    rig.told(&id(1), |_| true);
+    assert_eq!(fake.asked(Request::Events), 1, "the session went on");
+}
+
+#[test]
+fn what_waited_for_a_list_that_is_refused_is_asked_for() {
+    let kit = kit();
+    let seen = kit.identity().appear(NewContainer::new("/x").runtime("docker", &id(1)));
+    // Nobody wants it any more: that was said long before Docker came.
+    let _ = seen;
+    let fake = Fake::start(&socket(&kit));
+    fake.put(container(1, "web"));
+    fake.mood(Request::List, Mood::Status(500));
+    let rig = Rig::start(kit, CONFIG);
+    rig.told(&id(1), |_| true);
+}
+
+#[test]
+fn wishes_for_an_absent_docker_are_no_loss() {
+    let kit = kit();
+    let mut rig = Rig::start(kit.clone(), CONFIG);
+    for number in 0..8300 {
+        let seen = NewContainer::new(&format!("/docker/{number}")).runtime("docker", &id(number));
+        let seen = kit.identity().appear(seen);
+        kit.identity().want_metadata(seen);
+    }
+    // All of them are heard.
+    for _ in 0..3 {
+        let collected = rig.collect();
+        assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");
+    }
+    let fake = Fake::start(&socket(&kit));
+    (0..8300).for_each(|number| fake.put(container(number, "web")));
+    rig.counted("inspect", "ok", 8300.0);
+    let collected = rig.collect();
+    assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");
+}
+
+#[test]
+fn one_runtime_that_hangs_holds_no_other() {
+    let kit = kit();
+    let hanging = Fake::start(&socket(&kit));
+    hanging.put(container(1, "held"));
+    REQUESTS.iter().for_each(|(request, _)| hanging.mood(*request, Mood::Hang));
+    kit.tree().dir("run/podman");
+    let podman = Fake::start(&kit.tree().path("run/podman/podman.sock"));
+    podman.podman("4.3.1");
+    podman.put(container(2, "web"));
+    let pods = support::cri::Fake::containerd(&kit.tree().path("run/cri.sock"));
+    pods.put_pod(support::cri::pod(1, "web-1"));
+    pods.put(support::cri::container(3, 1, "nginx"));
+    let own = support::containerd::Fake::start(&kit.tree().path("run/c.sock"));
+    own.put("default", support::containerd::plain("redis"));
+    kit.tree().dir("run/dbus");
+    let systemd = support::systemd::Fake::start(&kit.tree().path("run/dbus/system_bus_socket"));
+    systemd.put("a.service", support::systemd::service("exec", &[]));
+    let config = "docker.deadline = \"20s\"\npodman.deadline = \"20s\"\nsystemd.deadline = \"20s\"\n\
+                  cri = { socket = \"/run/cri.sock\", deadline = \"20s\" }\n\
+                  containerd = { socket = \"/run/c.sock\", deadline = \"20s\" }";
+    let mut rig = Rig::start(kit, config);
+    for told in [&id(2), &support::cri::id(3), "redis", "a.service"] {
+        rig.told(told, |_| true);
+    }
+    hanging.wait_asked(Request::Version, 1);
+    rig.running.stop().expect("within its deadline");
+    assert!(!rig.kit.log().any(|line| line.message.contains("left behind")), "all threads ended");
+}

@@ -20,6 +20,10 @@ fn wrong_values_are_refused_by_their_key() {
         ("[cri]\nsocket = [\"/a\", \"/a\"]", "cri.socket"),
         ("[cri]\ndeadline = \"10ms\"", "cri.deadline"),
         ("[cri]\nunknown = 1", "cri"),
+        ("[podman]\nsocket = \"run/p.sock\"", "podman.socket"),
+        ("[containerd]\nsocket = \"run/c.sock\"", "containerd.socket"),
+        ("[containerd]\ndeadline = \"10ms\"", "containerd.deadline"),
+        ("[containerd]\nunknown = 1", "containerd"),
         ("[systemd]\nsocket = \"run/dbus/system_bus_socket\"", "systemd.socket"),
         ("[systemd]\nsocket = []\ndeadline = \"10ms\"", "systemd.deadline"),
         ("[systemd]\nunknown = 1", "systemd"),
@@ -45,8 +49,29 @@ fn another_configuration_needs_a_restart_and_the_same_none() {
     assert!(!rig.running.reconfigure("[docker]\nenabled = false").expect("it is a good one"));
 }
 
-const NOBODY: &str =
-    "docker.enabled = false\npodman.enabled = false\ncri.enabled = false\nsystemd.enabled = false";
+const NOBODY: &str = "docker.enabled = false\npodman.enabled = false\ncri.enabled = false\n\
+                      containerd.enabled = false\nsystemd.enabled = false";
+
+/// Of which the host was told that they are not asked.
+fn not_asked(config: &str) -> Vec<String> {
+    let kit = kit();
+    let _rig = Rig::start(kit.clone(), config);
+    let told = kit.provided().all().into_iter();
+    let not_asked =
+        told.filter(|told| told.metadata.iter().any(|one| one.removed && one.runtime_id.is_empty()));
+    not_asked.map(|told| told.runtime).collect()
+}
+
+#[test]
+fn the_host_is_told_which_runtimes_are_not_asked() {
+    assert_eq!(not_asked(CONFIG), [""; 0]);
+    assert_eq!(not_asked("systemd.enabled = false"), ["systemd"]);
+    assert_eq!(not_asked("cri.enabled = false"), ["crio"], "containerd is asked over its own API");
+    assert_eq!(not_asked("cri.enabled = false\ncontainerd.enabled = false"), ["containerd", "crio"]);
+    assert_eq!(not_asked(NOBODY), ["docker", "podman", "containerd", "crio", "systemd"]);
+    let users = "podman.socket = \"/run/user/1000/podman/podman.sock\"";
+    assert_eq!(not_asked(users), ["podman"], "root's is not");
+}
 
 #[test]
 fn without_runtimes_no_thread_asks() {
@@ -70,4 +95,54 @@ fn the_probe_says_what_it_found() {
     let none = kit.probe(NOBODY).expect("it is asked").notes;
     assert!(none[0].contains("no runtime is asked"), "{none:?}");
     assert!(kit.probe("").expect("it is asked").unsupported.is_empty());
+}
+
+/// A directory and a socket that this user may not use.
+const FORBIDDEN: &str = "docker.socket = \"/run/shut/docker.sock\"\ncri.socket = \"/run/closed.sock\"\n\
+                         containerd.socket = \"/run/file/c.sock\"\npodman.enabled = false";
+
+#[test]
+fn what_may_not_be_looked_for_is_no_absence() {
+    if !rustix::process::geteuid().is_root() {
+        return as_a_user_who_may_not();
+    }
+    // Root may go everywhere.
+    let own = std::env::current_exe().expect("a program");
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("it is ours");
+    let program = directory.path().join("test");
+    std::fs::copy(own, &program).expect("a copy");
+    let mut command = std::process::Command::new(&program);
+    command.args(["--exact", "what_may_not_be_looked_for_is_no_absence", "--nocapture"]);
+    std::os::unix::process::CommandExt::uid(&mut command, 65534);
+    let output = command.current_dir("/").output().expect("it starts");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn as_a_user_who_may_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let kit = kit();
+    kit.tree().dir("run/shut");
+    kit.tree().write("run/file", "");
+    let _closed =
+        std::os::unix::net::UnixListener::bind(kit.tree().path("run/closed.sock")).expect("a socket");
+    let mode = |path: &str, mode| {
+        std::fs::set_permissions(kit.tree().path(path), PermissionsExt::from_mode(mode)).expect("it is ours");
+    };
+    mode("run/shut", 0);
+    mode("run/closed.sock", 0);
+    let notes = kit.probe(FORBIDDEN).expect("it is asked").notes;
+    let of = |socket: &str| notes.iter().find(|note| note.contains(socket)).expect("it has a note").clone();
+    assert!(of("shut").contains("may not be looked for by this user: run as root"), "{notes:?}");
+    assert!(of("closed.sock").contains("may not be opened by this user"), "{notes:?}");
+    assert!(of("file").contains("is no directory"), "{notes:?}");
+    let mut rig = Rig::start(kit.clone(), FORBIDDEN);
+    rig.troubled(&["/run/shut/docker.sock", "Permission denied", "run as root"]);
+    rig.troubled(&["/run/closed.sock", "version", "Permission denied"]);
+    rig.troubled(&["/run/file/c.sock", "Not a directory"]);
+    // So that it can be taken away.
+    mode("run/shut", 0o755);
 }

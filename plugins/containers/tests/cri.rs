@@ -10,7 +10,7 @@ use support::cri::{Fake, container, id, pod, pod_id};
 use support::{Rig, kit};
 
 /// A machine under load takes its time.
-const CONFIG: &str = "[cri]\ndeadline = \"20s\"";
+const CONFIG: &str = "containerd.enabled = false\n[cri]\ndeadline = \"20s\"";
 
 fn containerd(kit: &Kit) -> PathBuf {
     kit.tree().dir("run/containerd");
@@ -64,7 +64,7 @@ fn what_is_there_is_told() {
         let pause = rig.told(&pod_id(1), |_| true);
         assert_eq!(names(&rig, &pod_id(1)), ["shop", "web-1", ""], "a sandbox has no name but its pod's");
         assert_eq!((pause.labels["app"].as_str(), pause.runtime.as_str()), ("web", name));
-        rig.shows(&format!("container_runtime_up{{runtime=\"{name}\"}}"), |up| up == 1.0);
+        rig.shows(&format!("container_runtime_up{{runtime=\"{name}\",api=\"cri\"}}"), |up| up == 1.0);
         assert!(rig.running.troubles().expect("has a health").is_empty());
     }
 }
@@ -73,7 +73,7 @@ fn what_is_there_is_told() {
 fn start_does_not_wait_for_a_runtime() {
     let kit = kit();
     let mut rig = Rig::start(kit.clone(), CONFIG);
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 0.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 0.0);
     assert!(rig.running.troubles().expect("has a health").is_empty());
     let fake = Fake::containerd(&containerd(&kit));
     one_pod(&fake);
@@ -221,7 +221,7 @@ fn after_a_reconnect_the_host_learns_what_is_gone() {
     rig.told(&id(1), |_| true);
     rig.told(&pod_id(1), |_| true);
     drop(fake);
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 0.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 0.0);
     let fake = Fake::containerd(&containerd(&kit));
     fake.put_pod(pod(2, "web-2"));
     fake.put(container(2, 2, "nginx"));

@@ -27,7 +27,7 @@ fn listed(fill: impl FnOnce(&Fake)) -> (Rig, Fake) {
 
 fn series(request: &str, result: &str) -> String {
     format!(
-        "container_runtime_requests_total{{runtime=\"containerd\",request=\"{request}\",result=\"{result}\"}}"
+        "container_runtime_requests_total{{runtime=\"containerd\",api=\"cri\",request=\"{request}\",result=\"{result}\"}}"
     )
 }
 
@@ -75,7 +75,7 @@ fn each_request_may_fail_in_each_way() {
                     .unwrap_or_else(|failure| panic!("{failure}"));
                     fake.mood(method, Mood::Good);
                     rig.told(&id(1), |told| told.names["pod"] == "web-1");
-                    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 1.0);
+                    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
                     rig.running.stop().expect("it stops");
                 };
                 let named = std::thread::Builder::new().name(format!("{method}: {mood:?}"));
@@ -241,7 +241,7 @@ fn events_that_make_no_sense_give_way_to_lists() {
     rig.skipped("runtime_event_malformed", 1);
     fake.put(container(2, 1, "late"));
     rig.told(&id(2), |_| true);
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 1.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
 }
 
 #[test]
@@ -258,6 +258,46 @@ fn dying_and_returning_again_and_again() {
             rig.removed(&id(number - 1));
         }
     }
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 0.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 0.0);
     rig.running.stop().expect("it stops");
+}
+
+#[test]
+fn a_list_that_is_merely_slow_ends_no_session() {
+    let (mut rig, fake) = before(HASTY, "2.0.0", |fake| fake.mood("ListContainers", Mood::Hang));
+    rig.shows(&series("list", "timeout"), |count| count >= 2.0);
+    trouble(&mut rig, "list: no answer within the deadline");
+    eventually(|| (fake.listeners() == 1).then_some(()).ok_or_else(String::new)).expect("it listens");
+    fake.event(1, &id(1));
+    rig.told(&id(1), |_| true);
+    assert_eq!(fake.asked("GetContainerEvents"), 1, "the session went on");
+    fake.mood("ListContainers", Mood::Good);
+    eventually(|| {
+        let troubles = rig.running.troubles().map_err(|failure| failure.to_string())?;
+        if troubles.is_empty() { Ok(()) } else { Err(format!("{troubles:?}")) }
+    })
+    .expect("it is whole again");
+}
+
+#[test]
+fn a_pod_that_is_not_told_for_a_moment_is_asked_for_again() {
+    for mood in [Mood::Code(14), Mood::Code(2), Mood::Garbage] {
+        let (rig, fake) = listed(|fake| fake.mood("PodSandboxStatus", mood));
+        let told = rig.told(&id(1), |_| true);
+        assert!(!told.names.contains_key("pod_uid"), "{told:?}");
+        fake.mood("PodSandboxStatus", Mood::Good);
+        // Nothing else happens to it.
+        assert_eq!(rig.told(&id(1), |told| told.names.contains_key("pod_uid")).names["pod_uid"], "uid-1");
+    }
+}
+
+#[test]
+fn a_cri_that_is_off_where_pods_run_is_a_trouble() {
+    let kit = kit();
+    let fake = Fake::start(&kit.tree().path("run/cri.sock"), "containerd", "2.0.0", true);
+    fake.api("none");
+    let pod = gantry_plugin_testkit::NewContainer::new("/kubernetes/x").runtime("kubernetes", &id(1));
+    kit.identity().declare(pod.cgroup(&format!("/kubepods/besteffort/poduid/{}", id(1)), 7));
+    let mut rig = Rig::start(kit, CONFIG);
+    trouble(&mut rig, "ctr plugins ls");
 }

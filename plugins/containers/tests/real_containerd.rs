@@ -95,7 +95,7 @@ fn a_pod_s_life_is_told() {
     containerd.remove_pod(&proxy.id);
     rig.removed(&proxy.id);
     rig.removed(&of_proxy);
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 1.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
     assert!(rig.running.troubles().expect("has a health").is_empty());
     rig.running.stop().expect("it stops");
 }
@@ -108,11 +108,11 @@ fn containerd_goes_and_comes_back() {
     let mut rig = rig(&containerd);
     rig.told(&web, |told| told.init.is_some());
     containerd.kill_daemon();
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 0.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 0.0);
     rig.kit.provided().clear();
     containerd.start_daemon();
     rig.told(&web, |told| told.init.is_some() && told.names["pod"] == "web-0");
-    rig.shows("container_runtime_up{runtime=\"containerd\"}", |up| up == 1.0);
+    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
     rig.running.stop().expect("it stops");
 }
 

@@ -77,7 +77,7 @@ fn properties_of_other_types_are_left_out() {
     // What is asked before the plugin is active does not count.
     rig.up(true);
     let odd = |kind, triggers, pid, since| {
-        vec![("Type", kind), ("TriggeredBy", triggers), ("MainPID", pid), ("ActiveEnterTimestamp", since)]
+        vec![("Type", kind), ("TriggeredBy", triggers), ("MainPID", pid), ("ExecMainStartTimestamp", since)]
     };
     fake.put("a.service", odd(value(5_u32), value("a.timer"), value("pid"), value(-1_i64)));
     let nested = value(vec![value(vec!["deep"])]);

@@ -11,6 +11,7 @@ use kubelet::{
 };
 use prost::Message;
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::symlink;
@@ -43,6 +44,8 @@ pub struct Containerd {
     dir: TempDir,
     daemon: Option<Child>,
     runtime: Runtime,
+    /// Of plain containers.
+    cgroups: RefCell<Vec<String>>,
 }
 
 impl Containerd {
@@ -57,7 +60,7 @@ impl Containerd {
         // A socket's path has at most 107 bytes.
         let dir = tempfile::Builder::new().prefix("gtc-").tempdir_in("/tmp").expect("/tmp is writable");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let mut containerd = Self { dir, daemon: None, runtime };
+        let mut containerd = Self { dir, daemon: None, runtime, cgroups: RefCell::default() };
         let at = containerd.dir().display().to_string();
         let config = format!(
             "version = 2\nroot = \"{at}/root\"\nstate = \"{at}/state\"\ndisabled_plugins = [{disabled}]\n\
@@ -88,14 +91,15 @@ impl Containerd {
         std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
 
-    fn name(&self) -> String {
+    /// Its own name, by which what is outside of the directory is known for its.
+    pub fn name(&self) -> String {
         self.dir().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     #[track_caller]
-    fn ctr(&self, arguments: &[&str]) -> String {
+    fn ctr(&self, namespace: &str, arguments: &[&str]) -> String {
         let mut command = Command::new("ctr");
-        command.arg("-a").arg(self.socket()).args(["-n", "k8s.io"]).args(arguments);
+        command.arg("-a").arg(self.socket()).args(["-n", namespace]).args(arguments);
         let output = command.stdin(Stdio::null()).output().expect("ctr runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "ctr {arguments:?}: {said}\n{}", self.log());
@@ -156,14 +160,53 @@ impl Containerd {
         std::fs::write(dir.join("manifest.json"), manifest.to_string()).expect("the test's own directory");
         let archive = self.dir().join("image.tar");
         tar(&archive, &dir);
-        self.ctr(&["images", "import", "--snapshotter", "native", &archive.to_string_lossy()]);
+        self.import_into("k8s.io");
+    }
+
+    /// Gives a namespace the image.
+    pub fn import_into(&self, namespace: &str) {
+        let archive = self.dir().join("image.tar");
+        self.ctr(namespace, &["images", "import", "--snapshotter", "native", &archive.to_string_lossy()]);
+    }
+
+    /// A plain container that runs, on the node's network, with options of `ctr run`.
+    pub fn plain(&self, namespace: &str, id: &str, options: &[&str], command: &str) {
+        self.cgroups.borrow_mut().push(format!("{namespace}/{id}"));
+        let run = ["run", "-d", "--null-io", "--snapshotter", "native", "--net-host"];
+        let program = [IMAGE, id, "/bin/sh", "-c", command];
+        self.ctr(namespace, &[&run[..], options, &program].concat());
+    }
+
+    /// Starts one anew whose process has ended.
+    pub fn start_plain(&self, namespace: &str, id: &str) {
+        self.ctr(namespace, &["tasks", "start", "-d", "--null-io", id]);
+    }
+
+    /// Ends one's process, by its kill.
+    pub fn stop_plain(&self, namespace: &str, id: &str) {
+        self.ctr(namespace, &["tasks", "delete", "-f", id]);
+    }
+
+    /// Changes one's labels.
+    pub fn label_plain(&self, namespace: &str, id: &str, label: &str) {
+        self.ctr(namespace, &["containers", "label", id, label]);
+    }
+
+    /// Ends it and takes it away.
+    pub fn remove_plain(&self, namespace: &str, id: &str) {
+        self.stop_plain(namespace, id);
+        self.ctr(namespace, &["containers", "delete", id]);
     }
 
     /// One request of CRI.
     #[track_caller]
     fn ask<A: Message + Default>(&self, method: &str, question: &impl Message) -> A {
         let path = format!("/runtime.v1.RuntimeService/{method}");
-        let answer = self.runtime.block_on(ask::unary(&self.socket(), &path, question));
+        let (socket, patience) = (self.socket(), PATIENCE);
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(patience, ask::unary(&socket, &path, question)).await });
+        let answer = answer.unwrap_or_else(|_| panic!("{method}: no answer\n{}", self.log()));
         answer.unwrap_or_else(|error| panic!("{method}: {error}\n{}", self.log()))
     }
 
@@ -255,10 +298,11 @@ impl Containerd {
     /// The containers' processes and their shims name the directory, or a
     /// cgroup that has its name.
     fn processes(&self) -> Vec<Pid> {
-        let name = self.name();
+        let ours = [vec![self.name()], self.cgroups.borrow().clone()].concat();
         let names = |pid: &i32, file: &str| {
-            std::fs::read(format!("/proc/{pid}/{file}"))
-                .is_ok_and(|text| String::from_utf8_lossy(&text).contains(&name))
+            let text = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            ours.iter().any(|name| text.contains(name))
         };
         let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -292,7 +336,10 @@ impl Drop for Containerd {
             std::thread::park_timeout(LOOK);
         }
         let roots = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        for root in roots.map(|entry| entry.path().join(self.name())).filter(|root| root.is_dir()) {
+        let ours = [vec![self.name()], self.cgroups.take()].concat();
+        let all =
+            roots.flat_map(|root| ours.iter().map(move |name| root.path().join(name)).collect::<Vec<_>>());
+        for root in all.filter(|root| root.is_dir()) {
             while !remove_cgroups(&root) && Instant::now() < until {
                 std::thread::park_timeout(LOOK);
             }

@@ -7,7 +7,7 @@ mod query;
 
 use answer::Answer;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -27,6 +27,8 @@ pub enum Request {
     List,
     /// `/containers/ID/json`
     Inspect,
+    /// `/libpod/containers/ID/json` and `/libpod/pods/ID/json`, of a Podman alone
+    Libpod,
 }
 
 /// How requests of one kind are answered.
@@ -75,6 +77,12 @@ struct Shared {
 struct State {
     /// By id; Docker lists the newest first, which here are the greatest ids.
     containers: BTreeMap<String, Value>,
+    /// What a Podman says besides, of containers and pods.
+    libpod: BTreeMap<String, Value>,
+    /// Of a Podman's own API: all, of which it speaks the last.
+    podman: Option<String>,
+    /// In which versions that was asked.
+    libpod_asked: BTreeSet<String>,
     moods: HashMap<Request, Mood>,
     /// By container.
     moods_of: HashMap<String, Mood>,
@@ -146,6 +154,21 @@ impl Fake {
     pub fn put(&self, container: Value) {
         let id = container["Id"].as_str().expect("a container has an id").to_owned();
         self.shared.lock().containers.insert(id, container);
+    }
+
+    /// From now on it is a Podman, whose own API has this version.
+    pub fn podman(&self, version: &str) {
+        self.shared.lock().podman = Some(version.to_owned());
+    }
+
+    /// What a Podman says of a container or a pod besides.
+    pub fn libpod(&self, id: &str, says: Value) {
+        self.shared.lock().libpod.insert(id.to_owned(), says);
+    }
+
+    /// In which versions its own API was asked.
+    pub fn libpod_asked(&self) -> Vec<String> {
+        self.shared.lock().libpod_asked.iter().cloned().collect()
     }
 
     /// A container is no more. Nobody is told.
@@ -272,8 +295,9 @@ impl Shared {
         let mood = {
             let mut state = self.lock();
             *state.asked.entry(request).or_default() += 1;
-            state.inspected.extend(container.clone());
-            let of_container = container.as_ref().and_then(|id| state.moods_of.get(id)).cloned();
+            state.inspected.extend(container.clone().filter(|_| request == Request::Inspect));
+            let of_container = container.as_ref().filter(|_| request != Request::Libpod);
+            let of_container = of_container.and_then(|id| state.moods_of.get(id)).cloned();
             of_container.or_else(|| state.moods.get(&request).cloned()).unwrap_or(Mood::Good)
         };
         self.changed.notify_all();
@@ -292,8 +316,25 @@ impl Shared {
     ) -> std::io::Result<()> {
         let body = match (request, container) {
             (Request::Events, _) => Answer::Events,
-            (Request::Version, _) => {
-                Answer::json(&json!({ "Version": "28.0.0", "ApiVersion": "1.44", "MinAPIVersion": "1.24" }))
+            (Request::Version, _) => match self.lock().podman.clone() {
+                None => Answer::json(
+                    &json!({ "Version": "28.0.0", "ApiVersion": "1.44", "MinAPIVersion": "1.24" }),
+                ),
+                Some(own) => Answer::json(&json!({
+                    "Version": own, "ApiVersion": "1.41", "MinAPIVersion": "1.24",
+                    "Components": [
+                        { "Name": "Podman Engine", "Version": own, "Details": { "APIVersion": own } },
+                        { "Name": "Conmon", "Version": "2.1.6", "Details": { "Package": "conmon" } },
+                    ],
+                })),
+            },
+            (Request::Libpod, id) => {
+                let mut state = self.lock();
+                state.libpod_asked.extend(target.split('/').nth(1).map(str::to_owned));
+                match state.libpod.get(id.unwrap_or_default()) {
+                    Some(says) => Answer::json(says),
+                    None => Answer::error(404, "no such container"),
+                }
             }
             (Request::List, _) => query::list(&self.lock().containers, target),
             (Request::Inspect, id) => match self.lock().containers.get(id.unwrap_or_default()) {
@@ -346,6 +387,7 @@ fn kind(target: &str) -> Option<(Request, Option<String>)> {
         ["events"] => Some((Request::Events, None)),
         ["containers", "json"] => Some((Request::List, None)),
         ["containers", id, "json"] => Some((Request::Inspect, Some((*id).to_owned()))),
+        [_, "libpod", "containers" | "pods", id, "json"] => Some((Request::Libpod, Some((*id).to_owned()))),
         _ => None,
     }
 }

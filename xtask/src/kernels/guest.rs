@@ -128,7 +128,7 @@ fn executables(workspace: &Workspace) -> Result<Vec<Executable>> {
         let found = built.iter().find_map(|message| {
             let is_it = message["profile"]["test"] == true
                 && message["target"]["name"] == tests.target
-                && message["package_id"].as_str()?.contains(tests.package);
+                && is_of(message["package_id"].as_str()?, tests.package);
             let directory = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
             is_it.then_some(Executable {
                 tests: *tests,
@@ -139,6 +139,17 @@ fn executables(workspace: &Workspace) -> Result<Vec<Executable>> {
         found.ok_or_else(|| Error::failed(format!("no test {} of {}", tests.target, tests.package)))
     };
     list::TESTS.iter().map(find).collect()
+}
+
+/// Whether a package id of cargo's is of this package: `path+file:///AT#NAME@VERSION`,
+/// or `…/NAME#VERSION` where the directory has its name. The path may hold the
+/// names of others.
+fn is_of(id: &str, package: &str) -> bool {
+    let Some((path, rest)) = id.rsplit_once('#') else { return false };
+    match rest.split_once('@') {
+        Some((name, _)) => name == package,
+        None => path.rsplit('/').next() == Some(package),
+    }
 }
 
 fn script(tests: &[Executable], filters: &[String]) -> String {
@@ -172,4 +183,21 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
 
 fn at(path: &Path, error: &std::io::Error) -> Error {
     Error::failed(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_known_by_its_name_and_not_by_its_path() {
+        let within = "path+file:///srv/gantry-host/plugins/node#gantry-node@0.1.0";
+        assert!(is_of(within, "gantry-node") && !is_of(within, "gantry-host"));
+        let same = "path+file:///srv/gantry-host/libs/gantry-netlink#0.1.0";
+        assert!(is_of(same, "gantry-netlink") && !is_of(same, "gantry-host"));
+        assert!(
+            !is_of("gantry-host", "gantry-host")
+                && !is_of("path+file:///x#gantry-hostile@0.1.0", "gantry-host")
+        );
+    }
 }

@@ -10,7 +10,7 @@
 //! | of Nomad | `/nomad/NAMESPACE/JOB/GROUP/ALLOCATION/TASK` |
 //! | of ECS | `/ecs/CLUSTER/FAMILY/TASK/CONTAINER` |
 //! | any other with a name | `/RUNTIME/NAME` |
-//! | of nerdctl outside of its default namespace | `/containerd/NAMESPACE/NAME` |
+//! | of containerd outside of its default namespace | `/containerd/NAMESPACE/NAME` |
 //! | with no name known | `/RUNTIME/RAW-ID` |
 //! | in a user's slice | `/RUNTIME/user-UID/NAME` or `…/RAW-ID` |
 //! | a service | `/SLICE/UNIT`, `/talos/NAME` |
@@ -81,9 +81,8 @@ fn scheme(found: &Found, known: Known<'_>) -> Named {
         let shared = found.raw_id.contains("\\x2d") || found.runtime == Runtime::Talos;
         return Named { id: joined(&parts), shared, ..Named::default() };
     }
-    // What a user runs is known to no provider of the node, and may bear any id.
-    if found.owner.is_some() {
-        return raw(found);
+    if let Some(uid) = found.owner {
+        return of_user(found, uid, known.metadata);
     }
     if let Some(task) = orchestrated::nomad(found, known) {
         return task;
@@ -99,6 +98,18 @@ fn scheme(found: &Found, known: Known<'_>) -> Named {
         .unwrap_or_else(|| raw(found))
 }
 
+/// What a user runs is known to his own runtime alone, which may say anything:
+/// it is believed a name among this user's.
+fn of_user(found: &Found, uid: u32, metadata: Option<&Container>) -> Named {
+    let Some(container) = metadata else { return raw(found) };
+    if container.names.contains_key(SANDBOX) {
+        return Named { skipped: Some(PAUSE), ..raw(found) };
+    }
+    let Some(name) = name_of(container) else { return raw(found) };
+    let id = joined(&[found.runtime.as_str(), &format!("user-{uid}"), name]);
+    Named { id, ..Named::default() }
+}
+
 /// By the runtime's own id.
 fn raw(found: &Found) -> Named {
     if found.raw_id.is_empty() {
@@ -112,17 +123,22 @@ fn raw(found: &Found) -> Named {
     Named { id, ..Named::default() }
 }
 
+fn name_of(container: &Container) -> Option<&str> {
+    let name = container.names.get("name").filter(|name| !name.is_empty());
+    let name = name.or_else(|| container.labels.get("nerdctl/name")).filter(|name| !name.is_empty())?;
+    // Docker's API writes a slash before each name.
+    Some(name.strip_prefix('/').unwrap_or(name))
+}
+
 /// By the name that the runtime gave it.
 fn plain(found: &Found, container: &Container) -> Option<Named> {
-    let label = |name: &str| container.labels.get(name).map(String::as_str);
-    let name = container.names.get("name").map(String::as_str).filter(|name| !name.is_empty());
-    let name = name.or_else(|| label("nerdctl/name")).filter(|name| !name.is_empty())?;
-    // Docker's API writes a slash before each name.
-    let name = name.strip_prefix('/').unwrap_or(name);
+    let name = name_of(container)?;
     // Whoever knew the name of a digest knows the runtime better than the path.
     let told = Runtime::parse(&container.runtime).filter(|told| told.has_digests());
     let runtime = told.filter(|_| found.runtime.has_digests()).unwrap_or(found.runtime);
-    let namespace = label("nerdctl/namespace").filter(|namespace| !matches!(*namespace, "" | "default"));
+    let label = container.labels.get("nerdctl/namespace");
+    let namespace = container.names.get("containerd_namespace").or(label).map(String::as_str);
+    let namespace = namespace.filter(|namespace| !matches!(*namespace, "" | "default"));
     let id = match namespace.filter(|_| runtime == Runtime::Containerd) {
         // `user-1000` stands for a user in this place.
         Some(user) if user.starts_with("user-") => {

@@ -73,6 +73,12 @@ fn a_name_is_the_runtime_s() {
     assert_eq!(named(&nerdctl, &container(&[], &[("nerdctl/name", "web")])).id, "/containerd/web");
     let other = [("nerdctl/name", "web"), ("nerdctl/namespace", "dev")];
     assert_eq!(named(&nerdctl, &container(&[], &other)).id, "/containerd/dev/web");
+    let plain = container(&[("name", "redis"), ("containerd_namespace", "shop")], &[]);
+    assert_eq!(named(&nerdctl, &plain).id, "/containerd/shop/redis");
+    assert_eq!(named("/default/redis", &container(&[("name", "redis")], &[])).id, "/containerd/redis");
+    let mut elsewhere = plain;
+    elsewhere.runtime = "containerd".to_owned();
+    assert_eq!(named(&format!("/shop/{DIGEST}"), &elsewhere).id, "/containerd/shop/redis");
     let mut told = container(&[("name", "web")], &[]);
     told.runtime = "podman".to_owned();
     assert_eq!(

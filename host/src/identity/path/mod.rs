@@ -26,6 +26,8 @@ mod scope;
 mod tests;
 mod unit;
 
+use std::borrow::Cow;
+
 pub use choose::{Entry, identify};
 #[cfg(test)]
 use choose::{absolute, choose, entries};
@@ -57,12 +59,14 @@ pub struct Found {
     /// What makes it the same container.
     pub key: Key,
     /// The user in whose slice it lies, if not root's. No provider of the
-    /// node's own runtimes knows it.
+    /// node's own runtimes knows it, but one that asks this user's may.
     pub owner: Option<u32>,
     /// The pod's uid, with dashes, for a container of Kubernetes.
     pub pod_uid: Option<String>,
     /// It holds a whole pod: gVisor, Kata.
     pub sandbox: bool,
+    /// The path does not tell the runtime; this one is the likeliest.
+    pub guessed: bool,
     /// The id, where the path is all that there is to know (services).
     pub path_id: Option<String>,
 }
@@ -110,6 +114,7 @@ impl Found {
             owner,
             pod_uid: None,
             sandbox: false,
+            guessed: false,
             path_id: None,
         }
     }
@@ -122,25 +127,40 @@ impl Found {
             owner: None,
             pod_uid: None,
             sandbox: false,
+            guessed: false,
             path_id: Some(id),
         }
     }
 
+    /// By which a provider tells of it: the runtime's id, and whose runtime it is
+    /// where it is a user's.
+    pub fn told_id(&self) -> Cow<'_, str> {
+        match self.owner {
+            Some(uid) => Self::id_of_user(uid, &self.raw_id).into(),
+            None => self.raw_id.as_str().into(),
+        }
+    }
+
+    /// That of a container in a user's slice.
+    pub fn id_of_user(uid: u32, raw_id: &str) -> String {
+        format!("user-{uid}/{raw_id}")
+    }
+
     /// Whether the path tells only that some runtime made it.
-    fn is_unsaid(&self) -> bool {
-        matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci)
+    fn is_open(&self) -> bool {
+        self.guessed || matches!(self.runtime, Runtime::Kubernetes | Runtime::Oci)
     }
 
     /// The runtime; where the path does not tell it, the one that a provider
     /// says it is of.
     pub fn runtime_of<'a>(&self, told: &'a str) -> &'a str {
-        let known = Runtime::parse(told).filter(|told| self.is_unsaid() && told.has_digests());
+        let known = Runtime::parse(told).filter(|told| self.is_open() && told.has_digests());
         known.map_or(self.runtime.as_str(), |_| told)
     }
 
     /// Whether a provider of this runtime's metadata can know it.
     pub fn is_known_to(&self, provided: &str) -> bool {
-        let any = self.is_unsaid() && Runtime::parse(provided).is_some_and(Runtime::has_digests);
+        let any = self.is_open() && Runtime::parse(provided).is_some_and(Runtime::has_digests);
         self.owner.is_none() && (any || self.runtime.as_str() == provided)
     }
 

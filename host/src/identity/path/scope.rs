@@ -54,27 +54,29 @@ pub fn find(parts: &[&str], owner: Option<u32>) -> Option<Place> {
 
 fn one(parts: &[&str], at: usize, owner: Option<u32>) -> Option<Place> {
     let parent = at.checked_sub(1).map_or("", |above| parts[above]);
-    let (runtime, id) = match shape(parts[at]) {
+    let (known, id) = match shape(parts[at]) {
         Some(Shape::Monitor) => return Some(Place::Nobody),
-        Some(Shape::Named(runtime, id)) => (runtime, id),
+        Some(Shape::Named(runtime, id)) => (Some(runtime), id),
         Some(Shape::Bare(id)) => (of_parent(parent, at), id),
-        None => by_directory(parts, at)?,
+        None => by_directory(parts, at).map(|(runtime, id)| (Some(runtime), id))?,
     };
-    let mut found = Found::new(runtime, id, owner);
+    let mut found = Found::new(known.unwrap_or(Runtime::Docker), id, owner);
+    found.guessed = known.is_none();
     found.sandbox = parent == "kata_overhead" || parts[at].starts_with("kata_");
     Some(Place::Container(found))
 }
 
 /// Whose bare digests lie in a directory. Docker's may lie in any, because of
 /// `--cgroup-parent`; containerd's lie in one with its namespace's name, at
-/// the root (`cgroupsPath` is `/NAMESPACE/ID`).
-fn of_parent(parent: &str, at: usize) -> Runtime {
+/// the root (`cgroupsPath` is `/NAMESPACE/ID`), which may be any too.
+fn of_parent(parent: &str, at: usize) -> Option<Runtime> {
     match parent {
-        "default" | "k8s.io" if at == 1 => Runtime::Containerd,
-        "libpod_parent" => Runtime::Podman,
-        "kata_overhead" => Runtime::Kubernetes,
-        "buildkit" => Runtime::Buildkit,
-        _ => Runtime::Docker,
+        "docker" => Some(Runtime::Docker),
+        "default" | "k8s.io" if at == 1 => Some(Runtime::Containerd),
+        "libpod_parent" => Some(Runtime::Podman),
+        "kata_overhead" => Some(Runtime::Kubernetes),
+        "buildkit" => Some(Runtime::Buildkit),
+        _ => None,
     }
 }
 

@@ -361,3 +361,19 @@ fn of_several_answers_the_order_of_the_file_chooses_none() {
     let told = "2:pids:/system.slice/a.service\n1:name=systemd:/system.slice/a.service\n0::/mine\n";
     assert_eq!(of_file(told).0, "/system.slice/a.service");
 }
+
+#[test]
+fn a_unit_s_name_has_at_most_255_bytes() {
+    let of = |length: usize| {
+        let name = format!("{}.service", "x".repeat(length - ".service".len()));
+        (classify(&format!("/system.slice/{name}"), UserSlices::Hidden), name)
+    };
+    let (longest, name) = of(255);
+    assert!(
+        matches!(longest, Place::Container(found) if found.raw_id == name && found.runtime == Runtime::Systemd)
+    );
+    // In a slice whose children are services anyway it is one without a unit's name.
+    let slice = |(_, name): (Place, String)| classify(&format!("/my.slice/{name}"), UserSlices::Hidden);
+    assert!(matches!(slice(of(255)), Place::Container(_)));
+    assert_eq!(slice(of(256)), Place::Nobody);
+}

@@ -17,6 +17,10 @@ const KNOWN_SLICES: [&str; 6] =
 /// a socket's commands.
 const UNITS: [&str; 4] = [".service", ".socket", ".mount", ".swap"];
 
+/// Of a unit's name (`UNIT_NAME_MAX` in systemd's `unit-name.h`, without the
+/// zero), and of a directory's.
+const MAX_NAME: usize = 255;
+
 /// The service that a path belongs to.
 pub fn find(parts: &[&str], users: UserSlices) -> Place {
     match parts {
@@ -71,7 +75,8 @@ fn user(parts: &[&str], rest: &[&str]) -> Place {
 }
 
 fn is_unit(part: &str) -> bool {
-    UNITS.iter().any(|suffix| part.len() > suffix.len() && part.ends_with(suffix))
+    let is_unit = UNITS.iter().any(|suffix| part.len() > suffix.len() && part.ends_with(suffix));
+    is_unit && part.len() <= MAX_NAME
 }
 
 fn cgroup(parts: &[&str], at: usize) -> String {

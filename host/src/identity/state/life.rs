@@ -34,8 +34,8 @@ impl State {
         let handle = self.handles.make(&key, number, |number| self.records.contains_key(&number));
         self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
         self.keys.give(key.into(), handle);
-        if found.owner.is_none() && !found.raw_id.is_empty() {
-            self.raw_ids.give(found.raw_id.as_str().into(), handle);
+        if !found.raw_id.is_empty() {
+            self.raw_ids.give(found.told_id().as_ref().into(), handle);
         }
         self.unsettled.insert(handle);
         self.newest.add(handle, now);

@@ -112,8 +112,8 @@ impl State {
         }
         let found = Arc::new(found);
         record.found = found.clone();
-        if self.raw_ids.get(&*found.raw_id).is_none() {
-            self.raw_ids.give(found.raw_id.as_str().into(), handle);
+        if self.raw_ids.get(&*found.told_id()).is_none() {
+            self.raw_ids.give(found.told_id().as_ref().into(), handle);
         }
         self.take_pending(handle);
         if self.absorb(handle, now).is_some() {

@@ -4,8 +4,16 @@ use super::super::naming;
 use super::super::path::{Found, Runtime};
 use super::record::Provided;
 use super::{Phase, Record, State};
-use gantry_plugin_api::identity::{EventKind, Metadata};
+use gantry_plugin_api::identity::{Container, EventKind, Metadata};
 use std::sync::Arc;
+
+/// Users' runtimes that one plugin asks; more cost each look at a container.
+pub(super) const MOST_USERS: usize = 256;
+
+/// The user whose runtime tells of a container, where it is not root's.
+fn user(told: &Container) -> Option<u32> {
+    told.names.get("user")?.parse().ok().filter(|uid| *uid != 0)
+}
 
 /// A plugin that provides metadata of some runtimes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,13 +23,39 @@ pub struct Provider {
     /// first in the file is believed.
     pub order: usize,
     pub runtimes: Vec<String>,
+    /// Those that users run and it asks as well.
+    pub users: Vec<(String, u32)>,
     /// It is enabled.
     pub active: bool,
 }
 
 impl Provider {
-    fn knows(&self, found: &Found) -> bool {
-        self.active && self.runtimes.iter().any(|name| found.is_known_to(name))
+    pub(super) fn knows(&self, found: &Found) -> bool {
+        let of_users = |uid: u32| {
+            self.users.iter().any(|(runtime, user)| *user == uid && runtime == found.runtime.as_str())
+        };
+        let knows = match found.owner {
+            None => self.runtimes.iter().any(|name| found.is_known_to(name)),
+            Some(uid) => of_users(uid),
+        };
+        self.active && knows
+    }
+
+    /// It says whether it asks a runtime, or a user's: about no container.
+    pub fn is_asked(&mut self, runtime: &str, told: &Metadata) {
+        match (user(&told.container), told.removed) {
+            (None, true) => self.runtimes.retain(|known| known != runtime),
+            (None, false) if self.runtimes.iter().all(|known| known != runtime) => {
+                self.runtimes.push(runtime.to_owned());
+            }
+            (None, false) => {}
+            (Some(uid), removed) => {
+                self.users.retain(|(known, user)| known != runtime || *user != uid);
+                if !removed && self.users.len() < MOST_USERS {
+                    self.users.push((runtime.to_owned(), uid));
+                }
+            }
+        }
     }
 }
 
@@ -85,6 +119,11 @@ impl State {
             known.map_or((usize::MAX, plugin.into()), |known| (known.order, known.plugin.clone()));
         let mut told = Told::default();
         for Metadata { runtime_id, container, removed } in metadata {
+            // A user's own may bear any id, as those of others have.
+            let runtime_id = match user(&container) {
+                Some(uid) => Found::id_of_user(uid, &runtime_id),
+                None => runtime_id,
+            };
             if removed {
                 self.pending.take(&runtime_id);
                 continue;
@@ -116,7 +155,7 @@ impl State {
     /// What was told of a container before it was seen.
     pub(super) fn take_pending(&mut self, handle: u64) {
         if let Some(record) = self.records.get_mut(&handle)
-            && let Some(provided) = self.pending.take(&record.found.raw_id)
+            && let Some(provided) = self.pending.take(&record.found.told_id())
         {
             record.metadata = Some(provided);
         }

@@ -1,6 +1,7 @@
 //! One container, as the service keeps it.
 
 use super::super::naming::Named;
+use super::super::optout::opted_out;
 use super::super::path::Found;
 use super::directory::{Directories, Directory};
 use super::lives::Life;
@@ -125,6 +126,8 @@ impl Record {
             Some(provided) => Container::clone(&provided.container),
             None => Container::default(),
         };
+        // What the runtime was told counts also where no process can be read.
+        all.opted_out.extend(opted_out(all.environment.iter().map(|(name, value)| (&**name, &**value))));
         all.id = self.named.id.clone();
         all.app_id = self.named.app_id.clone();
         all.runtime = self.found.runtime_of(&all.runtime).to_owned();

@@ -147,7 +147,7 @@ fn a_trial_that_hangs_is_left_behind() {
 fn a_trial_that_hangs_in_a_process_of_its_own_is_killed() {
     let mut driven = Driven::swapping(false);
     driven.life.runs_apart(driven.new);
-    driven.new(Progress::Began(Call::Start));
+    driven.next_one(Progress::Began(Call::Start));
     driven.next();
     driven.refused("its process was killed").serves();
     let new = driven.new;

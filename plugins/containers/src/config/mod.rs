@@ -23,6 +23,8 @@ pub struct Config {
     pub podman: Section<Podman>,
     /// Kubernetes' runtimes, containerd and CRI-O.
     pub cri: Section<Cri>,
+    /// containerd's own API: what it runs for others than the kubelet and Docker.
+    pub containerd: Section<Containerd>,
     /// systemd: the bus that it is on, or `/run/systemd/private`.
     pub systemd: Section<Systemd>,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             docker: Section::default(),
             podman: Section::default(),
             cri: Section::default(),
+            containerd: Section::default(),
             systemd: Section::default(),
         }
     }
@@ -61,6 +64,14 @@ impl Where for Podman {
 pub struct Cri;
 impl Where for Cri {
     const SOCKETS: &'static [&'static str] = &["/run/containerd/containerd.sock", "/run/crio/crio.sock"];
+}
+
+/// Where containerd listens by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(crate = "gantry_plugin_api::schemars")]
+pub struct Containerd;
+impl Where for Containerd {
+    const SOCKETS: &'static [&'static str] = &["/run/containerd/containerd.sock"];
 }
 
 /// Where the system's message bus listens by default.

@@ -1,7 +1,7 @@
 //! The messages of Kubernetes' CRI (`runtime.v1`, api.proto) with the fields
 //! that are used; the rest of an answer is passed over where it is read.
 
-use super::rows::Rows;
+use crate::grpc::rows::Rows;
 use prost::Message;
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! What a runtime says besides, in JSON of its own: which process, which
 //! environment. No API promises it; containerd and CRI-O agree on these names.
 
+use crate::provider::described::or_nothing;
 use gantry_plugin_api::serde::Deserialize;
 use gantry_plugin_api::serde_json;
 use std::collections::BTreeMap;
@@ -13,14 +14,16 @@ const NAME: &str = "info";
 #[serde(default, crate = "gantry_plugin_api::serde")]
 pub struct Info {
     /// The first process; 0 where none runs.
+    #[serde(deserialize_with = "or_nothing")]
     pub pid: i64,
     /// A container's sandbox.
-    #[serde(rename = "sandboxID")]
+    #[serde(rename = "sandboxID", deserialize_with = "or_nothing")]
     pub sandbox: String,
     /// As the kubelet asked for it (containerd).
+    #[serde(deserialize_with = "or_nothing")]
     pub config: Config,
     /// As it was told to runc.
-    #[serde(rename = "runtimeSpec")]
+    #[serde(rename = "runtimeSpec", deserialize_with = "or_nothing")]
     pub spec: Spec,
 }
 
@@ -29,6 +32,7 @@ pub struct Info {
 #[serde(default, crate = "gantry_plugin_api::serde")]
 pub struct Config {
     /// The image.
+    #[serde(deserialize_with = "or_nothing")]
     pub image: Image,
 }
 
@@ -37,6 +41,7 @@ pub struct Config {
 #[serde(default, crate = "gantry_plugin_api::serde")]
 pub struct Image {
     /// As the pod asked for it.
+    #[serde(deserialize_with = "or_nothing")]
     pub user_specified_image: String,
 }
 
@@ -45,6 +50,7 @@ pub struct Image {
 #[serde(default, crate = "gantry_plugin_api::serde")]
 pub struct Spec {
     /// The first process.
+    #[serde(deserialize_with = "or_nothing")]
     pub process: Process,
 }
 
@@ -53,6 +59,7 @@ pub struct Spec {
 #[serde(default, crate = "gantry_plugin_api::serde")]
 pub struct Process {
     /// `NAME=VALUE`
+    #[serde(deserialize_with = "or_nothing")]
     pub env: Vec<String>,
 }
 
@@ -61,5 +68,34 @@ pub fn read(info: &BTreeMap<String, String>) -> Option<Info> {
     match info.get(NAME) {
         Some(text) => serde_json::from_str(text).ok(),
         None => Some(Info::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Info> {
+        read(&BTreeMap::from([(NAME.to_owned(), text.to_owned())]))
+    }
+
+    #[test]
+    fn what_is_null_costs_nothing_else() {
+        let whole = r#"{"pid":7,"sandboxID":"s","config":{"image":{"user_specified_image":"i"}},
+            "runtimeSpec":{"process":{"env":["A=b"]}}}"#;
+        let info = of(whole).expect("it makes sense");
+        assert_eq!((info.pid, &*info.sandbox, info.spec.process.env.len()), (7, "s", 1));
+        for (null, pid) in [
+            (r#"{"pid":7,"sandboxID":null,"config":null,"runtimeSpec":null}"#, 7),
+            (r#"{"pid":7,"config":{"image":null},"runtimeSpec":{"process":null}}"#, 7),
+            (
+                r#"{"pid":7,"config":{"image":{"user_specified_image":null}},"runtimeSpec":{"process":{"env":null}}}"#,
+                7,
+            ),
+            (r#"{"pid":null}"#, 0),
+        ] {
+            assert_eq!(of(null).map(|info| info.pid), Some(pid), "{null}");
+        }
+        assert!(of(r#"{"pid":"seven"}"#).is_none() && of("null").is_none() && of("{").is_none());
     }
 }

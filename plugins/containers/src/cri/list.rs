@@ -75,7 +75,7 @@ impl Listing {
     /// Takes it, and says what comes next.
     ///
     /// # Errors
-    /// Where there is no answer, or one that makes no sense.
+    /// Where the connection ends.
     pub fn take(&mut self, part: Result<Part, Failed>, link: &Link) -> Result<Listed, Ended> {
         let mut listed = Listed { step: Step::More, changed: Vec::new(), same: Vec::new() };
         match part {
@@ -107,7 +107,12 @@ impl Listing {
                 }
                 self.sandboxes_done = true;
             }
-            Err(failed) => return Err(failed.into_ended(LIST)),
+            // The connection is no more.
+            Err(failed) if failed.outcome == Outcome::Failed => return Err(failed.into_ended(LIST)),
+            Err(failed) => {
+                link.losses().add(Loss::Container, 1);
+                listed.step = Step::Incomplete(failed.into_ended(LIST).to_string());
+            }
         }
         Ok(listed)
     }

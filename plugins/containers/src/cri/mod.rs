@@ -4,21 +4,18 @@
 //!
 //! # Layout
 //! * [`source`]: what a session asks, and what its answers mean for it.
-//! * [`client`]: the requests, over [`connection`]; [`api`]: their messages, with
-//!   [`rows`] of which there may be many.
+//! * [`client`]: the requests; [`api`]: their messages.
 //! * [`list`]: what there is; [`events`]: what changes; [`pods`]: whose containers
 //!   they are.
 //! * [`describe`]: what of the descriptions is told; [`info`]: what of them is JSON.
 
 pub mod api;
 pub mod client;
-pub mod connection;
 pub mod describe;
 pub mod events;
 pub mod info;
 pub mod list;
 pub mod pods;
-pub mod rows;
 pub mod source;
 
 use crate::provider::link::Link;
@@ -66,7 +63,9 @@ impl Provider for Cri {
         let client = Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
         let version = match client.version().await {
             Ok(version) => version,
-            Err(failed) if failed.outcome == Outcome::Unsupported => return Err(unsupported(&client).await),
+            Err(failed) if failed.outcome == Outcome::Unsupported => {
+                return Err(unsupported(&client, link).await);
+            }
             Err(failed) => return Err(failed.into_ended(client::VERSION)),
         };
         let Some(runtime) = runtime(&version) else {
@@ -86,16 +85,17 @@ fn useless(again: Again, why: &str) -> Ended {
     Ended { request: client::VERSION, outcome: Outcome::Unsupported, detail: why.to_owned(), again }
 }
 
-async fn unsupported(client: &Client) -> Ended {
+async fn unsupported(client: &Client, link: &Link) -> Ended {
     if client.has_alpha().await {
         let why =
             "it has the CRI of before Kubernetes 1.20 alone, v1alpha2: update it, containerd to 1.6 or later";
         useless(Again::Rarely, why)
     } else {
-        // As in Docker's own packages: a kubelet could not use it either.
-        let why = "its CRI is switched off, so that no kubelet uses it; it would be with \"cri\" taken out of \
-                   disabled_plugins in /etc/containerd/config.toml";
-        useless(Again::Unused, why)
+        // As in Docker's own packages, where it is no mistake.
+        let why = "its CRI is switched off or failed to load: `ctr plugins ls` says which, and \
+                   disabled_plugins in /etc/containerd/config.toml switches it off";
+        // Where pods run it is a trouble.
+        useless(if link.sees_pods() { Again::Rarely } else { Again::Unused }, why)
     }
 }
 

@@ -1,11 +1,13 @@
 //! What a session asks over CRI: the lists, a status each, and events.
 
-use super::client::{Client, STATUS, VERSION};
+use super::api::Event;
+use super::client::{Client, EVENTS, STATUS, VERSION};
 use super::describe;
-use super::events::Events;
+use super::events;
 use super::info::{self, Info};
 use super::list::{Listing, Part};
 use super::pods::{Pod, Pods};
+use crate::grpc::listening::{Listening, Opening};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
@@ -14,11 +16,12 @@ use crate::provider::{Ended, Failed, is_id};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A runtime that was asked for its version.
 pub struct Source {
     client: Client,
-    events: Events,
+    events: Listening<Event>,
     listing: Listing,
     pods: Pods,
 }
@@ -26,7 +29,8 @@ pub struct Source {
 impl Source {
     /// Listens to events where that may be done.
     pub fn new(client: Client, listen: bool) -> Self {
-        let events = Events::new(&client, listen);
+        let opening: Option<Opening<Event>> = if listen { Some(Box::pin(client.events())) } else { None };
+        let events = Listening::new(EVENTS, opening);
         Self { client, events, listing: Listing::default(), pods: Pods::default() }
     }
 }
@@ -37,6 +41,10 @@ impl source::Source for Source {
 
     fn link(&self) -> &Arc<Link> {
         self.client.link()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.client.grpc().deadline()
     }
 
     fn begin_list(&mut self) {
@@ -63,7 +71,8 @@ impl source::Source for Source {
     }
 
     async fn change(&mut self) -> Result<Change, Ended> {
-        self.events.next(&self.client).await
+        let link = Arc::clone(self.client.link());
+        self.events.next(self.client.grpc(), |event| events::change(event, &link)).await
     }
 
     fn removed(&mut self, id: &str) {
@@ -103,14 +112,18 @@ impl Asking {
         let Some(status) = answer.status.filter(|status| status.id == self.id) else { return Look::Unclear };
         let info = self.info(&answer.info);
         let pod = match self.sandbox_of(&info).await {
-            Some(sandbox) => self.pod(&sandbox).await,
-            None => None,
+            Ok(Some(sandbox)) => self.pod(&sandbox).await,
+            Ok(None) => Ok(None),
+            Err(failed) => Err(failed),
         };
-        if pod.is_none() {
+        if !matches!(pod, Ok(Some(_))) {
             self.incomplete();
         }
-        let pod = pod.unwrap_or_default();
-        Look::Known(Box::new(describe::container(status, info, &pod, self.client.link())))
+        let is_final = pod.is_ok();
+        let pod = pod.ok().flatten().unwrap_or_default();
+        let told = Box::new(describe::container(status, info, &pod, self.client.link()));
+        // Its pod's uid and network may be had the next time.
+        if is_final { Look::Known(told) } else { Look::Partly(told) }
     }
 
     async fn sandbox(&self) -> Look {
@@ -137,20 +150,27 @@ impl Asking {
     }
 
     /// The status does not say it: the rest does, or else the list.
-    async fn sandbox_of(&self, info: &Info) -> Option<String> {
+    async fn sandbox_of(&self, info: &Info) -> Result<Option<String>, Failed> {
         if is_id(&info.sandbox) {
-            return Some(info.sandbox.clone());
+            return Ok(Some(info.sandbox.clone()));
         }
-        let rows = self.client.row(&self.id).await.ok()?.rows;
-        rows.into_iter().find(|row| row.id == self.id).map(|row| row.sandbox).filter(|id| is_id(id))
+        let rows = self.client.row(&self.id).await?.rows;
+        let row = rows.into_iter().find(|row| row.id == self.id);
+        Ok(row.map(|row| row.sandbox).filter(|id| is_id(id)))
     }
 
-    async fn pod(&self, sandbox: &str) -> Option<Arc<Pod>> {
+    /// `None` where the runtime does not have it any more.
+    async fn pod(&self, sandbox: &str) -> Result<Option<Arc<Pod>>, Failed> {
         if let Some(pod) = self.pods.get(sandbox) {
-            return Some(pod);
+            return Ok(Some(pod));
         }
-        let status = self.client.sandbox(sandbox, false).await.ok()?.status?;
-        (status.id == sandbox).then(|| self.pods.put(sandbox, Pod::of(&status)))
+        let status = match self.client.sandbox(sandbox, false).await {
+            Ok(answer) => answer.status,
+            Err(failed) if failed.outcome == Outcome::NotFound => None,
+            Err(failed) => return Err(failed),
+        };
+        let status = status.filter(|status| status.id == sandbox);
+        Ok(status.map(|status| self.pods.put(sandbox, Pod::of(&status))))
     }
 
     fn incomplete(&self) {

@@ -5,9 +5,10 @@ use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Ended, Failed};
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, SystemVersion};
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
+use gantry_plugin_api::serde_json;
 use hyper::Request;
 use hyper::body::Body;
 use std::collections::HashMap;
@@ -27,6 +28,9 @@ pub const INSPECT: &str = "inspect";
 /// The request for events.
 pub const EVENTS: &str = "events";
 
+/// What a Podman calls itself among the components of its version.
+const PODMAN: &str = "Podman Engine";
+
 /// Its answer has some 1 KiB.
 const VERSION_LIMIT: u64 = 256 << 10;
 /// A description has some 8 KiB. Arguments and environment of a program are
@@ -42,6 +46,7 @@ pub struct Client {
     socket: PathBuf,
     deadline: Duration,
     link: Arc<Link>,
+    podman: Option<String>,
 }
 
 impl Client {
@@ -50,28 +55,42 @@ impl Client {
     /// # Errors
     /// Where there is no answer, or one that makes no sense.
     pub async fn connect(socket: PathBuf, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
-        let at = socket.clone();
-        let send = move |request: BollardRequest| {
-            let socket = at.clone();
-            let limit = limit_of(request.uri().path());
-            async move { transport::send(&socket, request, limit).await.map_err(Error::from) }
-        };
-        // Its own timeout is for the head of an answer alone; ours is shorter.
-        let patience = deadline.as_secs() + 1;
-        let docker =
-            Docker::connect_with_custom_transport(send, Some("http://docker"), patience, API_DEFAULT_VERSION)
-                .map_err(|error| failed(&error).into_ended(VERSION))?;
-        let client = Self { docker: docker.clone(), socket, deadline, link };
-        let docker = client
-            .ask(VERSION, docker.negotiate_version())
-            .await
-            .map_err(|failed| failed.into_ended(VERSION))?;
-        Ok(Self { docker, ..client })
+        let ended = |error: Error| failed(&error).into_ended(VERSION);
+        let docker = speaking(&socket, deadline, API_DEFAULT_VERSION).map_err(ended)?;
+        let client = Self { docker, socket, deadline, link, podman: None };
+        // Not bollard's own negotiation, of which only the number comes back.
+        let answer = client.ask(VERSION, client.who()).await;
+        let (version, podman) = answer.map_err(|failed| failed.into_ended(VERSION))?;
+        let docker = speaking(&client.socket, deadline, &version).map_err(ended)?;
+        Ok(Self { docker, podman, ..client })
+    }
+
+    /// The version of Docker's API that both speak; and where a Podman answers,
+    /// the one of its own API.
+    async fn who(&self) -> Result<(ClientVersion, Option<String>), Error> {
+        let bytes = self.read("/version", VERSION_LIMIT).await?;
+        let found: SystemVersion = serde_json::from_slice(&bytes)?;
+        let text = found.api_version.unwrap_or_default();
+        let numbers =
+            text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let Some((major, minor)) = numbers else { return Err(Error::APIVersionParseError {}) };
+        let own = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let (major_version, minor_version) = own.min((major, minor));
+        let components = found.components.unwrap_or_default();
+        let podman = components.into_iter().find(|component| component.name == PODMAN);
+        let podman =
+            podman.map(|podman| podman.details.unwrap_or_default().remove("APIVersion").unwrap_or_default());
+        Ok((ClientVersion { major_version, minor_version }, podman))
     }
 
     /// Whether Docker answers at all.
     pub async fn lives(&self) -> Result<(), Failed> {
         self.ask(VERSION, self.docker.version()).await.map(drop)
+    }
+
+    /// Where it is a Podman that speaks Docker's API: the version of its own.
+    pub fn podman(&self) -> Option<&str> {
+        self.podman.as_deref()
     }
 
     /// One container.
@@ -96,20 +115,21 @@ impl Client {
 
     /// What another API at the same socket answers: at most `limit` bytes.
     pub async fn get(&self, request: &str, path: &str, limit: u64) -> Result<Vec<u8>, Failed> {
-        let answer = async {
-            let request = Request::get(path).body(String::new())?;
-            let answer = transport::send(&self.socket, request, limit).await?;
-            let status_code = answer.status().as_u16();
-            if !answer.status().is_success() {
-                return Err(Error::DockerResponseServerError { status_code, message: String::new() });
-            }
-            let (mut body, mut bytes) = (answer.into_body(), Vec::new());
-            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-                bytes.extend(frame?.into_data().unwrap_or_default());
-            }
-            Ok(bytes)
-        };
-        self.ask(request, answer).await
+        self.ask(request, self.read(path, limit)).await
+    }
+
+    async fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        let request = Request::get(path).body(String::new())?;
+        let answer = transport::send(&self.socket, request, limit).await?;
+        let status_code = answer.status().as_u16();
+        if !answer.status().is_success() {
+            return Err(Error::DockerResponseServerError { status_code, message: String::new() });
+        }
+        let (mut body, mut bytes) = (answer.into_body(), Vec::new());
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            bytes.extend(frame?.into_data().unwrap_or_default());
+        }
+        Ok(bytes)
     }
 
     /// What all requests go through.
@@ -146,6 +166,19 @@ impl Client {
     pub fn link(&self) -> &Arc<Link> {
         &self.link
     }
+}
+
+/// A client that asks in this version.
+fn speaking(socket: &Path, deadline: Duration, version: &ClientVersion) -> Result<Docker, Error> {
+    let at = socket.to_owned();
+    let send = move |request: BollardRequest| {
+        let socket = at.clone();
+        let limit = limit_of(request.uri().path());
+        async move { transport::send(&socket, request, limit).await.map_err(Error::from) }
+    };
+    // Its own timeout is for the head of an answer alone; ours is shorter.
+    let patience = deadline.as_secs() + 1;
+    Docker::connect_with_custom_transport(send, Some("http://docker"), patience, version)
 }
 
 /// Which containers a list is about.

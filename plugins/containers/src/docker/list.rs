@@ -7,7 +7,6 @@ use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::source::Step;
 use crate::provider::{Ended, Failed, is_id};
-use gantry_plugin_api::tracing;
 use std::future::Future;
 
 /// Some 1 MiB. Smaller ones cost Docker more, as it sorts all for each.
@@ -46,7 +45,7 @@ impl Listing {
     /// Takes a page, and says what comes next.
     ///
     /// # Errors
-    /// Where Docker does not answer.
+    /// Where the connection ends.
     pub fn take(
         &mut self,
         page: Result<Vec<String>, Failed>,
@@ -62,7 +61,9 @@ impl Listing {
                 self.before = ids.last().cloned();
                 let step = match full && !stands {
                     false => Step::Complete,
-                    true if self.listed >= MOST => self.incomplete("there are more than are listed", link),
+                    true if self.listed >= MOST => {
+                        self.incomplete("there are more than are listed".to_owned(), link)
+                    }
                     true => Step::More,
                 };
                 return Ok((step, ids));
@@ -81,21 +82,24 @@ impl Listing {
             }
             // One container alone is too much: those behind it cannot be reached.
             Outcome::TooLarge | Outcome::Malformed => {
-                self.incomplete("a container's row cannot be read", link)
+                self.incomplete("a container's row cannot be read".to_owned(), link)
             }
-            Outcome::NotFound => self.incomplete("containers are removed faster than they are listed", link),
-            _ => return Err(failed.into_ended(LIST)),
+            Outcome::NotFound if self.before.is_some() => {
+                self.incomplete("containers are removed faster than they are listed".to_owned(), link)
+            }
+            // The connection is no more.
+            Outcome::Failed => return Err(failed.into_ended(LIST)),
+            // One broken container is enough for a Podman to refuse all.
+            _ => self.incomplete(failed.into_ended(LIST).to_string(), link),
         };
         Ok((step, Vec::new()))
     }
 
-    fn incomplete(&self, why: &str, link: &Link) -> Step {
+    fn incomplete(&self, why: String, link: &Link) -> Step {
         link.losses().add(Loss::Container, 1);
-        tracing::warn!(
-            "{}: {} containers were listed, then {why}; others are asked for when they run",
-            link.runtime(),
-            self.listed
-        );
-        Step::Incomplete
+        Step::Incomplete(match self.listed {
+            0 => why,
+            listed => format!("{listed} containers were listed, then {why}"),
+        })
     }
 }

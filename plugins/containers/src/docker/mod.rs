@@ -14,7 +14,8 @@ pub mod source;
 pub mod transport;
 
 use crate::provider::link::Link;
-use crate::provider::{Ended, Provider, session};
+use crate::provider::outcome::Outcome;
+use crate::provider::{Again, Ended, Provider, session};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +47,17 @@ impl Provider for Docker {
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
         let client = client::Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
+        if client.podman().is_some() {
+            // Two that tell of the same containers would say different things of them.
+            let why = "a Podman answers there, as podman-docker has it: it is asked at podman.socket, which must \
+                       name this one where that is none of its own";
+            return Err(Ended {
+                request: client::VERSION,
+                outcome: Outcome::Unsupported,
+                detail: why.to_owned(),
+                again: Again::Unused,
+            });
+        }
         session::run(source::Source::open(client).await?).await
     }
 }

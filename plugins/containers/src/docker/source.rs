@@ -11,6 +11,7 @@ use crate::provider::source::{self, Change, Listed, Look};
 use crate::provider::{Ended, Failed};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A Docker whose events are listened to.
 pub struct Source {
@@ -36,6 +37,10 @@ impl source::Source for Source {
 
     fn link(&self) -> &Arc<Link> {
         self.client.link()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.client.deadline()
     }
 
     fn begin_list(&mut self) {

@@ -11,7 +11,8 @@ pub mod source;
 
 use crate::docker::client::{self, Client};
 use crate::provider::link::Link;
-use crate::provider::{Ended, Provider, session};
+use crate::provider::outcome::Outcome;
+use crate::provider::{Again, Ended, Provider, session};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,15 @@ impl Provider for Podman {
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
         let client = Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
-        session::run(source::Source::open(client).await?).await
+        let Some(version) = client.podman() else {
+            return Err(Ended {
+                request: client::VERSION,
+                outcome: Outcome::Unsupported,
+                detail: "no Podman answers there: take the socket out of podman.socket".to_owned(),
+                again: Again::Rarely,
+            });
+        };
+        let own = own::Own::new(client.clone(), version);
+        session::run(source::Source::open(client, own).await?).await
     }
 }

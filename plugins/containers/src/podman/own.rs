@@ -4,8 +4,8 @@
 
 use crate::docker::client::Client;
 use crate::provider::bounds::Loss;
-use crate::provider::is_id;
 use crate::provider::outcome::Outcome;
+use crate::provider::{Failed, is_id};
 use gantry_plugin_api::Container;
 use gantry_plugin_api::serde::Deserialize;
 use gantry_plugin_api::serde::de::DeserializeOwned;
@@ -14,8 +14,8 @@ use gantry_plugin_api::serde_json;
 /// How its requests are counted.
 pub const REQUEST: &str = "libpod";
 
-/// The oldest version that is still spoken; a newer Podman takes it.
-const VERSION: &str = "/v4.0.0/libpod";
+/// Of one that does not say which it speaks: newer ones take it.
+const OLDEST: &str = "4.0.0";
 
 /// As Docker's description, with arguments and environment in it.
 const LIMIT: u64 = 4 << 20;
@@ -26,7 +26,7 @@ const K8S_FILE: &str = "k8s-file";
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "PascalCase", crate = "gantry_plugin_api::serde")]
-struct Own {
+struct Described {
     pod: String,
     is_infra: bool,
     host_config: HostConfig,
@@ -51,37 +51,61 @@ struct Pod {
     name: String,
 }
 
-/// Adds it to what is known. What cannot be had is left out, and counted.
-pub async fn add(client: &Client, id: &str, container: &mut Container) {
-    let losses = client.link().losses();
-    // What Docker's API says of the log is of another driver.
-    container.log_driver.clear();
-    container.log_path.clear();
-    let Some(own) = ask::<Own>(client, &format!("containers/{id}/json")).await else { return };
-    let LogConfig { r#type, path } = own.host_config.log_config;
-    if r#type == K8S_FILE {
-        container.log_path = losses.text(path);
-    }
-    container.log_driver = losses.text(r#type);
-    if !is_id(&own.pod) {
-        return;
-    }
-    let pod = ask::<Pod>(client, &format!("pods/{}/json", own.pod)).await.unwrap_or_default().name;
-    // No `pod`: that is one of Kubernetes, in a namespace.
-    let kind = if own.is_infra { "sandbox" } else { "podman_pod" };
-    container.names.insert(kind.to_owned(), losses.text(if pod.is_empty() { own.pod } else { pod }));
+/// Podman's own API, of which a container is asked after Docker's.
+#[derive(Clone)]
+pub struct Own {
+    client: Client,
+    /// As paths begin with it.
+    version: String,
 }
 
-async fn ask<T: DeserializeOwned>(client: &Client, what: &str) -> Option<T> {
-    let answer = client.get(REQUEST, &format!("{VERSION}/{what}"), LIMIT).await;
-    let found = match answer {
-        Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-        // It is removed meanwhile, which an event tells.
-        Err(failed) if failed.outcome == Outcome::NotFound => return None,
-        Err(_) => None,
-    };
-    if found.is_none() {
-        client.link().losses().add(Loss::Description, 1);
+impl Own {
+    /// In the version that it says it speaks.
+    pub fn new(client: Client, version: &str) -> Self {
+        let numbers = version.split('.').filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+        let version = if numbers.count() == 3 { version } else { OLDEST };
+        Self { client, version: format!("/v{version}/libpod") }
     }
-    found
+
+    /// Adds it to what is known. What the container does not have is left out.
+    ///
+    /// # Errors
+    /// Where not all of it can be had now, which is counted.
+    pub async fn add(&self, id: &str, container: &mut Container) -> Result<(), Failed> {
+        let losses = self.client.link().losses();
+        // What Docker's API says of the log is of another driver.
+        container.log_driver.clear();
+        container.log_path.clear();
+        let Some(own) = self.ask::<Described>(&format!("containers/{id}/json")).await? else { return Ok(()) };
+        let LogConfig { r#type, path } = own.host_config.log_config;
+        if r#type == K8S_FILE {
+            container.log_path = losses.text(path);
+        }
+        container.log_driver = losses.text(r#type);
+        if !is_id(&own.pod) {
+            return Ok(());
+        }
+        let pod = self.ask::<Pod>(&format!("pods/{}/json", own.pod)).await;
+        let name = pod.as_ref().ok().and_then(Option::as_ref).map(|pod| pod.name.clone()).unwrap_or_default();
+        // No `pod`: that is one of Kubernetes, in a namespace.
+        let kind = if own.is_infra { "sandbox" } else { "podman_pod" };
+        let name = losses.text(if name.is_empty() { own.pod } else { name });
+        container.names.insert(kind.to_owned(), name);
+        pod.map(drop)
+    }
+
+    /// `None` where it is removed meanwhile, which an event tells.
+    async fn ask<T: DeserializeOwned>(&self, what: &str) -> Result<Option<T>, Failed> {
+        let answer = self.client.get(REQUEST, &format!("{}/{what}", self.version), LIMIT).await;
+        let found = match answer {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|_| Failed { outcome: Outcome::Malformed, detail: String::new() }),
+            Err(failed) if failed.outcome == Outcome::NotFound => return Ok(None),
+            Err(failed) => Err(failed),
+        };
+        if found.is_err() {
+            self.client.link().losses().add(Loss::Description, 1);
+        }
+        found.map(Some)
+    }
 }

@@ -1,6 +1,6 @@
 //! What a session asks of Podman.
 
-use super::own;
+use super::own::Own;
 use crate::docker::client::Client;
 use crate::docker::source::Source as Docker;
 use crate::provider::link::Link;
@@ -8,10 +8,11 @@ use crate::provider::source::{self, Change, Listed, Look};
 use crate::provider::{Ended, Failed};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A Podman whose events are listened to.
 pub struct Source {
-    client: Client,
+    own: Own,
     docker: Docker,
 }
 
@@ -20,8 +21,8 @@ impl Source {
     ///
     /// # Errors
     /// Where Podman does not answer, or refuses.
-    pub async fn open(client: Client) -> Result<Self, Ended> {
-        Ok(Self { docker: Docker::open(client.clone()).await?, client })
+    pub async fn open(client: Client, own: Own) -> Result<Self, Ended> {
+        Ok(Self { docker: Docker::open(client).await?, own })
     }
 }
 
@@ -31,6 +32,10 @@ impl source::Source for Source {
 
     fn link(&self) -> &Arc<Link> {
         self.docker.link()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.docker.deadline()
     }
 
     fn begin_list(&mut self) {
@@ -46,13 +51,14 @@ impl source::Source for Source {
     }
 
     fn look(&self, id: &str) -> impl Future<Output = Look> + Send + 'static {
-        let (client, id, look) = (self.client.clone(), id.to_owned(), self.docker.look(id));
+        let (own, id, look) = (self.own.clone(), id.to_owned(), self.docker.look(id));
         async move {
             match look.await {
-                Look::Known(mut container) => {
-                    own::add(&client, &id, &mut container).await;
-                    Look::Known(container)
-                }
+                // Its log driver and its pod may be had the next time.
+                Look::Known(mut container) => match own.add(&id, &mut container).await {
+                    Ok(()) => Look::Known(container),
+                    Err(_) => Look::Partly(container),
+                },
                 look => look,
             }
         }

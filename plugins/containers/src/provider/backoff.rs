@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_millis(250);
 /// a path that is not there costs some microseconds.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Doubles from 250 ms to 5 s, and begins anew after a session that lasted.
+/// Doubles from 250 ms to 5 s, and begins anew after a session that worked.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -22,10 +22,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next wait, after a session that lasted so long. A runtime that dies
-    /// each time it was listed is not taken for one that works.
-    pub fn after(&mut self, session: Duration) -> Duration {
-        if session >= LONGEST {
+    /// The next wait, after a session that lasted so long, and in which all was
+    /// listed or not. A runtime that dies each time it was listed is not taken
+    /// for one that works, nor is one that is so slow that a request alone
+    /// lasts that long.
+    pub fn after(&mut self, session: Duration, listed: bool) -> Duration {
+        if listed && session >= LONGEST {
             self.next = FIRST;
         }
         let wait = self.next;
@@ -47,8 +49,9 @@ mod tests {
     fn doubles_and_begins_anew() {
         let mut backoff = Backoff::default();
         let short = Duration::from_secs(1);
-        let waits: Vec<u128> = (0..7).map(|_| backoff.after(short).as_millis()).collect();
+        let waits: Vec<u128> = (0..7).map(|_| backoff.after(short, true).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 5000, 5000]);
-        assert_eq!(backoff.after(LONGEST), FIRST);
+        assert_eq!(backoff.after(LONGEST, false), LONGEST, "it was slow, and said nothing");
+        assert_eq!(backoff.after(LONGEST, true), FIRST);
     }
 }

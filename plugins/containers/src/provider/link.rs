@@ -9,12 +9,17 @@ use super::wanted::Wanted;
 use gantry_plugin_api::{Container, Host, tracing};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// What the host calls the runtime of a container whose cgroup's path tells only
 /// that it has one: below `kubepods` with the cgroupfs driver, and in a scope
 /// with a prefix that nobody knows.
-const UNSAID: [&str; 2] = ["kubernetes", "oci"];
+pub const UNSAID: [&str; 2] = ["kubernetes", "oci"];
+
+/// The name by which the host knows whose slice a container lies in
+/// ([`Host::provide`]).
+pub const USER: &str = "user";
 
 /// How it goes with one runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +42,14 @@ pub enum State {
 pub struct Link {
     host: Host,
     socket: PathBuf,
+    /// By which of its APIs it is asked.
+    api: &'static str,
+    /// The user who runs it; `None` for root.
+    user: Option<u32>,
     /// What an operator lacks while the runtime does not answer.
     lack: &'static str,
+    /// As the host calls what may be this runtime's without its being said.
+    unsaid: &'static [&'static str],
     proc: PathBuf,
     /// What the host asked for.
     pub wanted: Wanted,
@@ -46,6 +57,10 @@ pub struct Link {
     named: RwLock<Named>,
     told: Mutex<Told>,
     state: Mutex<State>,
+    /// What is missing though it answers.
+    degraded: Mutex<Option<String>>,
+    /// All that it has was listed in this session.
+    listed: AtomicBool,
 }
 
 /// Whose requests are counted.
@@ -56,31 +71,43 @@ struct Named {
 }
 
 impl Named {
-    fn new(host: &Host, runtime: &'static str, requests: impl Iterator<Item = &'static str>) -> Self {
-        let counters = |request| (request, Requests::new(host.metrics(), runtime, request));
+    fn new(
+        host: &Host,
+        runtime: &'static str,
+        api: &'static str,
+        requests: impl Iterator<Item = &'static str>,
+    ) -> Self {
+        let counters = |request| (request, Requests::new(host.metrics(), [runtime, api, request]));
         Self { runtime, requests: requests.map(counters).collect() }
     }
 }
 
 impl Link {
-    /// For a runtime at a socket, with the kinds of requests that are counted.
+    /// For a runtime at a socket, by one of its APIs, with the kinds of requests
+    /// that are counted.
     pub fn new(
         host: Host,
         runtime: &'static str,
+        api: &'static str,
         socket: PathBuf,
         requests: &[&'static str],
         losses: Arc<Losses>,
     ) -> Self {
         Self {
-            named: RwLock::new(Named::new(&host, runtime, requests.iter().copied())),
+            named: RwLock::new(Named::new(&host, runtime, api, requests.iter().copied())),
             proc: host.proc(),
             host,
             socket,
+            api,
+            user: None,
             lack: "new containers have no names until it answers",
+            unsaid: &UNSAID,
             wanted: Wanted::default(),
             losses,
             told: Mutex::default(),
             state: Mutex::default(),
+            degraded: Mutex::default(),
+            listed: AtomicBool::new(false),
         }
     }
 
@@ -90,23 +117,40 @@ impl Link {
         Self { lack, ..self }
     }
 
+    /// The same, of a user's runtime.
+    #[must_use]
+    pub fn of_user(self, user: Option<u32>) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The same, where only of these it may know what its cgroup's path does not say.
+    #[must_use]
+    pub fn unsaid(self, unsaid: &'static [&'static str]) -> Self {
+        Self { unsaid, ..self }
+    }
+
     /// The runtime.
     pub fn runtime(&self) -> &'static str {
         self.named().runtime
+    }
+
+    /// By which of its APIs it is asked.
+    pub fn api(&self) -> &'static str {
+        self.api
     }
 
     /// The runtime says itself which one it is.
     pub fn rename(&self, runtime: &'static str) {
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
         if named.runtime != runtime {
-            *named = Named::new(&self.host, runtime, named.requests.keys().copied());
+            *named = Named::new(&self.host, runtime, self.api, named.requests.keys().copied());
         }
     }
 
     /// Whether a container of this runtime, as the host knows it, may be one of
     /// this runtime's: the paths of many cgroups do not tell whose they are.
     pub fn may_know(&self, runtime: &str) -> bool {
-        runtime == self.runtime() || UNSAID.contains(&runtime)
+        runtime == self.runtime() || self.unsaid.contains(&runtime)
     }
 
     fn named(&self) -> RwLockReadGuard<'_, Named> {
@@ -116,6 +160,11 @@ impl Link {
     /// Its socket, as an operator would look for it.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// A path of the node's, in the agent's own view.
+    pub fn of_node(&self, path: &str) -> PathBuf {
+        self.host.root().join(path.trim_start_matches('/'))
     }
 
     /// The host's `/proc`.
@@ -136,7 +185,8 @@ impl Link {
     }
 
     /// Tells the host of a container, now or with others.
-    pub fn tell(&self, container: Container) {
+    pub fn tell(&self, mut container: Container) {
+        container.names.extend(self.user.map(|uid| (USER.to_owned(), uid.to_string())));
         let due = lock(&self.told).put(container);
         if due {
             self.flush();
@@ -155,7 +205,7 @@ impl Link {
 
     /// Tells the host what it was not told yet.
     pub fn flush(&self) {
-        let told = lock(&self.told).flush(&self.host, self.runtime());
+        let told = lock(&self.told).flush(&self.host, self.runtime(), self.user);
         if let Err(error) = told {
             self.losses.add(Loss::Container, 1);
             tracing::warn!("the host did not take what {} tells: {error}", self.runtime());
@@ -163,11 +213,17 @@ impl Link {
     }
 
     /// The ids of the containers that the host knows by their cgroups alone.
-    /// Asked for where events were lost.
+    /// Asked for where a list does not tell of all.
     pub fn nameless(&self) -> Vec<String> {
         let known = self.host.containers().into_iter().filter_map(|container| self.host.container(container));
         let nameless = known.filter(|known| self.may_know(&known.runtime) && known.names.is_empty());
         nameless.map(|known| known.runtime_id).collect()
+    }
+
+    /// Whether the host sees containers of pods, whoever runs them.
+    pub fn sees_pods(&self) -> bool {
+        let known = self.host.containers().into_iter().filter_map(|container| self.host.container(container));
+        known.flat_map(|known| known.cgroups).any(|cgroup| cgroup.path.contains("kubepods"))
     }
 
     /// How it goes.
@@ -175,8 +231,38 @@ impl Link {
         lock(&self.state).clone()
     }
 
+    /// The host wants a container. What waits for a runtime that does not answer
+    /// is listed when it does, and no loss where it had to go.
+    pub fn want(&self, id: &str) {
+        if self.state() != State::Up {
+            self.wanted.add_newest(id);
+        } else if !self.wanted.add(id) {
+            self.losses.add(Loss::Wanted, 1);
+        }
+    }
+
+    /// All that the runtime has was listed; whether that was so is asked once.
+    pub fn listed(&self) {
+        self.listed.store(true, Relaxed);
+        *lock(&self.degraded) = None;
+    }
+
+    /// Whether [`Self::listed`] was called since this was asked last.
+    pub fn take_listed(&self) -> bool {
+        self.listed.swap(false, Relaxed)
+    }
+
+    /// It answers, but not all that is asked. Logged once, until it goes otherwise.
+    pub fn incomplete(&self, what: &str) {
+        let before = lock(&self.degraded).replace(what.to_owned());
+        if before.as_deref() != Some(what) {
+            tracing::warn!("{} at {}: {what}", self.runtime(), self.socket.display());
+        }
+    }
+
     /// The runtime answers.
     pub fn up(&self) {
+        *lock(&self.degraded) = None;
         if std::mem::replace(&mut *lock(&self.state), State::Up) != State::Up {
             tracing::info!("{} answers at {}", self.runtime(), self.socket.display());
         }
@@ -213,7 +299,8 @@ impl Link {
     pub fn trouble(&self) -> Option<String> {
         let (runtime, socket) = (self.runtime(), self.socket.display());
         match self.state() {
-            State::Absent | State::Unused | State::Up => None,
+            State::Absent | State::Unused => None,
+            State::Up => lock(&self.degraded).as_ref().map(|what| format!("{runtime} at {socket}: {what}")),
             State::Failing(why) => Some(format!("{runtime} at {socket}: {why}; {}", self.lack)),
             State::Dead => Some(format!(
                 "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",

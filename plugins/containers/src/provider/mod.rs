@@ -6,7 +6,7 @@
 //! * [`worker`]: its thread. [`backoff`]: how long it waits between sessions.
 //! * [`session`]: the course of a connection's life, where a runtime is a
 //!   [`source`]: it can list, describe and tell of changes. [`described`]: what descriptions have in common.
-//! * [`wanted`]: what the host asked for. [`told`]: what it was told.
+//! * [`wanted`]: what the host asked for. [`told`]: what it was told. [`retry`]: what failed.
 //! * [`outcome`]: what became of a request, counted. [`bounds`]: what is kept of
 //!   a container's texts. [`started`]: times and start times.
 
@@ -15,6 +15,7 @@ pub mod bounds;
 pub mod described;
 pub mod link;
 pub mod outcome;
+pub mod retry;
 pub mod session;
 pub mod source;
 pub mod started;

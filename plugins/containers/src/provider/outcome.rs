@@ -75,11 +75,11 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Of a runtime's requests of this kind. All results are there from the
-    /// beginning, so that the first failure is seen as an increase.
-    pub fn new(metrics: &Metrics, runtime: &str, request: &str) -> Self {
+    /// Of a runtime's requests over an API of this kind. All results are there
+    /// from the beginning, so that the first failure is seen as an increase.
+    pub fn new(metrics: &Metrics, [runtime, api, request]: [&str; 3]) -> Self {
         let counter = |outcome: Outcome| {
-            metrics.counter(&RUNTIME_REQUESTS, None, &[runtime, request, outcome.as_str()])
+            metrics.counter(&RUNTIME_REQUESTS, None, &[runtime, api, request, outcome.as_str()])
         };
         Self { counters: ALL.map(counter) }
     }

@@ -4,12 +4,12 @@
 use super::bounds::Loss;
 use super::link::Link;
 use super::outcome::Outcome;
+use super::retry::Retries;
 use super::source::{Change, Listed, Look, Source, Step};
-use super::{Again, Ended, Failed, is_id};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use super::{Again, Ended, Failed};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -17,16 +17,10 @@ use tokio::time::Instant;
 /// and one whose lock somebody holds must not hold the others.
 const AT_ONCE: usize = 8;
 
-/// Looks without an answer, one after the other, after which the runtime itself
-/// is asked whether it lives: it may hang, or so many containers.
-const PATIENCE: usize = AT_ONCE;
+/// So many deadlines without a sign of life, a minute as it is by default, after
+/// which the runtime is asked for one.
+const QUIET: u32 = 12;
 
-/// What failed is tried again so much later, then twice as much, up to a minute:
-/// what was in the way may be gone by then.
-const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
-/// Containers that are tried again. Others wait for their next event.
-const MOST_AGAIN: usize = 10_000;
 /// Containers that wait to be looked at: more than are listed.
 const MOST_QUEUED: usize = 120_000;
 
@@ -35,13 +29,10 @@ struct Session<S: Source> {
     link: Arc<Link>,
     /// The list is being read.
     listing: bool,
-    /// The list could not be read to its end.
-    list_failed: bool,
     /// Containers of which the runtime did not say what they are.
-    failed: BTreeSet<String>,
-    /// When what failed is tried again.
-    again_at: Option<Instant>,
-    again_wait: Duration,
+    failed: Retries<String>,
+    /// The list, where it could not be read to its end.
+    list_failed: Retries<()>,
     /// Of those that the host knew when the list was begun, and that were not
     /// seen in it so far.
     unseen: HashSet<Box<str>>,
@@ -49,7 +40,10 @@ struct Session<S: Source> {
     queued: HashSet<String>,
     running: HashMap<String, After>,
     tasks: JoinSet<Done<S::Part>>,
-    unanswered: usize,
+    /// When the runtime gave its last sign of life.
+    heard: Instant,
+    /// It is asked for one.
+    asking: bool,
 }
 
 /// What follows a look that is under way.
@@ -79,26 +73,28 @@ pub async fn run<S: Source>(source: S) -> Result<Infallible, Ended> {
         source,
         link: Arc::clone(&link),
         listing: false,
-        list_failed: false,
-        failed: BTreeSet::new(),
-        again_at: None,
-        again_wait: AGAIN,
+        failed: Retries::default(),
+        list_failed: Retries::default(),
         unseen: HashSet::new(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
         running: HashMap::new(),
         tasks: JoinSet::new(),
-        unanswered: 0,
+        heard: Instant::now(),
+        asking: false,
     };
-    link.wanted.take().into_iter().for_each(|id| session.want(id));
+    session.want();
     session.list();
     loop {
         session.fill();
+        let again = [session.failed.next(), session.list_failed.next()].into_iter().flatten().min();
+        let quiet = (!session.asking).then(|| session.heard + session.source.deadline() * QUIET);
         tokio::select! {
             change = session.source.change() => session.change(change?),
-            () = link.wanted.added() => link.wanted.take().into_iter().for_each(|id| session.want(id)),
+            () = link.wanted.added() => session.want(),
             Some(done) = session.tasks.join_next() => session.done(done)?,
-            () = until(session.again_at) => session.try_again(),
+            () = until(again) => session.try_again(),
+            () = until(quiet) => session.ask_for_life(),
         }
     }
 }
@@ -118,21 +114,21 @@ impl<S: Source> Session<S> {
         self.tasks.spawn(async move { Done::Part(part.await) });
     }
 
-    /// Something failed.
-    fn plan_again(&mut self) {
-        if self.again_at.is_none() {
-            self.again_at = Some(Instant::now() + self.again_wait);
-            self.again_wait = (self.again_wait * 2).min(AGAIN_AT_MOST);
+    fn try_again(&mut self) {
+        let now = Instant::now();
+        for id in self.failed.take(now) {
+            self.look_at(id, false);
+        }
+        if !self.list_failed.take(now).is_empty() {
+            self.list();
         }
     }
 
-    fn try_again(&mut self) {
-        self.again_at = None;
-        for id in std::mem::take(&mut self.failed) {
-            self.look_at(id, false);
-        }
-        if std::mem::take(&mut self.list_failed) {
-            self.list();
+    /// It may hang, or one container of it.
+    fn ask_for_life(&mut self) {
+        if !std::mem::replace(&mut self.asking, true) {
+            let lives = self.source.lives();
+            self.tasks.spawn(async move { Done::Lives(lives.await) });
         }
     }
 
@@ -165,10 +161,14 @@ impl<S: Source> Session<S> {
         }
     }
 
-    /// The host waits for it: it goes before those of the list.
-    fn want(&mut self, id: String) {
+    /// What the host waits for goes before what is listed.
+    fn want(&mut self) {
+        self.link.wanted.take().into_iter().for_each(|id| self.look_first(id));
+    }
+
+    fn look_first(&mut self, id: String) {
         // Of another runtime that calls itself the same, or nonsense.
-        if !is_id(&id) {
+        if !S::is_id(&id) {
             return;
         }
         // Where it stands further back too, it is passed over there.
@@ -177,6 +177,11 @@ impl<S: Source> Session<S> {
     }
 
     fn change(&mut self, change: Change) {
+        match change {
+            // No sign of life: by the clock.
+            Change::List => {}
+            Change::Look(_) | Change::Removed(_) => self.heard = Instant::now(),
+        }
         match change {
             Change::Look(id) => self.look_at(id, false),
             Change::Removed(id) => self.remove(&id),
@@ -190,7 +195,7 @@ impl<S: Source> Session<S> {
         }
         self.queued.remove(id);
         self.unseen.remove(id);
-        self.failed.remove(id);
+        self.failed.settled(id);
         self.source.removed(id);
         self.link.tell_removed(id);
     }
@@ -203,7 +208,8 @@ impl<S: Source> Session<S> {
                 Ok(())
             }
             Ok(Done::Lives(answer)) => {
-                self.unanswered = 0;
+                self.asking = false;
+                self.heard = Instant::now();
                 answer
             }
             Err(error) => {
@@ -219,6 +225,11 @@ impl<S: Source> Session<S> {
     }
 
     fn part(&mut self, part: Result<S::Part, Failed>) -> Result<(), Ended> {
+        match &part {
+            Ok(_) => self.heard = Instant::now(),
+            Err(failed) if failed.outcome == Outcome::Timeout => self.ask_for_life(),
+            Err(_) => {}
+        }
         let Listed { step, changed, same } = self.source.take_part(part)?;
         for id in &same {
             self.unseen.remove(id.as_str());
@@ -230,40 +241,51 @@ impl<S: Source> Session<S> {
         self.listing = step == Step::More;
         match step {
             Step::More => self.ask_part(),
-            Step::Complete => std::mem::take(&mut self.unseen).iter().for_each(|id| self.remove(id)),
-            Step::Enough => {}
-            Step::Incomplete => {
-                self.list_failed = true;
-                self.plan_again();
+            Step::Complete => {
+                std::mem::take(&mut self.unseen).iter().for_each(|id| self.remove(id));
+                self.listed();
+            }
+            Step::Enough => self.listed(),
+            Step::Incomplete(why) => {
+                let told = "containers are told of as they change, and as the host asks for them";
+                self.link.incomplete(&format!("{why}; until all can be listed, {told}"));
+                // What waited for the list goes without.
+                self.link.nameless().into_iter().for_each(|id| self.look_first(id));
+                self.list_failed.failed((), Instant::now());
             }
         }
         Ok(())
     }
 
+    fn listed(&mut self) {
+        self.list_failed.settled(&());
+        self.link.listed();
+    }
+
     fn looked(&mut self, id: String, look: Look) {
         let after = self.running.remove(&id).unwrap_or(After::Nothing);
-        self.unanswered = if matches!(look, Look::Unclear) { self.unanswered + 1 } else { 0 };
-        if self.unanswered == PATIENCE {
-            let lives = self.source.lives();
-            self.tasks.spawn(async move { Done::Lives(lives.await) });
+        let now = Instant::now();
+        match look {
+            // Before all else is asked: what hangs may be all of it.
+            Look::Unclear => self.ask_for_life(),
+            Look::Known(_) | Look::Partly(_) | Look::Gone => self.heard = now,
         }
         match look {
             _ if after == After::Forget => {}
             Look::Known(container) => {
                 self.unseen.remove(id.as_str());
                 self.link.tell(*container);
-                self.failed.remove(&id);
-                if self.failed.is_empty() && !self.list_failed {
-                    self.again_wait = AGAIN;
-                }
+                self.failed.settled(&id);
+            }
+            Look::Partly(container) => {
+                self.unseen.remove(id.as_str());
+                self.link.tell(*container);
+                self.failed.failed(id.clone(), now);
             }
             Look::Gone => self.remove(&id),
             Look::Unclear => {
                 self.link.losses().add(Loss::Container, 1);
-                if self.failed.len() < MOST_AGAIN {
-                    self.failed.insert(id.clone());
-                }
-                self.plan_again();
+                self.failed.failed(id.clone(), now);
             }
         }
         if after == After::Again {

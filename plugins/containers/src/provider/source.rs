@@ -1,10 +1,11 @@
 //! What a session asks of a runtime, and what the answers may be.
 
 use super::link::Link;
-use super::{Ended, Failed};
+use super::{Ended, Failed, is_id};
 use gantry_plugin_api::Container;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A runtime that is connected, and whose changes are heard from here on.
 pub trait Source: 'static {
@@ -15,6 +16,15 @@ pub trait Source: 'static {
 
     /// What it was given.
     fn link(&self) -> &Arc<Link>;
+
+    /// How long one request may take.
+    fn deadline(&self) -> Duration;
+
+    /// Whether this may be an id of one of its containers; another text would
+    /// become part of a request.
+    fn is_id(text: &str) -> bool {
+        is_id(text)
+    }
 
     /// The list is read from its beginning.
     fn begin_list(&mut self);
@@ -59,8 +69,8 @@ pub enum Step {
     More,
     /// All are known.
     Complete,
-    /// The rest cannot be listed now.
-    Incomplete,
+    /// The rest cannot be listed now: why.
+    Incomplete(String),
     /// The rest cannot be listed, and a second try would be no better.
     Enough,
 }
@@ -81,6 +91,8 @@ pub enum Change {
 pub enum Look {
     /// This.
     Known(Box<Container>),
+    /// This, and more that could not be had now.
+    Partly(Box<Container>),
     /// The runtime does not have it.
     Gone,
     /// The runtime does not say.

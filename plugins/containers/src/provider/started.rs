@@ -7,6 +7,9 @@ use std::path::Path;
 /// `/proc/PID/stat` is one line of at most some 400 bytes.
 const MAX_STAT: u64 = 4096;
 
+/// `/proc/stat` has a line for each processor, and one of all interrupts.
+const MAX_ALL: u64 = 1 << 20;
+
 /// Seconds since the epoch of an RFC 3339 time in UTC, as
 /// `2026-11-23T05:57:04.123456789Z`; 0 where it is none, or before the epoch,
 /// as is the year 1 by which Docker says "never".
@@ -52,6 +55,17 @@ pub fn process(proc: &Path, pid: i64) -> Option<Process> {
     Some(Process { pid, start })
 }
 
+/// Since when a process runs, in seconds since the epoch; 0 where that cannot
+/// be read. The kernel says it of its own start to the second (proc(5), `btime`).
+pub fn since(proc: &Path, process: Process) -> u64 {
+    let booted = || {
+        let mut text = String::new();
+        std::fs::File::open(proc.join("stat")).ok()?.take(MAX_ALL).read_to_string(&mut text).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok())
+    };
+    booted().map_or(0, |booted| booted + process.start / rustix::param::clock_ticks_per_second())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +99,9 @@ mod tests {
     fn own_process_is_found_and_others_are_not() {
         let own = i64::from(std::process::id());
         assert!(process(Path::new("/proc"), own).is_some_and(|found| found.start > 0));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let since = since(Path::new("/proc"), process(Path::new("/proc"), own).expect("it runs"));
+        assert!((now.as_secs() - 3600..=now.as_secs() + 1).contains(&since), "{since} {now:?}");
         for bad in [0, -1, i64::MAX, 1 << 22] {
             assert_eq!(process(Path::new("/proc"), bad), None);
         }

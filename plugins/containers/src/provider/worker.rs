@@ -2,7 +2,8 @@
 
 use super::backoff::Backoff;
 use super::link::Link;
-use super::{Again, Provider};
+use super::outcome::Outcome;
+use super::{Again, Ended, Failed, Provider};
 use gantry_plugin_api::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -94,7 +95,10 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
     // A directory that is made later, or mounted over, cannot be watched either.
     loop {
         let begun = Instant::now();
-        if provider.socket().exists() {
+        let there = provider.socket().try_exists();
+        if let Err(error) = &there {
+            link.failing(&unreachable(error));
+        } else if there.is_ok_and(|there| there) {
             let ended = match provider.session(link).await {
                 Ok(never) => match never {},
                 Err(ended) => ended,
@@ -110,12 +114,21 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
         } else {
             link.absent();
         }
-        let wait = backoff.after(begun.elapsed());
+        let wait = backoff.after(begun.elapsed(), link.take_listed());
         // The host saw a container of this runtime: it is probably there.
         if timeout(wait, link.wanted.added()).await.is_ok() && wait > Backoff::least() {
             sleep(Backoff::least()).await;
         }
     }
+}
+
+/// A directory on the way to the socket may not be entered, say.
+fn unreachable(error: &std::io::Error) -> Ended {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "; run as root or in the group of its directory",
+        _ => "",
+    };
+    Failed { outcome: Outcome::Failed, detail: format!("{error}{remedy}") }.into_ended("connect")
 }
 
 /// A long time in which nothing that the host wants can be had.

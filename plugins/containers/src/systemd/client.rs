@@ -101,6 +101,11 @@ impl Client {
         &self.link
     }
 
+    /// How long one request may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// From now on the bus passes signals on that this rule is about.
     pub async fn add_match(&self, rule: &str) -> Result<(), Failed> {
         self.call(EVENTS, BUS, "AddMatch", &(rule,), |_| Ok(())).await

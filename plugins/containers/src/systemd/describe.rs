@@ -39,7 +39,13 @@ pub async fn unit(client: &Client, cgroup: &str) -> Result<Container, Failed> {
         let pid: Option<u32> = fact(client.property(&path, SERVICE, "MainPID").await, link)?;
         container.init = started::process(link.proc(), i64::from(pid.unwrap_or(0)));
     }
-    let since = fact(client.property(&path, UNIT, "ActiveEnterTimestamp").await, link)?;
+    // A unit that runs once, or says itself when it is ready, is active only after what it runs began.
+    let (interface, since) = if names::is_service(unit) {
+        (SERVICE, "ExecMainStartTimestamp")
+    } else {
+        (UNIT, "ActiveEnterTimestamp")
+    };
+    let since = fact(client.property(&path, interface, since).await, link)?;
     container.started_at = seconds(since.unwrap_or(0));
     Ok(container)
 }

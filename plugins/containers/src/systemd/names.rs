@@ -85,7 +85,10 @@ mod tests {
         ] {
             assert!(is_unit(good) && unit(good) == Some(good), "{good}");
         }
-        let too_long = format!("{}.service", "x".repeat(248));
+        let (longest, too_long) =
+            (format!("{}.service", "x".repeat(247)), format!("{}.service", "x".repeat(248)));
+        assert!(longest.len() == MAX_NAME && unit(&longest) == Some(&longest) && cgroup(&longest) == longest);
+        assert_eq!(too_long.len(), MAX_NAME + 1);
         for bad in ["", ".service", "ssh", "kubelet", "run-1.scope", "system.slice", "/user.slice/a.service"]
             .into_iter()
             .chain(["a b.service", "a\0.service", "é.service", "../x.service", &too_long])

@@ -8,26 +8,24 @@ use super::{describe, names};
 use crate::provider::bounds::Loss;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
+use crate::provider::retry::Retries;
 use crate::provider::{Ended, Failed};
-use gantry_plugin_api::{Container, tracing};
-use std::collections::{BTreeSet, HashSet};
+use gantry_plugin_api::Container;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// Looks without an answer, one after the other, after which it is asked
-/// whether systemd lives at all.
-const PATIENCE: usize = 4;
-
-/// What failed is tried again so much later, then twice as much, up to a minute.
-const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+/// So many deadlines without a sign of life, a minute as it is by default, after
+/// which systemd is asked for one.
+const QUIET: u32 = 12;
+/// After systemd read its settings anew all that is known is asked for, some five
+/// requests a unit. An update of packages makes it do so many times on end.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Units that are looked at again when something happens to them.
 const MOST_KNOWN: usize = 100_000;
-/// Units that are tried again. Others wait for their next job.
-const MOST_AGAIN: usize = 10_000;
 
 struct Session {
     client: Client,
@@ -35,18 +33,21 @@ struct Session {
     with_list: bool,
     /// A list is under way.
     listing: bool,
-    list_failed: bool,
+    list_failed: Retries<()>,
     /// systemd is there: what it is asked may be answered.
     here: bool,
     /// By their cgroups: those that the host was told of.
     known: HashSet<Box<str>>,
     /// Those of which systemd did not say what they are.
-    failed: BTreeSet<String>,
-    again_at: Option<Instant>,
-    again_wait: Duration,
+    failed: Retries<String>,
+    /// When all that is known is asked for, as its settings were read anew.
+    reloaded: Option<Instant>,
     queue: Queue,
     tasks: JoinSet<Done>,
-    unanswered: usize,
+    /// When systemd gave its last sign of life.
+    heard: Instant,
+    /// It is asked for one.
+    asking: bool,
 }
 
 enum Done {
@@ -68,24 +69,29 @@ pub async fn run(client: Client, mut signals: Signals, with_list: bool) -> Resul
         link: Arc::clone(&link),
         with_list,
         listing: false,
-        list_failed: false,
+        list_failed: Retries::default(),
         here,
         known: link.told(),
-        failed: BTreeSet::new(),
-        again_at: None,
-        again_wait: AGAIN,
+        failed: Retries::default(),
+        reloaded: None,
         queue: Queue::default(),
         tasks: JoinSet::new(),
-        unanswered: 0,
+        heard: Instant::now(),
+        asking: false,
     };
     session.begin();
     loop {
         session.fill();
+        let again = [session.failed.next(), session.list_failed.next()].into_iter().flatten().min();
+        let is_quiet = session.here && !session.asking;
+        let quiet = is_quiet.then(|| session.heard + session.client.deadline() * QUIET);
         tokio::select! {
             change = signals.next(&link) => session.change(change.map_err(|ended| session.ended(ended))?),
             () = link.wanted.added() => session.want(),
             Some(done) = session.tasks.join_next() => session.done(done)?,
-            () = until(session.again_at) => session.try_again(),
+            () = until(again) => session.try_again(),
+            () = until(session.reloaded) => session.look_at_known(),
+            () = until(quiet) => session.ask_for_life(),
         }
     }
 }
@@ -112,7 +118,9 @@ impl Session {
     }
 
     fn list(&mut self) {
-        if self.with_list && !self.listing {
+        if !self.with_list {
+            self.link.listed();
+        } else if !self.listing {
             self.listing = true;
             let client = self.client.clone();
             self.tasks.spawn(async move { Done::Listed(client.list().await) });
@@ -120,6 +128,7 @@ impl Session {
     }
 
     fn look_at_known(&mut self) {
+        self.reloaded = None;
         let known: Vec<Box<str>> = self.known.iter().cloned().collect();
         known.into_iter().for_each(|id| self.look_at(id.into(), false));
     }
@@ -155,7 +164,16 @@ impl Session {
         }
     }
 
+    /// It may hang, or one unit of it.
+    fn ask_for_life(&mut self) {
+        if self.here && !std::mem::replace(&mut self.asking, true) {
+            let client = self.client.clone();
+            self.tasks.spawn(async move { Done::Lives(client.lives().await) });
+        }
+    }
+
     fn change(&mut self, change: Change) {
+        self.heard = Instant::now();
         match change {
             // Of another one the host asks when its first process is there.
             Change::Look(unit) => {
@@ -165,7 +183,9 @@ impl Session {
                 }
             }
             Change::Removed(unit) => self.remove(&names::cgroup(&unit)),
-            Change::Reloaded => self.look_at_known(),
+            Change::Reloaded => {
+                self.reloaded.get_or_insert_with(|| Instant::now() + SETTLED);
+            }
             Change::Came | Change::Went => {
                 self.here = change == Change::Came;
                 self.begin();
@@ -175,7 +195,7 @@ impl Session {
 
     fn remove(&mut self, id: &str) {
         self.queue.forget(id);
-        self.failed.remove(id);
+        self.failed.settled(id);
         self.known.remove(id);
         self.link.tell_removed(id);
     }
@@ -183,7 +203,7 @@ impl Session {
     fn done(&mut self, done: Result<Done, JoinError>) -> Result<(), Ended> {
         match done {
             // It went since.
-            Ok(Done::Subscribed(_) | Done::Lives(_)) if !self.here => self.unanswered = 0,
+            Ok(Done::Subscribed(_) | Done::Lives(_)) if !self.here => self.asking = false,
             Ok(Done::Subscribed(answer)) => {
                 answer.map_err(|failed| failed.into_ended(EVENTS))?;
                 self.subscribed();
@@ -191,7 +211,8 @@ impl Session {
             Ok(Done::Listed(answer)) => self.listed(answer)?,
             Ok(Done::Looked(id, look)) => self.looked(&id, look),
             Ok(Done::Lives(answer)) => {
-                self.unanswered = 0;
+                self.asking = false;
+                self.heard = Instant::now();
                 answer.map_err(|failed| failed.into_ended(VERSION))?;
             }
             Err(error) => {
@@ -207,16 +228,27 @@ impl Session {
     fn listed(&mut self, answer: Result<Vec<String>, Failed>) -> Result<(), Ended> {
         self.listing = false;
         match answer {
-            Ok(units) => units.iter().for_each(|unit| self.look_at(names::cgroup(unit), false)),
-            Err(_) if !self.here => {}
-            // What the host asks for can be told without it.
-            Err(Failed { outcome: Outcome::NotFound | Outcome::Malformed, .. }) => {
-                tracing::warn!("systemd's list of units makes no sense; units are asked for when they run");
-                self.link.losses().add(Loss::Container, 1);
-                self.list_failed = true;
-                self.plan_again();
+            Ok(units) => {
+                units.iter().for_each(|unit| self.look_at(names::cgroup(unit), false));
+                self.heard = Instant::now();
+                self.list_failed.settled(&());
+                self.link.listed();
             }
-            Err(failed) => return Err(failed.into_ended(LIST)),
+            Err(_) if !self.here => {}
+            Err(failed) if failed.outcome == Outcome::Failed => return Err(failed.into_ended(LIST)),
+            Err(failed) if failed.outcome == Outcome::TooLarge => return Err(failed.into_ended(LIST)),
+            // What the host asks for can be told without it.
+            Err(failed) => {
+                if failed.outcome == Outcome::Timeout {
+                    self.ask_for_life();
+                }
+                let why = failed.into_ended(LIST);
+                self.link.incomplete(&format!(
+                    "{why}; until they can be listed, those that run once or on a timer are known as they run"
+                ));
+                self.link.losses().add(Loss::Container, 1);
+                self.list_failed.failed((), Instant::now());
+            }
         }
         Ok(())
     }
@@ -227,10 +259,10 @@ impl Session {
             Ok(_) => true,
             Err(failed) => failed.outcome == Outcome::NotFound,
         };
-        self.unanswered = if answered { 0 } else { self.unanswered + 1 };
-        if self.unanswered == PATIENCE && self.here {
-            let client = self.client.clone();
-            self.tasks.spawn(async move { Done::Lives(client.lives().await) });
+        if answered {
+            self.heard = Instant::now();
+        } else {
+            self.ask_for_life();
         }
         match look {
             _ if after == After::Forget || !self.here => {}
@@ -239,18 +271,12 @@ impl Session {
                     self.known.insert(id.into());
                 }
                 self.link.tell(*container);
-                self.failed.remove(id);
-                if self.failed.is_empty() && !self.list_failed {
-                    self.again_wait = AGAIN;
-                }
+                self.failed.settled(id);
             }
             Err(_) if answered => self.remove(id),
             Err(_) => {
                 self.link.losses().add(Loss::Container, 1);
-                if self.failed.len() < MOST_AGAIN {
-                    self.failed.insert(id.to_owned());
-                }
-                self.plan_again();
+                self.failed.failed(id.to_owned(), Instant::now());
             }
         }
         if after == After::Again {
@@ -258,20 +284,12 @@ impl Session {
         }
     }
 
-    /// Something failed.
-    fn plan_again(&mut self) {
-        if self.again_at.is_none() {
-            self.again_at = Some(Instant::now() + self.again_wait);
-            self.again_wait = (self.again_wait * 2).min(AGAIN_AT_MOST);
-        }
-    }
-
     fn try_again(&mut self) {
-        self.again_at = None;
-        for id in std::mem::take(&mut self.failed) {
+        let now = Instant::now();
+        for id in self.failed.take(now) {
             self.look_at(id, false);
         }
-        if std::mem::take(&mut self.list_failed) {
+        if !self.list_failed.take(now).is_empty() {
             self.list();
         }
     }

@@ -1,45 +1,19 @@
 //! Something that looks like containerd or CRI-O at a socket: it has the pods
 //! and containers that a test gives it, and good and bad moods.
 
+pub use super::grpc::Mood;
+use super::grpc::{Answer, Serve, Server};
 use gantry_containers::cri::api::{
     ContainerList, ContainerMetadata, ContainerRow, ContainerStatus, ContainerStatusResponse, Event,
     ImageSpec, LinuxSandboxStatus, ListRequest, NamespaceOptions, Namespaces, SandboxList, SandboxMetadata,
     SandboxRow, SandboxStatus, SandboxStatusResponse, StatusRequest, VersionResponse,
 };
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use hyper::http::{HeaderMap, Request, Response};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
-
-/// How requests of one kind are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mood {
-    Good,
-    /// Never.
-    Hang,
-    /// With a head that announces more than comes.
-    HangInBody,
-    /// With an error of this code.
-    Code(u16),
-    /// With bytes that are no message.
-    Garbage,
-    /// With a message of a gigabyte, as its head says.
-    Endless,
-    /// With half of a message.
-    Half,
-    /// Not at all: the stream is reset.
-    Reset,
-    /// With HTTP's own error.
-    Status(u16),
-}
+use tokio::sync::mpsc;
 
 #[derive(Debug, Clone)]
 pub struct Pod {
@@ -72,11 +46,12 @@ struct State {
 
 /// With the value it is gone, and its socket too.
 pub struct Fake {
-    socket: PathBuf,
-    state: Arc<Mutex<State>>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    state: Shared,
+    _server: Server,
 }
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<State>>);
 
 /// The id of the container with this number.
 pub fn id(number: usize) -> String {
@@ -157,32 +132,18 @@ impl Fake {
     }
 
     pub fn start(socket: &Path, name: &str, version: &str, events: bool) -> Self {
-        let listener = std::os::unix::net::UnixListener::bind(socket).expect("a socket");
-        listener.set_nonblocking(true).expect("a socket that does not block");
         let state = State {
             version: (name.to_owned(), version.to_owned()),
             api: "runtime.v1".to_owned(),
             events,
             ..State::default()
         };
-        let state = Arc::new(Mutex::new(state));
-        let (end, ended) = oneshot::channel();
-        let own = Arc::clone(&state);
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-            runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, own) => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        Self { socket: socket.to_owned(), state, end: Some(end), thread: Some(thread) }
+        let state = Shared(Arc::new(Mutex::new(state)));
+        Self { _server: Server::start(socket, state.clone()), state }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics with it")
+        self.state.lock()
     }
 
     /// The package that it knows; another one is not implemented.
@@ -245,62 +206,36 @@ impl Fake {
     }
 }
 
-impl Drop for Fake {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_file(&self.socket);
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics with it")
     }
 }
 
-async fn accept(listener: std::os::unix::net::UnixListener, state: Arc<Mutex<State>>) {
-    let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
-    while let Ok((stream, _)) = listener.accept().await {
-        let raw = state.lock().expect("nobody panics with it").raw.clone();
-        if let Some(bytes) = raw {
-            let mut stream = stream.into_std().expect("a stream");
-            let _ = stream.write_all(&bytes);
-            continue;
-        }
-        tokio::spawn(connection(stream, Arc::clone(&state)));
+impl Serve for Shared {
+    fn raw(&self) -> Option<Vec<u8>> {
+        self.lock().raw.clone()
     }
-}
 
-async fn connection(stream: UnixStream, state: Arc<Mutex<State>>) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        tokio::spawn(serve(request, respond, Arc::clone(&state)));
-    }
-}
-
-async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<Mutex<State>>) {
-    let path = request.uri().path().to_owned();
-    let mut body = request.into_body();
-    let mut question = Vec::new();
-    while let Some(Ok(chunk)) = body.data().await {
-        let _ = body.flow_control().release_capacity(chunk.len());
-        question.extend_from_slice(&chunk);
-    }
-    let question = question.get(5..).unwrap_or_default();
-    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
-    let (mood, answer) = {
-        let mut state = state.lock().expect("nobody panics with it");
+    fn serve(&self, path: &str, _namespace: &str, question: &[u8]) -> Answer {
+        let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+        let mut state = self.lock();
         *state.asked.entry(method.to_owned()).or_default() += 1;
         if service != format!("{}.RuntimeService", state.api) {
-            (Mood::Code(12), Ok(Vec::new()))
-        } else {
-            let id = StatusRequest::decode(question).map(|request| request.id).unwrap_or_default();
-            let of_one = state.moods_of.get(&id).filter(|_| method.ends_with("Status")).cloned();
-            let mood = of_one.or_else(|| state.moods.get(method).cloned()).unwrap_or(Mood::Good);
-            (mood, state.answer(method, question))
+            return Answer::One(Mood::Code(12), Ok(Vec::new()));
         }
-    };
-    if method == "GetContainerEvents" && mood == Mood::Good {
-        return events(respond, &state).await;
+        let id = StatusRequest::decode(question).map(|request| request.id).unwrap_or_default();
+        let of_one = state.moods_of.get(&id).filter(|_| method.ends_with("Status")).cloned();
+        let mood = of_one.or_else(|| state.moods.get(method).cloned()).unwrap_or(Mood::Good);
+        if method == "GetContainerEvents" && mood == Mood::Good {
+            let (listener, heard) = mpsc::unbounded_channel();
+            if state.events {
+                state.listeners.push(listener);
+            }
+            return Answer::Stream(heard);
+        }
+        Answer::One(mood, state.answer(method, question))
     }
-    send(&mut respond, mood, answer).await;
 }
 
 impl State {
@@ -345,76 +280,4 @@ impl State {
             _ => Err(12),
         }
     }
-}
-
-fn head() -> Response<()> {
-    Response::builder().header("content-type", "application/grpc").body(()).expect("a head")
-}
-
-fn trailers(code: u16) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", code.into());
-    trailers
-}
-
-fn framed(message: &[u8], length: usize) -> Bytes {
-    let mut bytes = vec![0];
-    bytes.extend(u32::try_from(length).expect("a length").to_be_bytes());
-    bytes.extend_from_slice(message);
-    bytes.into()
-}
-
-async fn send(respond: &mut SendResponse<Bytes>, mood: Mood, answer: Result<Vec<u8>, u16>) {
-    let refuse = |respond: &mut SendResponse<Bytes>, code: u16| {
-        let (mut parts, ()) = head().into_parts();
-        parts.headers.extend(trailers(code));
-        let _ = respond.send_response(Response::from_parts(parts, ()), true);
-    };
-    let message = match answer {
-        Ok(message) => message,
-        Err(code) if mood == Mood::Good => return refuse(respond, code),
-        Err(_) => Vec::new(),
-    };
-    let bytes = match mood {
-        Mood::Hang => return std::future::pending().await,
-        Mood::Code(code) => return refuse(respond, code),
-        Mood::Reset => return respond.send_reset(Reason::INTERNAL_ERROR),
-        Mood::Status(status) => {
-            let head = Response::builder().status(status).body(()).expect("a head");
-            let _ = respond.send_response(head, true);
-            return;
-        }
-        Mood::Good => framed(&message, message.len()),
-        Mood::Garbage => framed(b"\xff\xff\xff\xffgarbage", 11),
-        Mood::Endless => framed(b"x", 1 << 30),
-        Mood::HangInBody | Mood::Half => framed(&message, message.len() + 10),
-    };
-    let Ok(mut stream) = respond.send_response(head(), false) else { return };
-    let _ = stream.send_data(bytes, false);
-    if mood == Mood::HangInBody {
-        return std::future::pending().await;
-    }
-    let _ = stream.send_trailers(trailers(0));
-}
-
-/// As servers in Go do: nothing is sent before the first event.
-async fn events(mut respond: SendResponse<Bytes>, state: &Mutex<State>) {
-    let mut heard = {
-        let mut state = state.lock().expect("nobody panics with it");
-        let (listener, heard) = mpsc::unbounded_channel();
-        if state.events {
-            state.listeners.push(listener);
-        }
-        heard
-    };
-    let Some(first) = heard.recv().await else {
-        return send(&mut respond, Mood::Code(0), Ok(Vec::new())).await;
-    };
-    let Ok(mut stream) = respond.send_response(head(), false) else { return };
-    let mut next = Some(first);
-    while let Some(message) = next {
-        let _ = stream.send_data(framed(&message, message.len()), false);
-        next = heard.recv().await;
-    }
-    let _ = stream.send_trailers(trailers(0));
 }

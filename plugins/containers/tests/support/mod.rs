@@ -1,7 +1,9 @@
 //! The plugin in the test kit, before a runtime.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
+pub mod containerd;
 pub mod cri;
+pub mod grpc;
 
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;
@@ -126,7 +128,7 @@ impl Rig {
     /// Waits until the runtime is up, or not.
     #[track_caller]
     pub fn up(&mut self, up: bool) {
-        let series = format!("container_runtime_up{{runtime=\"{}\"}}", self.runtime);
+        let series = format!("container_runtime_up{{runtime=\"{0}\",api=\"{0}\"}}", self.runtime);
         self.shows(&series, |value| value == f64::from(u8::from(up)));
     }
 
@@ -140,7 +142,7 @@ impl Rig {
     pub fn requests(&self, request: &str, result: &str) -> String {
         let runtime = self.runtime;
         format!(
-            "container_runtime_requests_total{{runtime=\"{runtime}\",request=\"{request}\",result=\"{result}\"}}"
+            "container_runtime_requests_total{{runtime=\"{runtime}\",api=\"{runtime}\",request=\"{request}\",result=\"{result}\"}}"
         )
     }
 
@@ -173,4 +175,15 @@ impl Rig {
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     }
+}
+
+/// A machine with a Podman that plays one, root's or a user's, at its usual place.
+pub fn before_podman(config: &str, user: Option<u32>, fill: impl FnOnce(&Fake)) -> (Rig, Fake) {
+    let kit = kit();
+    let directory = user.map_or("run/podman".to_owned(), |uid| format!("run/user/{uid}/podman"));
+    kit.tree().dir(&directory);
+    let fake = Fake::start(&kit.tree().path(format!("{directory}/podman.sock")));
+    fake.podman("4.3.1");
+    fill(&fake);
+    (Rig::start_of("podman", kit, config), fake)
 }

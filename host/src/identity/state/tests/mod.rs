@@ -4,6 +4,7 @@ mod lives;
 mod looks;
 mod merge;
 mod processes;
+mod providers;
 mod rules;
 
 use super::directory::Directory;
@@ -73,7 +74,13 @@ impl Machine {
 
     fn provider(mut self, plugin: &str, order: usize) -> Self {
         let runtimes = vec!["docker".to_owned()];
-        self.state.set_provider(Provider { plugin: plugin.into(), order, runtimes, active: true });
+        self.state.set_provider(Provider {
+            plugin: plugin.into(),
+            order,
+            runtimes,
+            users: vec![],
+            active: true,
+        });
         self
     }
 
@@ -277,6 +284,7 @@ fn of_two_providers_the_first_in_the_file_is_believed() {
         plugin: "first".into(),
         order: 0,
         runtimes: vec![],
+        users: vec![],
         active: false,
     });
     machine.after(40);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 fn link() -> Link {
     let kit = Kit::of::<Containers>().with_path("proc", "/proc");
-    Link::new(kit.host(), "docker", "/run/docker.sock".into(), &[], Arc::default())
+    Link::new(kit.host(), "docker", "docker", "/run/docker.sock".into(), &[], Arc::default())
 }
 
 fn described(json: serde_json::Value) -> Container {

@@ -1,0 +1,94 @@
+//! Whose runtimes are asked, and what their word is good for.
+
+use super::super::provided::MOST_USERS;
+use super::*;
+
+fn of_user(uid: &str, letter: char, name: &str) -> Metadata {
+    let mut told = named(letter, name);
+    told.container.names.insert("user".to_owned(), uid.to_owned());
+    told
+}
+
+fn users_podman(letter: char) -> Placement {
+    let raw = raw(letter);
+    let path = format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{raw}.scope");
+    place(0, &path, 90)
+}
+
+fn provider(runtimes: &[&str]) -> Provider {
+    let runtimes = runtimes.iter().map(|&name| name.to_owned()).collect();
+    Provider { plugin: "containers".into(), order: 0, runtimes, users: vec![], active: true }
+}
+
+fn about(user: Option<&str>, removed: bool) -> Metadata {
+    let mut container = Container::default();
+    container.names.extend(user.map(|uid| ("user".to_owned(), uid.to_owned())));
+    Metadata { runtime_id: String::new(), container, removed }
+}
+
+#[test]
+fn a_user_s_runtime_is_believed_of_that_user_s_containers_alone() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let users = machine.start(10, &users_podman('a'));
+    let root = machine.start(11, &docker('b'));
+    // It is told of root's container, and root's runtime of the user's.
+    machine.provide("containers", of_user("1000", 'b', "stolen"));
+    machine.provide("containers", named('a', "foreign"));
+    machine.provide("containers", of_user("1001", 'a', "another's"));
+    assert_eq!(machine.id(users), format!("/podman/user-1000/{}", raw('a')));
+    assert_eq!(machine.id(root), format!("/docker/{}", raw('b')));
+    machine.provide("containers", of_user("1000", 'a', "web"));
+    assert_eq!(machine.id(users), "/podman/user-1000/web");
+    let mut infra = of_user("1000", 'a', "infra");
+    infra.container.names.insert("sandbox".to_owned(), "shop".to_owned());
+    machine.provide("containers", infra);
+    assert_eq!(machine.state.record(users).expect("there").named.skipped, Some("pause"));
+}
+
+#[test]
+fn what_a_user_s_runtime_told_early_waits_for_that_user_s_container() {
+    let mut machine = Machine::new().provider("containers", 0);
+    machine.provide("containers", of_user("1000", 'a', "web"));
+    machine.provide("containers", named('a', "foreign"));
+    let users = machine.start(10, &users_podman('a'));
+    assert_eq!(machine.id(users), "/podman/user-1000/web");
+}
+
+#[test]
+fn only_names_of_runtimes_that_are_asked_are_waited_for() {
+    let mut asked = provider(&["docker", "podman"]);
+    let (docker, podman) =
+        (classify(&docker('a').cgroups[0].path), classify(&users_podman('a').cgroups[0].path));
+    let (docker, podman) = (docker.expect("a container"), podman.expect("a container"));
+    assert!(asked.knows(&docker) && !asked.knows(&podman));
+    asked.is_asked("docker", &about(None, true));
+    assert!(!asked.knows(&docker), "it is switched off");
+    let anywhere = classify(&format!("/shop/{}", raw('c'))).expect("a container");
+    assert!(
+        !provider(&["systemd"]).knows(&anywhere) && provider(&["containerd"]).knows(&anywhere),
+        "or Docker's"
+    );
+    asked.is_asked("docker", &about(None, false));
+    assert!(asked.knows(&docker));
+    asked.is_asked("podman", &about(Some("1001"), false));
+    assert!(!asked.knows(&podman), "another user's");
+    asked.is_asked("podman", &about(Some("1000"), false));
+    assert!(asked.knows(&podman));
+    asked.is_asked("podman", &about(Some("1000"), true));
+    assert!(!asked.knows(&podman));
+    // What users may be there is bounded.
+    (1..10_000).for_each(|uid| asked.is_asked("podman", &about(Some(&uid.to_string()), false)));
+    assert_eq!(asked.users.len(), MOST_USERS);
+}
+
+#[test]
+fn what_a_runtime_was_told_counts_where_no_process_can_be_read() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let handle = machine.start(10, &docker('a'));
+    let mut told = named('a', "web");
+    told.container.environment.insert("GANTRY_DISABLE".to_owned(), "containers, logs".to_owned());
+    told.container.environment.insert("COROOT_EBPF_TRACES".to_owned(), "disabled".to_owned());
+    machine.provide("containers", told);
+    let opted_out = machine.state.record(handle).expect("there").container().opted_out;
+    assert_eq!(opted_out, ["containers", "logs", "traces"]);
+}

@@ -1,0 +1,211 @@
+//! Before a Podman that plays one: older, newer, a user's, and on bad days.
+
+mod support;
+
+use gantry_plugin_testkit::{NewContainer, eventually};
+use gantry_test_docker::fake::{container, id};
+use gantry_test_docker::{Fake, Mood, Request};
+use serde_json::json;
+use support::{Rig, before_podman, kit};
+
+/// A machine under load takes its time.
+const CONFIG: &str = "podman.deadline = \"20s\"";
+/// For tests that wait for the deadline.
+const HASTY: &str = "podman.deadline = \"500ms\"";
+
+/// What Podman says of one with a log of its own kind.
+fn says(pod: &str, is_infra: bool) -> serde_json::Value {
+    let log = json!({ "Type": "k8s-file", "Path": "/var/lib/x/ctr.log" });
+    json!({ "Pod": pod, "IsInfra": is_infra, "HostConfig": { "LogConfig": log } })
+}
+
+fn fill(fake: &Fake) {
+    fake.put(container(1, "web"));
+    fake.libpod(&id(1), says("", false));
+}
+
+#[test]
+fn its_own_api_is_asked_in_the_version_that_it_speaks() {
+    for (version, path) in
+        [("3.4.4", "v3.4.4"), ("4.3.1", "v4.3.1"), ("5.4.0", "v5.4.0"), ("6.0-dev", "v4.0.0")]
+    {
+        let (mut rig, fake) = before_podman(CONFIG, None, |fake| {
+            fill(fake);
+            fake.podman(version);
+        });
+        let told = rig.told(&id(1), |_| true);
+        assert_eq!((&*told.names["name"], &*told.log_driver), ("web", "k8s-file"), "{version}");
+        assert_eq!(fake.libpod_asked(), [path], "{version}");
+        rig.running.stop().expect("it stops");
+    }
+}
+
+#[test]
+fn each_request_may_fail_in_each_way() {
+    let requests = [
+        (Request::Version, "version"),
+        (Request::Events, "events"),
+        (Request::List, "list"),
+        (Request::Inspect, "inspect"),
+        (Request::Libpod, "libpod"),
+    ];
+    let moods: [(Mood, &[&str]); 5] = [
+        (Mood::Hang, &["timeout"]),
+        (Mood::Garbage, &["malformed", "failed"]),
+        (Mood::Close, &["failed"]),
+        (Mood::Status(500), &["refused"]),
+        (Mood::Status(403), &["refused"]),
+    ];
+    for (mood, results) in &moods {
+        std::thread::scope(|scope| {
+            for (request, name) in requests {
+                let body = move || {
+                    let config = if *mood == Mood::Hang { HASTY } else { CONFIG };
+                    let (mut rig, fake) = before_podman(config, None, |fake| {
+                        fill(fake);
+                        fake.mood(request, mood.clone());
+                    });
+                    eventually(|| {
+                        let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
+                        let some =
+                            results.iter().any(|result| collected.get(&rig.requests(name, result)) > 0.0);
+                        some.then_some(()).ok_or_else(|| format!("{name} {mood:?}: {collected:?}"))
+                    })
+                    .unwrap_or_else(|failure| panic!("{failure}"));
+                    fake.mood(request, Mood::Good);
+                    fake.hang_up();
+                    rig.told(&id(1), |told| told.log_driver == "k8s-file");
+                    rig.up(true);
+                    rig.running.stop().expect("it stops");
+                };
+                let named = std::thread::Builder::new().name(format!("{name}: {mood:?}"));
+                drop(named.spawn_scoped(scope, body).expect("a thread"));
+            }
+        });
+    }
+}
+
+#[test]
+fn one_broken_container_that_has_the_list_refused_takes_no_names() {
+    let (mut rig, fake) = before_podman(CONFIG, None, |fake| {
+        fill(fake);
+        fake.mood(Request::List, Mood::Status(500));
+    });
+    rig.troubled(&["list: refused", "500", "until all can be listed"]);
+    rig.up(true);
+    fake.wait_listeners(1);
+    // What happens, and what the host wants, is told.
+    fake.put(container(2, "late"));
+    fake.libpod(&id(2), says("", false));
+    fake.event("start", &id(2));
+    rig.told(&id(2), |_| true);
+    let seen = rig.kit.identity().appear(NewContainer::new("/x").runtime("podman", &id(1)));
+    rig.kit.identity().want_metadata(seen);
+    rig.told(&id(1), |_| true);
+    assert_eq!(fake.asked(Request::Events), 1, "the session went on");
+    fake.mood(Request::List, Mood::Good);
+    eventually(|| {
+        let troubles = rig.running.troubles().map_err(|failure| failure.to_string())?;
+        if troubles.is_empty() { Ok(()) } else { Err(format!("{troubles:?}")) }
+    })
+    .expect("the list is tried again");
+}
+
+#[test]
+fn what_its_own_api_did_not_say_is_asked_for_again() {
+    let (mut rig, fake) = before_podman(CONFIG, None, |fake| {
+        fill(fake);
+        fake.libpod(&id(1), says(&id(9), true));
+        fake.libpod(&id(9), json!({ "Name": "shop" }));
+        fake.mood(Request::Libpod, Mood::Status(500));
+    });
+    let told = rig.told(&id(1), |_| true);
+    assert!(!told.names.contains_key("sandbox") && told.log_driver.is_empty(), "{told:?}");
+    rig.skipped("runtime_description_incomplete", 1);
+    fake.mood(Request::Libpod, Mood::Good);
+    // Nothing else happens.
+    assert_eq!(rig.told(&id(1), |told| told.names.contains_key("sandbox")).names["sandbox"], "shop");
+}
+
+#[test]
+fn ten_thousand_containers() {
+    let (mut rig, _fake) = before_podman(CONFIG, None, |fake| {
+        (0..10_000).for_each(|number| {
+            fake.put(container(number, &format!("web-{number}")));
+            fake.libpod(&id(number), says("", false));
+        });
+    });
+    rig.counted("libpod", "ok", 10_000.0);
+    rig.told(&id(0), |_| true);
+    assert_eq!(rig.names().len(), 10_000);
+}
+
+#[test]
+fn a_user_s_tells_of_that_user_s_containers() {
+    let config = "podman.socket = [\"/run/podman/podman.sock\", \"/run/user/1000/podman/podman.sock\"]\n\
+                  podman.deadline = \"20s\"";
+    let (mut rig, fake) = before_podman(config, Some(1000), |fake| {
+        fill(fake);
+        fake.put(container(2, "shop-infra"));
+        fake.libpod(&id(2), says(&id(9), true));
+        fake.libpod(&id(9), json!({ "Name": "shop" }));
+    });
+    let told = rig.told(&id(1), |_| true);
+    assert_eq!((&*told.names["name"], &*told.names["user"]), ("web", "1000"));
+    assert_eq!(rig.told(&id(2), |_| true).names["sandbox"], "shop");
+    // The host knows whom it may wait for.
+    assert!(rig.kit.provided().any(|provided| {
+        provided.runtime == "podman"
+            && provided.metadata.iter().any(|told| {
+                told.runtime_id.is_empty() && !told.removed && told.container.names["user"] == "1000"
+            })
+    }));
+    fake.remove(&id(1));
+    fake.event("remove", &id(1));
+    let removed = rig.kit.provided().wait_for(|provided| {
+        provided.metadata.iter().any(|told| {
+            told.runtime_id == id(1)
+                && told.removed
+                && told.container.names.get("user").is_some_and(|user| user == "1000")
+        })
+    });
+    removed.expect("it is no more");
+    rig.running.stop().expect("it stops");
+}
+
+#[test]
+fn a_podman_at_docker_s_socket_is_asked_once() {
+    let kit = kit();
+    kit.tree().dir("run/podman");
+    let fake = Fake::start(&kit.tree().path("run/podman/podman.sock"));
+    fake.podman("4.3.1");
+    fill(&fake);
+    // As the package podman-docker has it.
+    std::os::unix::fs::symlink("podman/podman.sock", kit.tree().path("run/docker.sock")).expect("a link");
+    let mut rig = Rig::start_of("podman", kit, "podman.deadline = \"20s\"\ndocker.deadline = \"20s\"");
+    let told = rig.told(&id(1), |_| true);
+    assert_eq!((&*told.runtime, &*told.log_driver), ("podman", "k8s-file"));
+    rig.unused("podman-docker");
+    rig.up(true);
+    let asked = fake.asked(Request::Inspect);
+    // What happens is asked for once, too, and told under one name.
+    fake.put(container(2, "late"));
+    fake.libpod(&id(2), says("", false));
+    fake.wait_listeners(1);
+    fake.event("start", &id(2));
+    rig.told(&id(2), |_| true);
+    assert_eq!(fake.asked(Request::Inspect), asked + 1);
+    assert!(
+        !rig.kit.provided().any(|provided| provided.runtime == "docker" && !provided.metadata.is_empty())
+    );
+    rig.running.stop().expect("it stops");
+}
+
+#[test]
+fn a_docker_at_podman_s_socket_is_said_with_the_remedy() {
+    let kit = kit();
+    kit.tree().dir("run/podman");
+    let _fake = Fake::start(&kit.tree().path("run/podman/podman.sock"));
+    let mut rig = Rig::start_of("podman", kit, CONFIG);
+    rig.troubled(&["no Podman answers there", "podman.socket"]);
+}
