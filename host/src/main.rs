@@ -10,11 +10,13 @@
 //! * [`identity`], [`node`]: what plugins may ask.
 //! * [`metrics`]: from a scrape to its body; [`tables`]: what is known, as tables.
 //! * [`http`]: the door for everybody; [`control`]: the door for operators.
-//! * [`health`], [`notify`], [`logging`], [`lock`], [`descriptors`]: the agent as a service.
+//! * [`health`], [`notify`], [`logging`], [`lock`], [`descriptors`],
+//!   [`capabilities`]: the agent as a service.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a binary: its public items are for its own rooms")]
 
 mod agent;
+mod capabilities;
 mod cli;
 mod commands;
 mod config;

@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
 use crate::supervisor::{keep, mind_budgets};
-use crate::{control, descriptors, health, http, lock, logging, reload};
+use crate::{capabilities, control, descriptors, health, http, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,16 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     if !listen.is_empty() {
         config.host.listen = listen.to_vec();
     }
+    // Before the log's thread, which would keep what this one gives up.
+    let rights = capabilities::drop_the_rest(&config);
     logging::start(config.host.log_format, &config.host.log);
+    match rights.problem {
+        Some(problem) => tracing::warn!("{problem}"),
+        None if rights.dropped.is_empty() => {}
+        None => {
+            tracing::info!("capabilities kept: {}; all others were dropped", capabilities::names(rights.kept))
+        }
+    }
     descriptors::take_all();
     let state_dir = places.state_dir();
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;

@@ -3,6 +3,7 @@
 use super::identity::{self, IdentityConfig};
 use super::keys::{Keys, NotBuilt, suggestion};
 use super::problem::Problems;
+use crate::isolation::capability;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -22,6 +23,8 @@ pub struct HostConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// A file that is put into one of the directories of plugins is taken over.
     pub watch_plugins: bool,
+    /// Capabilities that are kept though no plugin that is named asks for them.
+    pub keep_capabilities: Vec<String>,
     /// How long an upgrade is on probation.
     pub probation: Duration,
     pub views: ViewsOverHttp,
@@ -123,6 +126,7 @@ impl Default for HostConfig {
             stale: Duration::from_secs(60),
             plugin_dirs: Vec::new(),
             watch_plugins: false,
+            keep_capabilities: Vec::new(),
             probation: Duration::from_secs(600),
             views: ViewsOverHttp::Local,
             paths: Paths {
@@ -136,7 +140,7 @@ impl Default for HostConfig {
     }
 }
 
-const NOT_BUILT: NotBuilt = NotBuilt(&["require_signature", "trusted_keys", "keep_capabilities"]);
+const NOT_BUILT: NotBuilt = NotBuilt(&["require_signature", "trusted_keys"]);
 
 /// The library that would be rolled back to stays mapped anyway; what goes wrong
 /// later than this has another cause.
@@ -188,6 +192,15 @@ pub fn read(
         config.probation = probation;
         if probation > MAX_PROBATION {
             problems.at(span, "host.probation is at most \"7d\"");
+        }
+    }
+    for (name, span) in keys.texts("keep_capabilities", problems) {
+        match capability(name) {
+            Some(_) => config.keep_capabilities.push(name.to_owned()),
+            None => problems.at(
+                span,
+                format!("host.keep_capabilities: {name:?} is no capability; write names as capabilities(7) does, such as \"CAP_BPF\""),
+            ),
         }
     }
     for (dir, _) in keys.texts("plugin_dirs", problems) {

@@ -69,6 +69,13 @@ pub struct Loaded {
     pub probed: Probed,
 }
 
+/// What a plugin says of itself, where its file can be found and read; whether
+/// it may be opened is not judged.
+pub fn manifest(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Option<ManifestInfo> {
+    let found = find(plugin, plugin_dirs).ok()?;
+    inspect(&trust::read(&found.path).ok()?.content).ok()
+}
+
 /// Finds and verifies; runs nothing of the plugin's.
 pub fn verify(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Verified, LoadError> {
     verify_found(plugin, find(plugin, plugin_dirs)?)

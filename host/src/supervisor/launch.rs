@@ -3,6 +3,7 @@
 use super::life::{Event, Failure, Progress};
 use super::parts::Parts;
 use super::unit::Unit;
+use crate::capabilities::dropped_need;
 use crate::config::{Isolation, PluginConfig, table_problems};
 use crate::loader::{LoadError, Loaded, Probed, Verified, load, verify, verify_stored};
 use crate::records::Stored;
@@ -72,6 +73,11 @@ fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
             .map(Arc::new)
             .map_err(|why| why.to_string()),
     };
+    let lacks = loaded.as_ref().ok().and_then(|loaded| dropped_need(&loaded.verified.manifest));
+    if let Some(lacks) = lacks {
+        say(Progress::Failed(Failure::Unsupported(lacks)));
+        return None;
+    }
     match loaded {
         Ok(loaded) => {
             say(Progress::Verified);
