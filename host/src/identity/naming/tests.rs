@@ -254,7 +254,9 @@ fn an_ecs_task_s_containers_have_a_readable_id() {
 fn a_user_s_container_takes_no_name_of_the_node_s() {
     let path = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{DIGEST}.scope");
     let stolen = of_pod("default", "web-0", "nginx");
-    assert_eq!(named(&path, &stolen).id, format!("/podman/user-1000/{DIGEST}"));
+    // Its own name, among the user's; no place in the cluster.
+    assert_eq!(named(&path, &stolen).id, "/podman/user-1000/k8s_something");
+    assert_eq!(named(&path, &container(&[], &[])).id, format!("/podman/user-1000/{DIGEST}"));
     assert_eq!(identity_key(&found(&path), Some(&stolen)), found(&path).key);
 }
 
