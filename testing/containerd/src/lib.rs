@@ -343,6 +343,9 @@ impl Drop for Containerd {
             while !remove_cgroups(&root) && Instant::now() < until {
                 std::thread::park_timeout(LOOK);
             }
+            // A namespace of the test's own; others' containers lie in the default one.
+            let namespace = root.parent().filter(|parent| parent.to_string_lossy().contains(&self.name()));
+            namespace.into_iter().for_each(|namespace| drop(std::fs::remove_dir(namespace)));
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let dir = self.dir().to_string_lossy().into_owned();
