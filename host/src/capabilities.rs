@@ -7,8 +7,7 @@
 
 use crate::config::Config;
 use crate::isolation::capability;
-use crate::loader;
-use gantry_plugin_api::manifest::ManifestInfo;
+use crate::loader::{self, Verified};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
@@ -86,9 +85,14 @@ fn drop_all_but(wanted: CapabilitySet) -> rustix::io::Result<(CapabilitySet, Cap
 
 /// What a plugin cannot work without and this agent gave up when it started: it
 /// was not named then.
-pub fn dropped_need(manifest: &ManifestInfo) -> Option<String> {
+pub fn dropped_need(verified: &Verified) -> Option<String> {
     let dropped = *DROPPED.get()?;
-    let needs = manifest.needs.iter().filter(|need| need.kind == "capability" && !need.optional);
+    // One in a process of its own has only what it was granted anyhow.
+    let granted = verified
+        .confined()
+        .map_or(CapabilitySet::all(), |rights| CapabilitySet::from_bits_retain(rights.capabilities));
+    let dropped = dropped & granted;
+    let needs = verified.manifest.needs.iter().filter(|need| need.kind == "capability" && !need.optional);
     let names: Vec<&str> = needs
         .filter(|need| capability(&need.what).is_some_and(|one| dropped.contains(one)))
         .map(|need| need.what.as_str())

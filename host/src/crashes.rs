@@ -5,6 +5,8 @@
 //! (`<state-dir>/crash/stamps`), which the next start reads. See `gantry-crash`
 //! for what that can tell and what not.
 
+use crate::config::{Isolation, PluginConfig};
+use crate::isolation::signal_in_words;
 use crate::records::{Entry, Records, What};
 use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
 use std::collections::HashMap;
@@ -83,10 +85,17 @@ impl Crashes {
             }
             let why = format!("it took the agent down {TOO_OFTEN} times in {} min", WITHIN.as_secs() / 60);
             tracing::error!(
-                "plugin {plugin}: {why}; it runs in a process of its own until it is restarted, or for an hour"
+                "plugin {plugin}: {why}; it runs in a process of its own until it is restarted, its section \
+                 changes, or the first reload after an hour"
             );
             lock(&self.apart).insert(plugin, Apart { until, why });
         }
+    }
+
+    /// A section as it is in force: that of a plugin that is kept apart says so.
+    pub fn in_force(&self, config: &PluginConfig) -> PluginConfig {
+        let isolation = self.kept_apart(&config.name).map(|_| Isolation::Process).or(config.isolation);
+        PluginConfig { isolation, ..config.clone() }
     }
 
     /// Why a plugin runs in a process of its own, whatever its section says.
@@ -146,9 +155,9 @@ fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
 fn noted(left: &Report, records: &Records) {
     let signal = match left.signal {
         Some(signal) => format!("{} at address {:#x}", name_of(signal), left.address),
+        None if left.exited => "an exit that it did not call itself".to_owned(),
         None => {
-            "something that no handler saw: it was killed, a plugin called exit, or a stack overflowed on a \
-                 plugin's own thread"
+            "something that no handler saw: it was killed, or a stack overflowed on a plugin's own thread"
                 .to_owned()
         }
     };
@@ -168,17 +177,22 @@ fn noted(left: &Report, records: &Records) {
         Evidence::OnlyInCall(call) => format!("perhaps: it alone was at work, in its {}", call_name(*call)),
     };
     tracing::error!("{end}: plugin {plugin}, {how}");
+    if matches!(evidence, Evidence::OnlyInCall(_)) {
+        // Whoever kills the agent may do it while one is at work.
+        return;
+    }
     let reason = match left.signal {
         Some(signal) => format!("{} {how}", name_of(signal)),
-        None => how,
+        None => format!("exit {how}"),
     };
     let from = records.history(plugin).into_iter().find_map(|entry| entry.to);
     records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
 }
 
-fn name_of(signal: i32) -> String {
-    let known = rustix::process::Signal::from_named_raw(signal);
-    known.map_or_else(|| format!("signal {signal}"), |known| format!("{known:?}"))
+/// `SIGSEGV`
+fn name_of(signal: i32) -> &'static str {
+    let words = signal_in_words(signal);
+    words.split(',').next().unwrap_or(words)
 }
 
 /// The call of a stamp's number.

@@ -143,7 +143,7 @@ fn views_that_are_not_there_are_refused_by_name() {
     let mut day = Day::watched(DEADLINE, "", "/metrics", Rule::MayBeginAnew);
     let [http, control] = both(&day.agent, "hostile", "stat");
     assert_eq!((http.status, control.status), (404, 404));
-    assert!(control.text().contains("there are: state, cells, texts"), "{}", control.text());
+    assert!(control.text().contains("there are: services, state, cells, texts"), "{}", control.text());
     let [http, control] = both(&day.agent, "hostil", "state");
     assert_eq!((http.status, control.status), (404, 404));
     assert!(control.text().contains("hostile"), "{}", control.text());

@@ -28,7 +28,10 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         Some(problem) => tracing::warn!("{problem}"),
         None if rights.dropped.is_empty() => {}
         None => {
-            tracing::info!("capabilities kept: {}; all others were dropped", capabilities::names(rights.kept))
+            tracing::debug!(
+                "capabilities kept: {}; all others were dropped",
+                capabilities::names(rights.kept)
+            )
         }
     }
     descriptors::take_all();

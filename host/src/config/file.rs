@@ -182,16 +182,17 @@ config.a.b = [1, 2.5, "x"]
     #[test]
     fn every_problem_is_reported_with_its_place() {
         let found = problems_of(
-            "[host]\nlisten = \"nowhere\"\nlogg = \"info\"\nstale = 5\n\n[plugins.node]\nenabled = \"yes\"\n\
-             sha256 = \"abc\"\nmax_heap = \"1MiB\"\nisolation = \"jail\"\n[plugins.Bad]\n[plgins.x]\n",
+            "[host]\nlisten = \"nowhere\"\nlogg = \"info\"\nstale = 5\ntrusted_keys = []\n[plugins.node]\nenabled = \"yes\"\n\
+             sha256 = \"abc\"\nmax_heap = \"1 lump\"\nisolation = \"jail\"\n[plugins.Bad]\n[plgins.x]\n",
         );
         let expected = [
             ("p.toml:2:10:", "no address and port"),
             ("p.toml:3:1:", "did you mean \"log\"?"),
             ("p.toml:4:9:", "must be a duration"),
+            ("p.toml:5:1:", "not built yet"),
             ("p.toml:7:11:", "must be true or false, not a text"),
             ("p.toml:8:10:", "64 hexadecimal digits"),
-            ("p.toml:9:1:", "not built yet"),
+            ("p.toml:9:12:", "plugins.node.max_heap"),
             ("p.toml:10:13:", "must be \"none\" or \"process\""),
             ("p.toml:11:10:", "no plugin's name"),
             ("p.toml:12:2:", "did you mean \"plugins\"?"),

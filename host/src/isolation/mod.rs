@@ -30,7 +30,7 @@ mod serve;
 mod sinks;
 mod wire;
 
-pub use process::Process;
+pub use process::{Process, signal_in_words};
 pub use proxy::launch;
 pub use rights::{DEFAULT_MEMORY, MIN_MEMORY, Rights, capability, confine};
 pub use runner::{OPTION as RUNNER_OPTION, run_child};

@@ -296,7 +296,12 @@ fn in_words(status: ExitStatus) -> String {
             None => format!("ended with {status}"),
         };
     };
-    let name = match signal {
+    format!("was ended by signal {signal} ({})", signal_in_words(signal))
+}
+
+/// `SIGSEGV, a segmentation fault` (signal(7)).
+pub fn signal_in_words(signal: i32) -> &'static str {
+    match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
         3 => "SIGQUIT",
@@ -313,8 +318,7 @@ fn in_words(status: ExitStatus) -> String {
         24 => "SIGXCPU",
         31 => "SIGSYS, a system call that it may not make",
         _ => "a signal",
-    };
-    format!("was ended by signal {signal} ({name})")
+    }
 }
 
 #[cfg(test)]

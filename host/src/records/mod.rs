@@ -115,11 +115,10 @@ impl Records {
         handover::forget(&open.dir, plugin);
     }
 
-    /// Does some work on the thread that writes, at that time; work of the same
-    /// `key` that waits already is not done twice.
-    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) {
-        let Some(open) = self.open.get() else { return };
-        open.writer.at(key, at, work);
+    /// Does some work on the thread that writes, at that time; in the place of
+    /// work of the same `key` that waits. `false`: it is not done.
+    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) -> bool {
+        self.open.get().is_some_and(|open| open.writer.at(key, at, work))
     }
 
     pub fn is_open(&self) -> bool {

@@ -29,12 +29,25 @@ impl Writer {
         Ok(Self { orders })
     }
 
-    pub fn then(&self, work: impl FnOnce() + Send + 'static) {
-        drop(self.orders.try_send(Order::Now(Box::new(work))));
+    /// `false`: it does not fit, and is dropped; that is logged.
+    pub fn then(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        self.order(Order::Now(Box::new(work)))
     }
 
-    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) {
-        drop(self.orders.try_send(Order::At { key: key.to_owned(), at, work: Box::new(work) }));
+    /// The same at some time. In the place of work of the same key that waits,
+    /// and no later than that would have been done.
+    pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) -> bool {
+        self.order(Order::At { key: key.to_owned(), at, work: Box::new(work) })
+    }
+
+    fn order(&self, order: Order) -> bool {
+        let taken = self.orders.try_send(order).is_ok();
+        if !taken {
+            tracing::warn!(
+                "the disk of the state directory does not keep up: something that was to be kept of plugins is lost"
+            );
+        }
+        taken
     }
 
     /// Waits until all that was ordered before is done, but for what has a time.
@@ -59,11 +72,10 @@ fn run(orders: &mpsc::Receiver<Order>) {
         };
         match order {
             Ok(Order::Now(work)) => work(),
-            Ok(Order::At { key, at, work }) => {
-                if !later.iter().any(|(known, ..)| *known == key) {
-                    later.push((key, at, work));
-                }
-            }
+            Ok(Order::At { key, at, work }) => match later.iter_mut().find(|(known, ..)| *known == key) {
+                Some((_, waits, older)) => (*waits, *older) = (at.min(*waits), work),
+                None => later.push((key, at, work)),
+            },
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

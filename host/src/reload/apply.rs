@@ -149,7 +149,6 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
     }
     if differs(&unit.config(), &config) {
         // The file has spoken anew.
-        unit.forgive();
         unit.set_until_restart(None);
         unit.set_apart(false);
     }

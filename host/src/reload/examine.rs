@@ -115,19 +115,32 @@ fn one(
         works: matches!(status.state, State::Running | State::Degraded) || !status.state.settled(),
         digest: status.digest(),
     });
+    if let Some(unit) = unit.filter(|_| present.is_some_and(|now| differs(now.config, &config))) {
+        // The file has spoken anew.
+        unit.forgive();
+    }
     let mut file_problem = None;
-    let (mut digest, mut held) = (None, false);
+    let (mut digest, mut held, mut isolation) = (None, false, None);
     // What an operator put in its place stays as long as its section does.
     let apart = unit.is_some_and(Unit::is_apart) && present.is_some_and(|now| !differs(now.config, &config));
     if apart {
         digest = present.and_then(|now| now.digest.map(str::to_owned));
     } else if wanted(present, &config) {
         match chosen(parts, &config, plugin_dirs) {
-            Ok(Chosen { verified, held: is_held }) => (digest, held) = (Some(verified.bytes.digest), is_held),
+            Ok(Chosen { verified, held: is_held }) => {
+                (held, isolation) = (is_held, Some(verified.isolation));
+                digest = Some(verified.bytes.digest);
+            }
             Err(error) => file_problem = Some(error.to_string()),
         }
     }
     let mut step = step(present, &config, digest.as_deref());
+    // As one that was kept apart, and is not any more.
+    let elsewhere = isolation.is_some()
+        && status.as_ref().is_some_and(|now| now.isolation().is_some_and(|now| Some(now) != isolation));
+    if elsewhere && matches!(step, Step::Nothing | Step::Settings | Step::Reconfigure) {
+        step = Step::Replace;
+    }
     if held && present.is_some_and(|now| now.works && now.digest == digest.as_deref()) {
         // It goes on with the section that it was rolled back to.
         step = Step::Nothing;

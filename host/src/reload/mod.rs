@@ -137,6 +137,7 @@ fn needs_start(started: &HostConfig, new: &HostConfig, listen_given: bool) -> Ve
         ("log_format", started.log_format != new.log_format),
         ("views", started.views != new.views),
         ("paths", started.paths != new.paths),
+        ("keep_capabilities", started.keep_capabilities != new.keep_capabilities),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -37,7 +37,10 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
         return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);
     }
     tracing::info!("plugin {name}: restart on request");
-    unit.forgive();
+    if unit.forgive() {
+        // What is loaded is for a process of its own.
+        unit.set_loaded(None);
+    }
     unit.apply(Event::Restart);
     let mut report = Report::default();
     apply::settled(&unit, Step::Replace, &mut report).await;

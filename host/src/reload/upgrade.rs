@@ -6,7 +6,9 @@ use crate::agent::Agent;
 use crate::config::{self, PluginConfig, Prepared};
 use crate::loader::{Loaded, Place, verify};
 use crate::records::{Entry, File, Held, Lineage, Stored, What};
-use crate::supervisor::{Event, Generation, Previous, Reason, Unfit, Unit, examine_verified, stored};
+use crate::supervisor::{
+    Event, Generation, InTrouble, Previous, Reason, Unfit, Unit, examine_verified, stored,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +41,14 @@ pub async fn rollback(agent: &Arc<Agent>, name: &str, until_restart: bool) -> Re
 /// Rolls back what goes wrong on probation, until the agent ends.
 pub async fn mind_probation(agent: Arc<Agent>) {
     let Some(mut troubles) = agent.fleet.parts().troubles.take() else { return };
-    while let Some((name, why)) = troubles.recv().await {
+    while let Some(InTrouble { plugin: name, digest, why }) = troubles.recv().await {
         // However many wait: nobody would ask for it again.
         let _turn = agent.changes.turn.lock().await;
+        let runs = agent.fleet.unit(&name).and_then(|unit| unit.status().digest().map(str::to_owned));
+        if runs.as_deref() != Some(&*digest) {
+            // Somebody was faster: what was in trouble is gone.
+            continue;
+        }
         tracing::error!("plugin {name}: on probation: {why}; it is rolled back");
         let outcome = back(&agent, &name, &why, false, true).await;
         logged(&agent, "rollback", &name, &outcome);
@@ -79,7 +86,8 @@ async fn upgrade_to(
     let (wish, parts) =
         (PluginConfig { path: Some(file), sha256: None, ..now.as_ref().clone() }, unit.parts().clone());
     let looked = blocking(move || {
-        let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
+        let verified = verify(&parts.crashes.in_force(&wish), &parts.plugin_dirs())
+            .map_err(|error| Unfit::File(error.to_string()))?;
         examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
     });
     let (wish, loaded) = match looked.await? {
@@ -99,11 +107,14 @@ async fn upgrade_to(
         // The section may name it in another way now.
         unit.set_config(section);
         report.good(format!("{name}: it runs that file already"));
+        if !until_restart {
+            unit.set_apart(false);
+        }
     } else {
         swapped(&unit, loaded, section).await.map_err(at)?;
         said(&unit, &mut report);
+        unit.set_apart(until_restart);
     }
-    unit.set_apart(until_restart);
     finish(&unit, edit, &mut report).await?;
     Ok(report)
 }
@@ -183,7 +194,8 @@ async fn back(
         // What was changed in its section since stays.
         PluginConfig { path: path.map(Into::into), sha256: pin.map(str::to_owned), ..now.as_ref().clone() }
     };
-    let names_another = (&now.path, &now.sha256) != (&config.path, &config.sha256) && !unit.is_apart();
+    let was_apart = unit.is_apart();
+    let names_another = (&now.path, &now.sha256) != (&config.path, &config.sha256) && !was_apart;
     let mut report = Report::default();
     let mut edit = None;
     if names_another && !until_restart {
@@ -205,8 +217,9 @@ async fn back(
     };
     let next = Previous { loaded: previous.loaded, config: Arc::new(config) };
     exchanged(&unit, next, Reason::Rollback(why.to_owned())).await.map_err(at)?;
-    let apart = until_restart || names_another && edit.is_none();
-    unit.set_apart(until_restart);
+    // What an operator's word alone brought ends with another of his.
+    let apart = until_restart && !was_apart || names_another && edit.is_none();
+    unit.set_apart(apart);
     let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
     let held = bad.zip(instead).filter(|_| !until_restart);
     let held = held.map(|(digest, instead)| Held { digest, section, reason: why.to_owned(), instead });
@@ -233,7 +246,8 @@ async fn before(unit: &Arc<Unit>) -> Result<Previous, String> {
             sha256: kept.sha256.clone(),
             ..unit.config().as_ref().clone()
         };
-        let verified = stored(&config, &kept).map_err(|error| error.to_string())?;
+        let verified =
+            stored(&unit.parts().crashes.in_force(&config), &kept).map_err(|error| error.to_string())?;
         let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
         Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config) })
     });

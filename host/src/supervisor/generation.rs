@@ -4,12 +4,13 @@
 use super::life::{Event, Failure, Progress};
 use super::lock;
 use super::probation::Probation;
-use super::unit::{Thread, Unit};
+use super::unit::{OVER_CAP, Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
 use crate::records::{Entry, File, What};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -146,7 +147,10 @@ impl Unit {
 
     /// The one beside counts: its families and its section are in force.
     pub(super) fn take_place(&self, attempt: u64, loaded: &Arc<Loaded>, config: &Arc<PluginConfig>) {
-        let complaints = lock(&self.life).complaints();
+        let mut complaints = lock(&self.life).complaints();
+        if self.over_cap.load(Relaxed) {
+            complaints.push(OVER_CAP.to_owned());
+        }
         let shown: BTreeSet<String> = {
             let table = self.series.table();
             table.iter().flat_map(|table| table.families_shown()).map(str::to_owned).collect()
@@ -167,7 +171,10 @@ impl Unit {
         let mut beside = lock(&self.beside);
         let Some(beside) = beside.as_mut() else { return };
         let watched = beside.reason == Reason::Upgrade && !span.is_zero();
-        let probation = watched.then(|| Probation::new(Instant::now(), span, complaints, families));
+        let probation = watched.then(|| {
+            let digest = &loaded.verified.bytes.digest;
+            Probation::new(digest, (Instant::now(), span), complaints, families)
+        });
         // In force before it says how it is.
         if beside.reason != Reason::Reconfigure {
             *lock(&self.probation) = probation;
@@ -213,10 +220,11 @@ impl Unit {
             let table = self.series.table();
             let mut probation = lock(&self.probation);
             let Some((table, probation)) = table.as_ref().zip(probation.as_mut()) else { return };
-            probation.collected(table.families_shown(), Instant::now())
+            let why = probation.collected(table.families_shown(), Instant::now());
+            why.map(|why| (probation.digest.clone(), why))
         };
-        if let Some(why) = why {
-            self.parts.troubles.tell(self.name(), why);
+        if let Some((digest, why)) = why {
+            self.parts.troubles.tell(self.name(), &digest, why);
         }
     }
 

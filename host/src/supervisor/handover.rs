@@ -13,6 +13,8 @@ const MAX_REFUSALS: u32 = 2;
 pub struct Kept {
     bytes: Option<Arc<[u8]>>,
     refusals: u32,
+    /// It is what an instance handed over when it stopped in order.
+    whole: bool,
 }
 
 impl Kept {
@@ -31,8 +33,18 @@ impl Kept {
         if self.bytes.as_deref() != Some(bytes) {
             self.bytes = Some(bytes.into());
         }
-        self.refusals = 0;
+        (self.refusals, self.whole) = (0, false);
         true
+    }
+
+    /// What was put last is all that there was.
+    pub fn whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// Whether nothing was counted after it.
+    pub fn is_whole(&self) -> bool {
+        self.bytes.is_none() || self.whole
     }
 
     /// An activation failed with it. `true`: it was one too many, and it is gone.

@@ -74,11 +74,15 @@ impl Unit {
             on_disk.at.map_or_else(Instant::now, |at| (at + SNAPSHOT_EVERY).max(Instant::now()))
         };
         let unit = Arc::downgrade(self);
-        self.parts.records.at(self.name(), at, move || {
+        let taken = self.parts.records.at(self.name(), at, move || {
             if let Some(unit) = unit.upgrade() {
                 unit.write_kept(When::Snapshot);
             }
         });
+        if !taken {
+            // The next snapshot is another try.
+            lock(&self.on_disk).ordered = false;
+        }
     }
 
     /// Writes what it hands over.
@@ -107,9 +111,11 @@ impl Unit {
     /// At the end of the agent. One that did not stop in order left what it had
     /// at its last good collection.
     pub fn hand_over(&self) {
-        let well = self.state() == State::Stopped && self.status().reasons.is_empty();
+        // What has no thread any more counts as stopped too, with what it last said.
+        let well = self.state() == State::Stopped && lock(&self.kept).is_whole();
         self.write_kept(if well { When::Stop } else { When::Snapshot });
-        if lock(&self.kept).get().is_none() {
+        // Of one that was never begun with, an earlier agent's is still there.
+        if lock(&self.kept).get().is_none() && lock(&self.on_disk).taken {
             self.parts.records.forget_handover(self.name());
         }
     }

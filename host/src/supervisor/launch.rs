@@ -3,8 +3,7 @@
 use super::life::{Event, Failure, Progress};
 use super::parts::Parts;
 use super::unit::Unit;
-use crate::capabilities::dropped_need;
-use crate::config::{Isolation, PluginConfig, table_problems};
+use crate::config::{PluginConfig, table_problems};
 use crate::loader::{LoadError, Loaded, Probed, Verified, load, verify, verify_stored};
 use crate::records::Stored;
 use std::path::{Path, PathBuf};
@@ -73,11 +72,6 @@ fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
             .map(Arc::new)
             .map_err(|why| why.to_string()),
     };
-    let lacks = loaded.as_ref().ok().and_then(|loaded| dropped_need(&loaded.verified.manifest));
-    if let Some(lacks) = lacks {
-        say(Progress::Failed(Failure::Unsupported(lacks)));
-        return None;
-    }
     match loaded {
         Ok(loaded) => {
             say(Progress::Verified);
@@ -116,11 +110,7 @@ pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) ->
 /// The file that a configuration names; or, where that was rolled back from and
 /// neither it nor its section changed since, what ran before.
 pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, LoadError> {
-    let apart = parts
-        .crashes
-        .kept_apart(&config.name)
-        .map(|_| PluginConfig { isolation: Some(Isolation::Process), ..config.clone() });
-    let in_force = apart.as_ref().unwrap_or(config);
+    let in_force = &parts.crashes.in_force(config);
     let verified = verify(in_force, plugin_dirs)?;
     let lineage = parts.records.lineage(&config.name);
     match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {

@@ -10,7 +10,12 @@ use std::time::Duration;
 /// Those that were there at the last look, by what the allocator says of them:
 /// a running number, and the thread's.
 #[derive(Debug, Default)]
-pub struct OwnThreads(HashMap<u64, Known>);
+pub struct OwnThreads {
+    known: HashMap<u64, Known>,
+    /// When the thread that calls the plugin began: those that are older were
+    /// another's.
+    since: u64,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -26,29 +31,35 @@ impl OwnThreads {
     /// its last one, when it ends, is of nobody.
     pub fn look(&mut self, told: &[u64], caller: u32, plugin: &str, parts: &Parts) -> Duration {
         let tasks = Path::new("/proc/self/task");
-        self.0.retain(|thread, _| told.contains(thread));
+        if self.since == 0 {
+            self.since = seen(&tasks.join(caller.to_string())).map_or(1, |(start, _)| start);
+        }
+        self.known.retain(|thread, _| told.contains(thread));
         let mut took = Duration::ZERO;
         for thread in told {
             // The lower half is the number.
             let number = (thread & u64::from(u32::MAX)) as u32;
-            if number == caller {
+            if number == caller || parts.is_worker(number) {
                 continue;
             }
             let Some((start, ran)) = seen(&tasks.join(number.to_string())) else {
-                self.0.remove(thread);
+                self.known.remove(thread);
                 continue;
             };
-            match self.0.get_mut(thread) {
+            match self.known.get_mut(thread) {
                 Some(known) if known.start == start => {
                     took += ran.saturating_sub(known.ran);
                     known.ran = ran;
                 }
                 // Its number is somebody else's now.
-                Some(_) => {}
+                Some(_) => drop(self.known.remove(thread)),
                 None => {
-                    took += ran;
+                    // One of an instance before, that was left behind, was charged then.
+                    if start >= self.since {
+                        took += ran;
+                    }
                     let stamp = parts.crashes.thread_of(plugin, number);
-                    self.0.insert(*thread, Known { start, ran, _stamp: stamp });
+                    self.known.insert(*thread, Known { start, ran, _stamp: stamp });
                 }
             }
         }

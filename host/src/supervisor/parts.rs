@@ -33,6 +33,8 @@ pub struct Parts {
     log: Mutex<LogLevels>,
     /// What was ever opened stays mapped.
     opened: Mutex<HashSet<PathBuf>>,
+    /// The threads that call plugins.
+    workers: Mutex<HashSet<u32>>,
     /// What children could not be confined by.
     lacks: Mutex<Option<String>>,
 }
@@ -61,6 +63,7 @@ impl Parts {
             plugin_dirs: Mutex::new(config.host.plugin_dirs.clone()),
             log: Mutex::new(config.host.log.clone()),
             opened: Mutex::default(),
+            workers: Mutex::default(),
             lacks: Mutex::default(),
         }
     }
@@ -76,6 +79,22 @@ impl Parts {
             self.own.generation(plugin);
             self.crashes.library(plugin, path);
         }
+    }
+
+    /// The calling thread calls a plugin from now on, or does not any more.
+    pub fn works(&self, works: bool) {
+        let number = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let mut workers = lock(&self.workers);
+        if works {
+            workers.insert(number);
+        } else {
+            workers.remove(&number);
+        }
+    }
+
+    /// Whether a thread is the agent's own, though a plugin's code runs on it.
+    pub fn is_worker(&self, thread: u32) -> bool {
+        lock(&self.workers).contains(&thread)
     }
 
     /// What the process of a plugin could not be confined by. It is the same

@@ -18,6 +18,8 @@ const NAMED: usize = 5;
 /// The time after an upgrade.
 #[derive(Debug)]
 pub struct Probation {
+    /// Of the file that is on probation.
+    pub digest: String,
     until: Instant,
     /// What was wrong with the generation before, in its words.
     known: Vec<String>,
@@ -41,14 +43,22 @@ pub enum Trouble<'a> {
 
 impl Probation {
     /// `complaints`: what was wrong already; `families`: those that had samples.
-    pub fn new(now: Instant, span: Duration, complaints: Vec<String>, families: BTreeSet<String>) -> Self {
-        Self { until: now + span, known: complaints, missing: families, collections: 0, told: false }
+    pub fn new(
+        digest: &str,
+        (now, span): (Instant, Duration),
+        complaints: Vec<String>,
+        families: BTreeSet<String>,
+    ) -> Self {
+        let (digest, until) = (digest.to_owned(), now + span);
+        Self { digest, until, known: complaints, missing: families, collections: 0, told: false }
     }
 
     /// Why it is to be rolled back, once.
     pub fn on(&mut self, trouble: Trouble<'_>, now: Instant) -> Option<String> {
         let why = match trouble {
             Trouble::Ended(why) => why.to_owned(),
+            // What was so before is not the upgrade's doing.
+            Trouble::Breach(what) if self.known.iter().any(|known| known == what) => return None,
             Trouble::Breach(what) => what.to_owned(),
             Trouble::Complains(complaints) => {
                 complaints.iter().find(|complaint| !self.known.contains(complaint))?.clone()
@@ -86,9 +96,18 @@ impl Probation {
 #[derive(Debug)]
 pub struct Troubles {
     span: Mutex<Duration>,
-    sender: mpsc::UnboundedSender<(String, String)>,
+    sender: mpsc::UnboundedSender<InTrouble>,
     /// Until the agent takes it.
-    taken: Mutex<Option<mpsc::UnboundedReceiver<(String, String)>>>,
+    taken: Mutex<Option<mpsc::UnboundedReceiver<InTrouble>>>,
+}
+
+/// A plugin that is to be rolled back.
+#[derive(Debug)]
+pub struct InTrouble {
+    pub plugin: String,
+    /// Of the file that is in trouble: another may run when this is heard.
+    pub digest: String,
+    pub why: String,
 }
 
 impl Troubles {
@@ -107,12 +126,13 @@ impl Troubles {
     }
 
     /// A plugin is to be rolled back; at most once an upgrade.
-    pub fn tell(&self, plugin: &str, why: String) {
-        drop(self.sender.send((plugin.to_owned(), why)));
+    pub fn tell(&self, plugin: &str, digest: &str, why: String) {
+        let (plugin, digest) = (plugin.to_owned(), digest.to_owned());
+        drop(self.sender.send(InTrouble { plugin, digest, why }));
     }
 
     /// Names and reasons, for the one that rolls back.
-    pub fn take(&self) -> Option<mpsc::UnboundedReceiver<(String, String)>> {
+    pub fn take(&self) -> Option<mpsc::UnboundedReceiver<InTrouble>> {
         lock(&self.taken).take()
     }
 }
@@ -125,7 +145,7 @@ mod tests {
 
     fn probation(now: Instant) -> Probation {
         let families = ["a", "b"].map(str::to_owned).into();
-        Probation::new(now, SPAN, vec!["no pressure files".to_owned()], families)
+        Probation::new("digest", (now, SPAN), vec!["no pressure files".to_owned()], families)
     }
 
     #[test]

@@ -56,9 +56,14 @@ pub struct Unit {
     pub(super) skip_reasons: Mutex<BTreeSet<String>>,
     /// Questions for views that wait.
     pub(super) looking: AtomicU32,
+    /// Whether its last collection had more series than it may.
+    pub(super) over_cap: std::sync::atomic::AtomicBool,
     /// The processes of those attempts that run in one.
     processes: Mutex<HashMap<u64, Arc<Process>>>,
 }
+
+/// What is said of a plugin with too many series.
+pub(super) const OVER_CAP: &str = "it has more series than max_series";
 
 /// New reasons for the same state are logged once in so long.
 const SAME_STATE: Duration = Duration::from_secs(10);
@@ -99,6 +104,7 @@ impl Unit {
             skip_reasons: Mutex::default(),
             said: Mutex::default(),
             looking: AtomicU32::new(0),
+            over_cap: Default::default(),
             processes: Mutex::default(),
         })
     }
@@ -159,12 +165,10 @@ impl Unit {
         self.parts.crashes.kept_apart(&self.name)
     }
 
-    /// It runs as its section says again, from its next attempt on.
-    pub fn forgive(&self) {
-        if self.parts.crashes.forgive(&self.name) {
-            // What is loaded is for a process of its own.
-            self.set_loaded(None);
-        }
+    /// It may run as its section says again, from its next look at its file on.
+    /// Whether it was kept apart until now.
+    pub fn forgive(&self) -> bool {
+        self.parts.crashes.forgive(&self.name)
     }
 
     /// Whether an operator's word holds against the file.
@@ -333,20 +337,18 @@ impl Unit {
             _ => None,
         };
         if let Some(why) = why {
-            self.parts.troubles.tell(&self.name, why);
+            self.parts.troubles.tell(&self.name, &watched.digest, why);
         }
     }
 
     /// It took more of something than it may: for whoever minds its budgets.
     /// Whether it is on probation, and is rolled back for that.
     pub fn breached(&self, what: &str) -> bool {
-        let why =
-            lock(&self.probation).as_mut().and_then(|one| one.on(Trouble::Breach(what), Instant::now()));
-        let told = why.is_some();
-        if let Some(why) = why {
-            self.parts.troubles.tell(&self.name, why);
-        }
-        told
+        let mut probation = lock(&self.probation);
+        let Some(watched) = probation.as_mut() else { return false };
+        let Some(why) = watched.on(Trouble::Breach(what), Instant::now()) else { return false };
+        self.parts.troubles.tell(&self.name, &watched.digest, why);
+        true
     }
 
     /// How many instances there were of it since it was enabled.

@@ -136,6 +136,18 @@ impl Agent {
         self.wait_for_log("enabled plugins are running");
     }
 
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status;
+            }
+            assert!(Instant::now() < until, "it lives");
+            std::thread::yield_now();
+        }
+    }
+
     /// SIGKILL, and its end.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");

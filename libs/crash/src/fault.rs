@@ -2,7 +2,7 @@
 //! leaves the rest to whoever handled them before: Rust's own handler says that
 //! a stack overflowed, the default ends the process.
 
-use crate::layout::File;
+use crate::layout::{EXIT, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -48,7 +48,24 @@ pub(crate) fn install(file: &'static File) -> io::Result<()> {
         }
         before.store(old.cast(), Release);
     }
+    // SAFETY: the function stays as long as the process, and does not unwind.
+    // It fails where there is no memory for one more: then an exit is not seen.
+    unsafe { libc::atexit(on_exit) };
     Ok(())
+}
+
+/// Somebody called `exit` though the process was not to end (atexit(3): on the
+/// thread that called it).
+#[allow(unsafe_code, reason = "the file's address is shared with the signal handler")]
+extern "C" fn on_exit() {
+    // SAFETY: the pointer is null or a file that is mapped for ever.
+    if let Some(file) = unsafe { FILE.load(Acquire).as_ref() }
+        && file.ended.load(Acquire) == 0
+        && file.signal.compare_exchange(0, EXIT, AcqRel, Relaxed).is_ok()
+    {
+        file.fault_tid.store(tid(), Relaxed);
+        file.written.store(1, Release);
+    }
 }
 
 /// Notes the first fault, and gives the signal back to whoever had it: when the

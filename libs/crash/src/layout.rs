@@ -17,6 +17,9 @@ pub const THREADS: usize = 512;
 /// Mapped libraries: so many generations, and a warning long before.
 pub const LIBRARIES: usize = 512;
 
+/// In the place of a signal: the process called `exit`.
+pub const EXIT: u64 = 1 << 32;
+
 /// What is said of one thread.
 #[repr(C)]
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub struct File {
     pub pid: AtomicU64,
     /// 1: the process ended as it should.
     pub ended: AtomicU64,
-    /// The first fault: its signal, 0 while there is none.
+    /// The first fault: its signal, 0 while there is none; [`EXIT`] is none.
     pub signal: AtomicU64,
     pub fault_tid: AtomicU64,
     pub address: AtomicU64,

@@ -16,8 +16,8 @@
 //! # Where it ends
 //! The handler does not run where there is no stack for it: at a stack overflow
 //! on a thread without an alternate stack, as one that is spawned inside a
-//! shared library is. It does not see SIGKILL, nor `exit`. An abort's address
-//! lies in the C library. So a report goes by the stamps of the thread first,
+//! shared library is. It does not see SIGKILL; of `exit` a handler of its own
+//! tells. An abort's address lies in the C library. So a report goes by the stamps of the thread first,
 //! then by whose thread it was, and by the address last.
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -10,9 +10,11 @@ use std::path::Path;
 pub struct Report {
     /// The process.
     pub pid: u32,
-    /// The signal of the first fault; `None` where no handler ran: it was killed,
-    /// called `exit`, or its stack overflowed on a thread without another one.
+    /// The signal of the first fault; `None` where there was none, or no handler
+    /// ran: it was killed, or its stack overflowed on a thread without another one.
     pub signal: Option<i32>,
+    /// It called `exit`.
+    pub exited: bool,
     /// The address that was at fault; 0 where there is none.
     pub address: u64,
     /// The plugin, and why it is thought to be that one.
@@ -74,14 +76,18 @@ fn report(words: &[u64]) -> Report {
         })
         .collect();
     let is_whole = words[SIGNAL_AT] != 0 && words[WRITTEN_AT] == 1;
-    let signal = is_whole.then(|| i32::try_from(words[SIGNAL_AT]).unwrap_or(0));
+    let exited = is_whole && words[SIGNAL_AT] == EXIT;
+    let signal = (is_whole && !exited).then(|| i32::try_from(words[SIGNAL_AT]).unwrap_or(0));
     let (tid, address) = if is_whole { (words[FAULT_TID_AT], words[ADDRESS_AT]) } else { (0, 0) };
     let in_calls: Vec<(String, u32)> = threads
         .iter()
         .filter(|thread| thread.call != 0)
         .map(|thread| (thread.name.clone(), thread.call))
         .collect();
-    let at_fault = || threads.iter().find(|thread| is_whole && thread.tid == tid);
+    // A thread that calls one plugin may have been another's before.
+    let at_fault = || {
+        threads.iter().filter(|thread| is_whole && thread.tid == tid).max_by_key(|thread| thread.call != 0)
+    };
     let by_address = || {
         let of = |words: &&[u64]| (words[0]..words[1]).contains(&address);
         let mut libraries = words[LIBRARIES_AT..].chunks_exact(LIBRARY_WORDS);
@@ -100,5 +106,5 @@ fn report(words: &[u64]) -> Report {
         _ => None,
     };
     let pid = u32::try_from(words[PID_AT]).unwrap_or(0);
-    Report { pid, signal, address, culprit: culprit.or_else(alone), in_calls }
+    Report { pid, signal, exited, address, culprit: culprit.or_else(alone), in_calls }
 }

@@ -2,9 +2,9 @@
 
 use crate::fault;
 use crate::layout::{self, File, MAGIC, NAME_WORDS};
-use rustix::fs::{Mode, OFlags, ftruncate, open};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -35,7 +35,11 @@ impl Stamps {
         let _ = std::fs::remove_file(path);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let descriptor = open(path, flags, Mode::RUSR | Mode::WUSR)?;
-        ftruncate(&descriptor, size_of::<File>() as u64)?;
+        // Its blocks are there before it is mapped: a store into a hole of a full
+        // disk is a fault itself.
+        let mut file = std::fs::File::from(descriptor);
+        file.write_all(&vec![0; size_of::<File>()])?;
+        file.sync_data()?;
         // SAFETY: a fresh mapping at an address of the kernel's choice, shared
         // with nothing that exists yet; it is never unmapped.
         let memory = unsafe {
@@ -44,7 +48,7 @@ impl Stamps {
                 size_of::<File>(),
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
-                &descriptor,
+                &file,
                 0,
             )?
         };

@@ -68,9 +68,11 @@ fn body() {
             own.enter(4);
             std::process::exit(0);
         }
-        "killed" => {
+        "killed" | "killed alone" => {
             own.enter(5);
-            other.enter(6);
+            if what == "killed" {
+                other.enter(6);
+            }
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
         "good" => {
@@ -122,8 +124,10 @@ fn a_thread_that_nobody_knows_is_found_by_its_address() {
 
 #[test]
 fn without_a_fault_the_only_one_in_a_call_is_suspected() {
-    let left = culprit("exit", None, Evidence::OnlyInCall(4));
-    assert_eq!(left.signal, None);
+    let left = culprit("exit", None, Evidence::InCall(4));
+    assert_eq!((left.signal, left.exited), (None, true), "it is told by whoever called it");
+    let left = culprit("killed alone", Some(libc::SIGKILL), Evidence::OnlyInCall(5));
+    assert_eq!((left.signal, left.exited), (None, false));
     let (ended_by, left) = left_by("killed");
     let left = left.expect("left");
     assert_eq!((ended_by, left.culprit), (Some(libc::SIGKILL), None), "two were in calls");

@@ -2,7 +2,7 @@
 
 mod support;
 
-use gantry_plugin_testkit::NewContainer;
+use gantry_plugin_testkit::{NewContainer, eventually};
 use gantry_test_docker::fake::{container, id};
 use gantry_test_docker::{Fake, Mood, Request};
 use serde_json::json;
@@ -355,6 +355,14 @@ fn wishes_for_an_absent_docker_are_no_loss() {
     }
     let fake = Fake::start(&socket(&kit));
     (0..8300).for_each(|number| fake.put(container(number, "web")));
+    // Each part has its own patience; a collection of so many is not for waiting.
+    for part in 1..=10 {
+        eventually(|| {
+            let told = kit.provided().all().iter().map(|provided| provided.metadata.len()).sum::<usize>();
+            (told >= part * 830).then_some(()).ok_or_else(|| format!("told of {told}"))
+        })
+        .expect("all are told of");
+    }
     rig.counted("inspect", "ok", 8300.0);
     let collected = rig.collect();
     assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");

@@ -4,10 +4,12 @@ use super::Worker;
 use crate::supervisor::life::{Call, Progress};
 use crate::supervisor::lock;
 use crate::supervisor::sink::ArenaSink;
+use crate::supervisor::unit::OVER_CAP;
 use gantry_exposition::{Arena, Taken};
 use gantry_plugin_api::error::ErrorKind;
 use gantry_plugin_api::{Error, Health};
 use gantry_pluginfile::Instance;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 
 /// A collection may emit more samples than it may have series (duplicates,
@@ -111,8 +113,11 @@ impl Worker {
                 || (reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned()));
             own.skipped(name, if known { reason } else { "other" }, count);
         }
-        if taken.refused.iter().any(|(reason, _)| *reason == gantry_exposition::Reason::SeriesCap) {
-            self.unit.breached("it has more series than max_series");
+        let over_cap =
+            taken.refused.iter().any(|(reason, _)| *reason == gantry_exposition::Reason::SeriesCap);
+        self.unit.over_cap.store(over_cap, Relaxed);
+        if over_cap {
+            self.unit.breached(OVER_CAP);
         }
         if let Some(example) = &taken.example {
             tracing::debug!("plugin {name}: refused samples, the first: {example}");

@@ -10,6 +10,7 @@ use super::own_threads::OwnThreads;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
+use crate::capabilities::dropped_need;
 use crate::config::{Isolation, PluginConfig};
 use crate::isolation::{self, Process};
 use crate::loader::Loaded;
@@ -100,6 +101,7 @@ pub fn spawn(
 
 fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Command>) {
     let Generation { attempt, loaded, config, turn } = generation;
+    unit.parts.works(true);
     let _end = End { unit: unit.clone(), attempt };
     let mut worker = Worker {
         unit,
@@ -164,6 +166,7 @@ impl Drop for End {
         // Passed over after an orderly end.
         self.unit.apply(Event::Of(self.attempt, Progress::Failed(Failure::Fault(why))));
         self.unit.thread_ended(self.attempt);
+        self.unit.parts.works(false);
     }
 }
 
@@ -234,6 +237,9 @@ impl Worker {
     /// Creates, probes, starts and tries it; says what is missing.
     fn prepare(&mut self, loaded: &Loaded) -> Result<Vec<String>, Error> {
         let unit = self.unit.clone();
+        if let Some(lacks) = dropped_need(&loaded.verified) {
+            return Err(Error::unsupported(lacks));
+        }
         let level = unit.parts.log_level(unit.name()) as u32;
         let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
         if matches!(self.turn, Turn::Now) {
@@ -266,8 +272,11 @@ impl Worker {
     /// The identity service hears from it.
     fn provide(&self, loaded: &Loaded) {
         let manifest = &loaded.verified.manifest;
-        if !manifest.provides_identity.is_empty() {
-            let identity = &self.unit.parts.services.identity;
+        let identity = &self.unit.parts.services.identity;
+        if manifest.provides_identity.is_empty() {
+            // The generation before may have been one.
+            identity.provider_gone(&manifest.name);
+        } else {
             identity.set_provider(&manifest.name, &manifest.provides_identity);
         }
     }
@@ -275,7 +284,10 @@ impl Worker {
     /// From here on it counts, where the one before stopped.
     fn activate(&mut self, loaded: &Arc<Loaded>, missing: Vec<String>) -> Result<(), Error> {
         let unit = self.unit.clone();
-        let kept = lock(&unit.kept).get();
+        let (kept, whole) = {
+            let kept = lock(&unit.kept);
+            (kept.get(), kept.is_whole())
+        };
         let activated = self.call(Call::Activate, |instance| instance.activate(kept.as_deref()));
         // One that does not get the place leaves the hand-over to the one before.
         let gives_up = activated.is_err() && kept.is_some() && !matches!(self.turn, Turn::Told(_));
@@ -288,9 +300,16 @@ impl Worker {
         }
         activated?;
         self.activated = true;
+        if kept.is_some() && unit.instances() > 1 {
+            let source = if whole { "stop" } else { "snapshot" };
+            unit.parts.own.handed_over(unit.name(), source);
+        }
         match self.turn {
             Turn::Now => {}
-            Turn::Again => drop(unit.register(self.attempt, loaded)),
+            Turn::Again => {
+                self.provide(loaded);
+                unit.register(self.attempt, loaded);
+            }
             Turn::Told(_) => {
                 self.provide(loaded);
                 unit.take_place(self.attempt, loaded, &self.config);
@@ -359,7 +378,11 @@ impl Worker {
         self.say(Progress::Began(Call::Stop));
         let problem = match stamped(self.stamp.as_ref(), Call::Stop, || instance.stop(within)) {
             Ok(kept) => {
-                let too_large = self.unit.keep(self.attempt, &kept) == Some(false);
+                let put = self.unit.keep(self.attempt, &kept);
+                if put == Some(true) {
+                    lock(&self.unit.kept).whole();
+                }
+                let too_large = put == Some(false);
                 too_large.then(|| "what it hands over is too large to be kept".to_owned())
             }
             Err(error) => {
