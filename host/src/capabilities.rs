@@ -15,9 +15,12 @@ use rustix::thread::{
 use std::sync::OnceLock;
 
 /// The host's own: it reads other users' `/proc/PID/environ`, namespaces and
-/// open files, and hears of processes (before Linux 6.6 for `CAP_NET_ADMIN` alone).
-const OWN: CapabilitySet =
-    CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::NET_ADMIN);
+/// open files, hears of processes (before Linux 6.6 for `CAP_NET_ADMIN` alone),
+/// and takes what plugins in processes of their own must not have from those.
+const OWN: CapabilitySet = CapabilitySet::SYS_PTRACE
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SETPCAP);
 
 /// What this process had and gave up.
 static DROPPED: OnceLock<CapabilitySet> = OnceLock::new();

@@ -46,7 +46,7 @@ impl Crashes {
             Ok(Some(left)) => noted(&left, records),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!("{}: {error}; how the agent before ended is not known", path.display())
+                tracing::warn!("{}: {error}; how the agent before ended is not known", path.display());
             }
         }
         self.judge(records);

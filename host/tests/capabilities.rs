@@ -10,12 +10,13 @@ use support::{library, private_dir, write_library};
 
 /// In the order of their numbers (linux/capability.h).
 const DAC_READ_SEARCH: u64 = 1 << 2;
+const SETPCAP: u64 = 1 << 8;
 const NET_ADMIN: u64 = 1 << 12;
 const SYS_PTRACE: u64 = 1 << 19;
 const SYS_ADMIN: u64 = 1 << 21;
 const BPF: u64 = 1 << 39;
 
-const OWN: u64 = DAC_READ_SEARCH | NET_ADMIN | SYS_PTRACE;
+const OWN: u64 = DAC_READ_SEARCH | SETPCAP | NET_ADMIN | SYS_PTRACE;
 
 /// A set of every thread of a process, as `/proc/PID/status` has it.
 fn sets(pid: u32, name: &str) -> Vec<u64> {

@@ -31,7 +31,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
             tracing::debug!(
                 "capabilities kept: {}; all others were dropped",
                 capabilities::names(rights.kept)
-            )
+            );
         }
     }
     descriptors::take_all();

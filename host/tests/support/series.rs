@@ -31,7 +31,7 @@ pub fn label_names(text: &str, name: &str) -> Option<Vec<String>> {
 
 /// Scrapes until something holds of it.
 #[track_caller]
-pub fn scrape_until(agent: &Agent, what: &str, holds: impl Fn(&str) -> bool) -> String {
+pub fn scrape_until(agent: &Agent, what: &str, mut holds: impl FnMut(&str) -> bool) -> String {
     let until = std::time::Instant::now() + PATIENCE;
     loop {
         let scraped = agent.scrape();

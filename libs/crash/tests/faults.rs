@@ -1,5 +1,11 @@
 //! Real faults in real processes: each is this test program, started again.
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::exit, reason = "the faults are the point")]
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "the faults are the point"
+)]
 #![allow(unconditional_recursion, reason = "a stack that overflows is one of them")]
 
 use gantry_crash::{Evidence, Report, Stamps, report};

@@ -367,7 +367,7 @@ impl Life {
         let reasons: Vec<String> = problem.into_iter().collect();
         let breach = self.breach.take();
         match self.goal {
-            Goal::Run if breach.is_some() => self.breached(breach.unwrap_or_default(), now),
+            Goal::Run if breach.is_some() => self.breached(&breach.unwrap_or_default(), now),
             Goal::Run if hung && self.left_behind.len() >= MOST_LEFT_BEHIND => {
                 self.quarantine(reasons.join("; "), now);
             }
@@ -389,7 +389,7 @@ impl Life {
     }
 
     /// It took more than it may, and has ended.
-    fn breached(&mut self, why: String, now: Instant) {
+    fn breached(&mut self, why: &str, now: Instant) {
         self.breaches.retain(|at| now.saturating_duration_since(*at) < TRY_AGAIN);
         self.breaches.push(now);
         self.failed(State::Failed, format!("over its budget: {why}"), now);
