@@ -1,12 +1,10 @@
 //! The agent keeps the capabilities that are needed by what its configuration
 //! names, and gives up all others before the first plugin.
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
 mod support;
 
 use support::agent::{Agent, gantry};
-use support::{library, private_dir, write_library};
+use support::{copy_to, library, private_dir};
 
 /// In the order of their numbers (linux/capability.h).
 const DAC_READ_SEARCH: u64 = 1 << 2;
@@ -62,19 +60,18 @@ fn one_that_comes_later_and_needs_more_says_so() {
         return;
     }
     let dir = private_dir();
-    let mut bytes = std::fs::read(library("hostile")).expect("it is built");
-    let needs = r#"[{"kind":"capability","what":"CAP_SYS_TIME","why":"w"}]"#;
-    patch::manifest(&mut bytes, "needs", needs);
-    let file = dir.path().join("libgantry_hostile.so");
-    write_library(&file, &bytes);
-    let section = format!("[plugins.hostile]\nenabled = true\npath = {file:?}\nisolation = \"none\"\n");
+    let file = copy_to(dir.path(), &library("alone"));
+    let lock = dir.path().join("lock");
+    let section = format!(
+        "[plugins.alone]\nenabled = true\npath = {file:?}\nisolation = \"none\"\nconfig.lock = {lock:?}\n"
+    );
     let mut agent = Agent::start_by(gantry(), dir, "", "");
     agent.rewrite(&section);
     agent.command("reload");
-    let why = agent.wait_for_state("hostile", "unsupported");
-    assert!(why.contains("needs CAP_SYS_TIME, dropped at start; restart the agent"), "{why}");
+    let why = agent.wait_for_state("alone", "unsupported");
+    assert!(why.contains("needs CAP_CHOWN, dropped at start; restart the agent"), "{why}");
     // It is named now.
     agent.terminate();
     agent.again();
-    agent.wait_for_state("hostile", "running");
+    agent.wait_for_state("alone", "running");
 }

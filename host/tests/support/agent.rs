@@ -287,8 +287,12 @@ fn isolated(plugins: &str) -> String {
     let isolation = format!("isolation = \"{}\"", super::isolation());
     let plugins = plugins.replace("isolation = \"none\"", &isolation);
     ["node", "containers"].iter().fold(plugins, |plugins, name| {
-        let section = format!("[plugins.{name}]\n");
-        plugins.replace(&section, &format!("{section}{isolation}\n"))
+        let header = format!("[plugins.{name}]\n");
+        let section = plugins.split(&header).nth(1).unwrap_or_default();
+        if section.split("\n[").next().is_some_and(|section| section.contains("isolation = ")) {
+            return plugins;
+        }
+        plugins.replace(&header, &format!("{header}{isolation}\n"))
     })
 }
 
