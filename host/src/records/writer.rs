@@ -86,3 +86,27 @@ fn run(orders: &mpsc::Receiver<Order>) {
         due.into_iter().for_each(|(.., work)| work());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn newer_work_takes_the_place_of_what_waits_and_comes_no_later() {
+        let writer = Writer::start().expect("a thread");
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let work = |name: &'static str| {
+            let done = done.clone();
+            move || done.lock().expect("no panic").push(name)
+        };
+        let soon = Instant::now() + Duration::from_millis(50);
+        assert!(writer.at("one", soon, work("older")));
+        assert!(writer.at("one", soon + Duration::from_secs(3600), work("newer")));
+        assert!(writer.then(work("at once")));
+        let (told, hears) = mpsc::channel();
+        writer.at("end", soon, move || drop(told.send(())));
+        hears.recv().expect("it is done in time");
+        assert_eq!(*done.lock().expect("no panic"), ["at once", "newer"]);
+    }
+}

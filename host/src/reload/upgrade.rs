@@ -287,7 +287,12 @@ async fn in_force(agent: &Agent, unit: &Unit) -> Result<String, Refused> {
             "there is no section [plugins.{name}]; `gantry enable {name}` adds one, --until-restart needs none"
         )));
     };
-    if section.fingerprint() != unit.config().fingerprint() {
+    let (parts, plugin) = (unit.parts().clone(), name.to_owned());
+    let held = blocking(move || parts.records.lineage(&plugin).held).await?;
+    // What was rolled back goes on with the section that it had; the file's is
+    // held back with the plugin's file, and this is the way out.
+    let is_held = held.is_some_and(|held| held.section == section.fingerprint());
+    if section.fingerprint() != unit.config().fingerprint() && !is_held {
         return Err(whole(format!("[plugins.{name}] is not what is in force; `gantry reload` first")));
     }
     Ok(text)

@@ -7,7 +7,7 @@
 use super::reload_one;
 use crate::agent::Agent;
 use crate::loader::{file_name, vendor_dirs};
-use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -15,9 +15,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// After the last change: packages put several files, one after the other.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// However long files come one after the other.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether there are other directories, and inotify
+/// where there was none.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Directories of one configuration; a list that is longer is a mistake.
 const MOST_DIRS: usize = 64;
@@ -27,6 +35,8 @@ pub async fn watch(agent: Arc<Agent>) {
     let mut watched: Option<Watched> = None;
     let mut complained = false;
     let mut changed = BTreeSet::new();
+    // When what changed is taken over, and when at the latest.
+    let mut due: Option<(Instant, Instant)> = None;
     let mut configured = agent.configured.subscribe();
     loop {
         let dirs = wished(&agent);
@@ -45,20 +55,37 @@ pub async fn watch(agent: Arc<Agent>) {
             });
         }
         let settled = async {
-            match changed.is_empty() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(SETTLE).await,
+            match due {
+                None => std::future::pending().await,
+                Some((soon, latest)) => tokio::time::sleep_until(soon.min(latest)).await,
             }
         };
         let more = tokio::select! {
-            names = next(watched.as_ref()) => Some(names),
+            changes = next(watched.as_ref()) => Some(changes),
             () = settled => None,
             // There may be other directories now, or none. The sender lives as long as the agent.
-            _ = configured.changed() => Some(Vec::new()),
+            _ = configured.changed() => Some(Changes::default()),
+            () = look_again(&agent) => Some(Changes::default()),
         };
         match more {
-            Some(names) => changed.extend(names),
+            Some(changes) => {
+                if changes.begin_anew {
+                    watched = None;
+                }
+                let units = agent.fleet.units();
+                let is_of_plugin = |name: &Vec<u8>| {
+                    units.iter().any(|unit| concerns_one(name, unit.name(), &unit.config().path))
+                };
+                let names: Vec<Vec<u8>> = changes.names.into_iter().filter(is_of_plugin).collect();
+                if !names.is_empty() {
+                    let soon = Instant::now() + SETTLE;
+                    let latest = due.map_or(Instant::now() + SETTLE_AT_MOST, |(_, latest)| latest);
+                    due = Some((soon, latest));
+                }
+                changed.extend(names);
+            }
             None => {
+                due = None;
                 for unit in agent
                     .fleet
                     .units()
@@ -70,6 +97,15 @@ pub async fn watch(agent: Arc<Agent>) {
                 changed.clear();
             }
         }
+    }
+}
+
+/// Never where nothing is to be watched.
+async fn look_again(agent: &Agent) {
+    if agent.config().host.watch_plugins {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    } else {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -88,18 +124,29 @@ fn wished(agent: &Agent) -> Option<Vec<PathBuf>> {
 
 /// Whether one of these names is that of a plugin's file.
 fn concerns(changed: &BTreeSet<Vec<u8>>, plugin: &str, path: &Option<PathBuf>) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let plain = file_name(plugin);
-    let stem = format!("{}-", plain.trim_end_matches(".so"));
-    let named = path.as_ref().and_then(|path| path.file_name());
-    changed.iter().any(|name| {
-        named.is_some_and(|named| named.as_bytes() == &name[..])
-            || path.is_none()
-                && (name == plain.as_bytes() || name.starts_with(stem.as_bytes()) && name.ends_with(b".so"))
-    })
+    changed.iter().any(|name| concerns_one(name, plugin, path))
 }
 
-async fn next(watched: Option<&Watched>) -> Vec<Vec<u8>> {
+fn concerns_one(name: &[u8], plugin: &str, path: &Option<PathBuf>) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    if let Some(path) = path {
+        return path.file_name().is_some_and(|named| named.as_bytes() == name);
+    }
+    let plain = file_name(plugin);
+    let stem = format!("{}-", plain.trim_end_matches(".so"));
+    name == plain.as_bytes() || name.starts_with(stem.as_bytes()) && name.ends_with(b".so")
+}
+
+/// What inotify told.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Names of files.
+    names: Vec<Vec<u8>>,
+    /// A directory is not watched any more, as one that was removed and made again.
+    begin_anew: bool,
+}
+
+async fn next(watched: Option<&Watched>) -> Changes {
     match watched {
         Some(watched) => watched.changes().await,
         None => std::future::pending().await,
@@ -133,18 +180,19 @@ impl Watched {
     }
 
     /// Names of files that changed; waits for the first.
-    async fn changes(&self) -> Vec<Vec<u8>> {
-        let mut names = Vec::new();
-        while names.is_empty() {
+    async fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        while changes.names.is_empty() && !changes.begin_anew {
             let Ok(mut ready) = self.inotify.readable().await else { return std::future::pending().await };
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
             // An overflow has no name: what else is changed then is found by a reload.
             while let Ok(event) = reader.next() {
-                names.extend(event.file_name().map(|name| name.to_bytes().to_vec()));
+                changes.begin_anew |= event.events().contains(ReadFlags::IGNORED);
+                changes.names.extend(event.file_name().map(|name| name.to_bytes().to_vec()));
             }
             ready.clear_ready();
         }
-        names
+        changes
     }
 }
