@@ -5,9 +5,9 @@
 //! (`<state-dir>/crash/stamps`), which the next start reads. See `gantry-crash`
 //! for what that can tell and what not.
 
-use crate::config::{Isolation, PluginConfig};
+use crate::config::{Config, Isolation, PluginConfig};
 use crate::isolation::signal_in_words;
-use crate::records::{Entry, Records, What};
+use crate::records::{Entry, File, Held, Lineage, Records, What};
 use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
 use std::collections::HashMap;
 use std::fs::DirBuilder;
@@ -39,11 +39,11 @@ struct Apart {
 impl Crashes {
     /// Reads what the agent before left, and begins to stamp. For whoever holds
     /// the state directory.
-    pub fn begin(&self, state_dir: &Path, boot: &str, records: &Records) {
+    pub fn begin(&self, state_dir: &Path, config: &Config, records: &Records) {
         let path = state_dir.join("crash").join("stamps");
-        let boot = boot_words(boot);
+        let boot = boot_words(records.boot());
         match report::read(&path, boot) {
-            Ok(Some(left)) => noted(&left, records),
+            Ok(Some(left)) => noted(&left, records, config),
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!("{}: {error}; how the agent before ended is not known", path.display());
@@ -152,7 +152,7 @@ fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
 }
 
 /// Says how the agent before ended, and keeps whose doing it was.
-fn noted(left: &Report, records: &Records) {
+fn noted(left: &Report, records: &Records, config: &Config) {
     let signal = match left.signal {
         Some(signal) => format!("{} at address {:#x}", name_of(signal), left.address),
         None if left.exited => "an exit that it did not call itself".to_owned(),
@@ -187,6 +187,28 @@ fn noted(left: &Report, records: &Records) {
     };
     let from = records.history(plugin).into_iter().find_map(|entry| entry.to);
     records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
+    roll_back(plugin, &reason, records, config);
+}
+
+/// What took the agent down while its upgrade was on probation is held back, and
+/// what ran before runs in its place.
+fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
+    let Some(section) = config.plugins.iter().find(|section| section.name == plugin) else { return };
+    let Some(instead) = records.lineage(plugin).previous else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let on_probation = |entry: &Entry| now.as_secs_f64() - entry.at <= config.host.probation.as_secs_f64();
+    let upgrade = records.history(plugin).into_iter().find(|entry| entry.what == What::Upgrade);
+    let Some(bad) = upgrade.filter(on_probation).and_then(|entry| entry.to) else { return };
+    tracing::error!(
+        "plugin {plugin}: {} was on probation; {} runs in its place",
+        bad.version,
+        instead.version
+    );
+    let to = File { version: instead.version.clone(), digest: instead.digest.clone() };
+    records.happened(plugin, Entry::now(What::Rollback, Some(bad.clone()), Some(to), why));
+    let (digest, section) = (bad.digest, section.fingerprint());
+    let held = Held { digest, section, reason: why.to_owned(), instead };
+    records.set_lineage(plugin, Lineage { previous: None, held: Some(held) });
 }
 
 /// `SIGSEGV`

@@ -44,7 +44,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     // Under the lock, which says that no other agent keeps its own there.
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let parts = agent.fleet.parts().clone();
-    parts.crashes.begin(&state_dir, parts.records.boot(), &parts.records);
+    parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
     // A plugin's thread that hangs must not keep the agent.
