@@ -105,7 +105,7 @@ mod tests {
         assert!(writer.at("one", soon + Duration::from_secs(3600), work("newer")));
         assert!(writer.then(work("at once")));
         let (told, hears) = mpsc::channel();
-        writer.at("end", soon, move || drop(told.send(())));
+        writer.at("end", soon, move || told.send(()).expect("it is awaited"));
         hears.recv().expect("it is done in time");
         assert_eq!(*done.lock().expect("no panic"), ["at once", "newer"]);
     }
