@@ -5,7 +5,7 @@
 //! * [`examine`]: looking at everything before anything changes.
 //! * [`apply`]: the steps.
 //! * [`mod@switch`]: `enable`, `disable`, `restart`.
-//! * [`upgrade`]: `upgrade` and `rollback`; [`watch`]: files that are put into the
+//! * [`mod@upgrade`]: `upgrade` and `rollback`; [`mod@watch`]: files that are put into the
 //!   directories of plugins.
 //! * [`report`]: what came of it.
 //!

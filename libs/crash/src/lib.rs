@@ -8,7 +8,7 @@
 //! process, as the kernel keeps its pages.
 //!
 //! # Layout
-//! * [`layout`]: the file, word by word.
+//! * `layout`: the file, word by word.
 //! * [`stamps`]: writing it.
 //! * [`fault`]: the signal handler.
 //! * [`report`]: reading what a process before left.
