@@ -98,12 +98,10 @@ fn after_a_crash_the_last_snapshot_is_used_and_said() {
         agent.kill();
         agent.again();
         let after = sample(&agent.scrape(), COLLECTIONS).expect("it is shown");
-        // The first snapshot goes out at once, the next not within 15 s: what
-        // this agent's scrapes counted since may be missing, and no more.
-        assert!(
-            after >= 1.0 && after <= before + 1.0 && after >= before - 4.0,
-            "{after} after {before}, {crash}"
-        );
+        // The first snapshot goes out at once, perhaps before anything of it was
+        // shown, the next not within 15 s: what this agent's scrapes counted
+        // since may be missing, and no more.
+        assert!(after <= before + 1.0 && after >= before - 4.0, "{after} after {before}, {crash}");
         assert_eq!(source(&agent), "snapshot", "{crash}");
     }
 }
