@@ -49,7 +49,7 @@ families! { FAMILIES:
         "Instances that were made after the first one: after a failure, a hang, a restart, a change of file or configuration.")
         .labels(&["plugin"]);
     CPU = Family::counter("gantry_plugin_cpu_seconds_total",
-        "CPU time of the thread that calls the plugin, and of its process where it has one. In the agent's own process threads of the plugin's are not in it.")
+        "CPU time of the thread that calls the plugin, and of its process where it has one. In the agent's own process its own threads are in it where they allocate in Rust.")
         .labels(&["plugin"]).unit(BaseUnit::Seconds);
     LEFT_BEHIND = Family::gauge("gantry_plugin_hung_threads",
         "Threads of the plugin that did not come back, were left behind, and still hang.")
@@ -59,7 +59,7 @@ families! { FAMILIES:
     GENERATIONS = Family::gauge("gantry_plugin_generations", "Libraries of this plugin that are mapped; none is ever unmapped.")
         .labels(&["plugin"]);
     HANDOVERS = Family::counter("gantry_plugin_handovers_total",
-        "First starts of the plugin, by what it went on with: of an orderly end (stop), of at most 15 s before a crash, so that some is missing (snapshot), or nothing (none, damaged, other_boot).")
+        "Instances of the plugin that began, by what they went on with: of an orderly end (stop), of the last snapshot, so that some is missing (snapshot), or nothing (none, damaged, other_boot).")
         .labels(&["plugin", "source"]);
     REFUSED = Family::counter("gantry_samples_refused_total", "Samples that were dropped because something was wrong with them.")
         .labels(&["plugin", "reason"]);
