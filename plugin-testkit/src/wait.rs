@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// machine under load takes, so that only what never comes is missed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between two tries: little beside what a collection of a test takes.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Tries until `attempt` gives an answer, at most for [`PATIENCE`]; the failure
 /// then is its last complaint. For what a plugin does on a thread of its own
 /// and nothing else tells of.
@@ -18,7 +21,8 @@ pub fn eventually<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Result<T
             Err(complaint) if Instant::now() > end => {
                 return Err(Failure::NeverCame(format!("still, after {PATIENCE:?}: {complaint}")));
             }
-            Err(_) => std::thread::yield_now(),
+            // Not as fast as it can: what is waited for needs the processors too.
+            Err(_) => std::thread::park_timeout(PAUSE),
         }
     }
 }

@@ -107,7 +107,7 @@ impl Drop for Cgroup {
                 && directory.exists()
                 && std::time::Instant::now() < until
             {
-                std::thread::yield_now();
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }
     }

@@ -91,7 +91,7 @@ impl Agent {
                 return found;
             }
             assert!(Instant::now() < until, "{plugin} has the threads {found:?}");
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 

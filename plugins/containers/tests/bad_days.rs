@@ -94,16 +94,18 @@ fn bodies_may_be_broken_in_each_way() {
 
 #[test]
 fn a_description_that_cannot_be_read_is_replaced_by_the_list_s_row() {
-    let (mut rig, fake) = Rig::before(|fake| {
-        fake.put(container(1, "endless"));
-        fake.mood_of(&id(1), Mood::Endless);
-        fake.put(container(2, "nonsense"));
-        fake.mood_of(&id(2), Mood::Body(b"{\"Id\":\"x\",\"State\":7}".to_vec()));
-        let mut large = container(3, "large");
-        large["Config"]["Env"] = json!([format!("SECRET={}", "x".repeat(10 << 20))]);
-        fake.put(large);
-        fake.put(container(4, "good"));
-    });
+    let (mut rig, fake) = Rig::before(|_| {});
+    // They come when it runs: what was asked before that is not counted.
+    fake.wait_listeners(1);
+    fake.put(container(1, "endless"));
+    fake.mood_of(&id(1), Mood::Endless);
+    fake.put(container(2, "nonsense"));
+    fake.mood_of(&id(2), Mood::Body(b"{\"Id\":\"x\",\"State\":7}".to_vec()));
+    let mut large = container(3, "large");
+    large["Config"]["Env"] = json!([format!("SECRET={}", "x".repeat(10 << 20))]);
+    fake.put(large);
+    fake.put(container(4, "good"));
+    (1..=4).for_each(|number| fake.event("start", &id(number)));
     for (number, name) in [(1, "endless"), (2, "nonsense"), (3, "large"), (4, "good")] {
         let told = rig.told(&id(number), |told| told.names["name"] == name);
         assert_eq!(told.image, "nginx:1.27");
@@ -238,12 +240,15 @@ fn a_socket_without_anybody_is_said() {
 
 #[test]
 fn ten_thousand_containers() {
-    let (mut rig, fake) = Rig::before(|fake| {
+    let (rig, fake) = Rig::before(|fake| {
         (0..10_000).for_each(|number| fake.put(container(number, &format!("web-{number}"))));
     });
-    rig.counted("inspect", "ok", 10_000.0);
+    // Each part has its own patience.
+    (1..=10).for_each(|part| fake.wait_asked(Request::Inspect, part * 1000));
+    // The first of the list is the last that is asked for.
     rig.told(&id(0), |_| true);
-    assert_eq!(rig.names().len(), 10_000);
+    let all = || Some(rig.names().len()).filter(|count| *count == 10_000).ok_or_else(String::new);
+    eventually(all).expect("all are told of");
     assert_eq!(fake.asked(Request::List), 21, "pages of 500, and one that is not full");
     let most = rig.kit.provided().all().iter().map(|provided| provided.metadata.len()).max();
     assert!(most <= Some(64), "{most:?}");
@@ -266,8 +271,10 @@ fn rows_that_are_huge_come_in_smaller_pages() {
             (4096, "pod")
         );
     }
-    rig.counted("list", "too_large", 1.0);
     rig.skipped("runtime_labels_cut", 60);
+    // What was asked before the plugin was active is not counted: once more.
+    fake.hang_up();
+    rig.counted("list", "too_large", 1.0);
     drop(fake);
 }
 
@@ -282,7 +289,7 @@ fn a_container_removed_between_two_pages_begins_the_list_anew() {
     fake.event("destroy", &id(700));
     (0..1200).filter(|number| *number != 700).for_each(|number| drop(rig.told(&id(number), |_| true)));
     rig.up(true);
-    rig.counted("list", "ok", 3.0);
+    assert!(fake.asked(Request::List) >= 3, "pages of 500");
 }
 
 #[test]

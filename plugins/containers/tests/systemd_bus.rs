@@ -57,7 +57,8 @@ fn a_real_bus_passes_on_what_systemd_says() {
     let fake = Fake::start(&kit.tree().path("run/unused.sock"));
     fake.put("a.service", service("notify", &["a.socket"]));
     let mut rig = Rig::start_of("systemd", kit, CONFIG);
-    rig.counted("events", "ok", 4.0);
+    // Of its four subscriptions those that were made when the plugin was active.
+    rig.counted("events", "ok", 1.0);
     rig.up(false);
     assert!(rig.running.troubles().expect("has a health").is_empty(), "there is no systemd");
     let systemd = OnBus::start(&socket, fake.shared());

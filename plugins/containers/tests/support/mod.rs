@@ -135,7 +135,17 @@ impl Rig {
     /// Waits until so many requests of a kind to Docker had this result.
     #[track_caller]
     pub fn counted(&mut self, request: &str, result: &str, least: f64) {
-        self.shows(&self.requests(request, result), |value| value >= least);
+        let series = self.requests(request, result);
+        eventually(|| {
+            let collected = self.collect();
+            let enough = collected.find(&series).is_some_and(|value| value >= least);
+            enough.then_some(()).ok_or_else(|| {
+                // What it had instead says what went wrong.
+                let others = collected.series().filter(|(_, value)| *value > 0.0);
+                format!("{series} is below {least}: {:?}", others.collect::<Vec<_>>())
+            })
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
     }
 
     /// The series of a kind of requests and their result.
