@@ -5,6 +5,7 @@ mod support;
 use gantry_test_docker::{Docker, IMAGE};
 use std::path::PathBuf;
 use support::agent::{Agent, sample};
+use support::process::runners;
 use support::prometheus::Prometheus;
 use support::series::{label_names, scrape_until, value};
 use support::{needs, private_dir};
@@ -221,6 +222,42 @@ fn names_stay_when_the_provider_is_restarted_and_upgraded() {
     agent.good(&["reload"]);
     assert_ne!(agent.plugin("containers")["digest"], digest, "it is another generation");
     stays("upgraded");
+}
+
+#[test]
+fn names_stay_when_the_provider_crashes() {
+    let Some(docker) = Docker::start() else { return };
+    let socket = docker.socket();
+    let plugins = format!(
+        "[plugins.containers]\nenabled = true\nisolation = \"process\"\n\
+         config.docker = {{ socket = {socket:?}, deadline = \"20s\" }}\n"
+    );
+    let config = format!("[host.identity]\nmetadata_wait = \"30s\"\n{AT_ONCE}");
+    let config = Agent::configuration(&config, "") + &plugins;
+    let mut agent = Agent::start_over(support::agent::gantry(), private_dir(), &config);
+    docker.container(&["--network", "none", "--name", "kept"]);
+    let usage = |text: &str| {
+        value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", "/docker/kept")])
+    };
+    let before = scrape_until(&agent, "it is shown", |text| usage(text).is_some());
+    let id = docker.run(&["inspect", "-f", "{{.Id}}", "kept"]);
+    let raw = format!("/docker/{}", id.trim());
+    let child = runners(agent.pid(), "containers")[0];
+    let pid = rustix::process::Pid::from_raw(child.cast_signed()).expect("a process has a number");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+    agent.wait_until("another process takes its place", |agent| {
+        assert!(!agent.scrape().contains(&raw), "it is shown under its raw id");
+        runners(agent.pid(), "containers").iter().any(|runner| *runner != child)
+    });
+    // Known to the host alone while nobody provides names.
+    let ids = agent.table(&["containers", "--where", "runtime=docker"]);
+    assert!(ids.iter().any(|row| row["id"] == "/docker/kept"), "{ids:?}");
+    docker.container(&["--network", "none", "--name", "later"]);
+    let text = scrape_until(&agent, "the provider tells names again", |text| {
+        assert!(!text.contains(&raw), "it is shown under its raw id");
+        text.contains("container_id=\"/docker/later\"") && usage(text).is_some()
+    });
+    assert!(usage(&text) >= usage(&before), "its counters go on");
 }
 
 #[test]

@@ -58,6 +58,28 @@ fn without_process_events_containers_are_found_by_looking() {
 }
 
 #[test]
+fn in_a_network_namespace_of_its_own_containers_are_found_by_looking() {
+    // The connector is of the machine's first network namespace alone.
+    let script = "ip link set lo up && exec \"$0\" \"$@\"";
+    let Some(command) = unshared(&["--net", "sh", "-c", script]) else { return };
+    let Some(before) = Cgroup::new() else { return };
+    let _there = before.spawn(&["sleep", "1000"]);
+    let mut agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
+    let processes = |agent: &Agent, id: &str| {
+        let rows = agent.table(&["containers", "--where", &format!("id={id}")]);
+        rows.first().map(|row| row["processes"].clone())
+    };
+    assert_eq!(processes(&agent, &before.path()), Some(1.into()), "it was there before");
+    let later = Cgroup::new().expect("as the other one");
+    let member = later.spawn(&["sleep", "1000"]);
+    let id = later.path();
+    agent.wait_until("one that comes later is found", |agent| processes(agent, &id) == Some(1.into()));
+    drop(member);
+    later.remove();
+    agent.wait_until("and its end is seen", |agent| processes(agent, &id).is_none());
+}
+
+#[test]
 fn without_inotify_they_are_known_by_their_processes_until_there_is_some() {
     // Root of a user namespace may not read the first process's namespaces, and has as many inotify
     // instances as it allows itself. Before Linux 6.6 it has no connector either.

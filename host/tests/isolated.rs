@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::agent::{Agent, gantry, run, said, sample};
 use support::commands::hostile_with;
 use support::day::{Day, fault, side_by_side};
-use support::process::{children, lives, threads};
+use support::process::{children, lives, runners, threads};
 use support::watch::Rule;
 use support::{copy_to, library, needs, private_dir};
 
@@ -19,13 +19,9 @@ fn agent(keys: &str, table: &str) -> Agent {
     Agent::start_in(dir, "", &section)
 }
 
-/// The processes of the fixture; not those in which files are tried.
+/// The processes of the fixture.
 fn processes(agent: &Agent) -> Vec<u32> {
-    let runs = |child: &u32| {
-        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        line.starts_with(b"gantry\0--plugin-runner\0hostile\0")
-    };
-    children(agent.pid()).into_iter().filter(runs).collect()
+    runners(agent.pid(), "hostile")
 }
 
 fn only_child(agent: &mut Agent) -> u32 {

@@ -25,6 +25,16 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The processes that an agent runs a plugin in; not those in which files are tried.
+pub fn runners(agent: u32, plugin: &str) -> Vec<u32> {
+    let begin = format!("gantry\0--plugin-runner\0{plugin}\0");
+    let runs = |child: &u32| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.starts_with(begin.as_bytes())
+    };
+    children(agent).into_iter().filter(runs).collect()
+}
+
 /// Whether a process lives; one that nobody has waited for does not.
 pub fn lives(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}/exe")).read_link().is_ok()
