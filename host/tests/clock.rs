@@ -18,8 +18,8 @@ fn step(seconds: i64) {
 }
 
 /// CPU seconds of a container.
-fn used(text: &str, cgroup: &Cgroup) -> Option<f64> {
-    value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", &cgroup.path())])
+fn used(text: &str, id: &str) -> Option<f64> {
+    value(text, "container_resources_cpu_usage_seconds_total", &[("container_id", id)])
 }
 
 #[test]
@@ -27,6 +27,7 @@ fn used(text: &str, cgroup: &Cgroup) -> Option<f64> {
 fn a_clock_that_is_set_changes_nothing() {
     let Some(cgroup) = Cgroup::new() else { return };
     let gone = Cgroup::new().expect("as the other one");
+    let (id, gone_id) = (cgroup.path(), gone.path());
     let busy = ["sh", "-c", "while :; do :; done"];
     let _member = cgroup.spawn(&busy);
     let ending = gone.spawn(&busy);
@@ -36,24 +37,24 @@ fn a_clock_that_is_set_changes_nothing() {
         "[plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n",
     );
     let text = scrape_until(&agent, "both are shown", |text| {
-        used(text, &cgroup).is_some_and(|used| used > 0.0) && used(text, &gone).is_some_and(|used| used > 0.0)
+        used(text, &id).is_some_and(|used| used > 0.0) && used(text, &gone_id).is_some_and(|used| used > 0.0)
     });
-    let (mut last, kept) = (used(&text, &cgroup), used(&text, &gone));
+    let (mut last, kept) = (used(&text, &id), used(&text, &gone_id));
     drop(ending);
     gone.remove();
     scrape_until(&agent, "its end is seen", |_| {
-        agent.table(&["containers", "--where", &format!("id={}", gone.path())]).is_empty()
+        agent.table(&["containers", "--where", &format!("id={gone_id}")]).is_empty()
     });
     for seconds in [DAY, -2 * DAY, 400 * DAY, -399 * DAY] {
         step(seconds);
         let text = scrape_until(&agent, "its counter goes on", |text| {
-            let now = used(text, &cgroup);
+            let now = used(text, &id);
             assert!(now >= last, "after {seconds} s: {now:?} after {last:?}");
             now > last
         });
-        last = used(&text, &cgroup);
+        last = used(&text, &id);
         // The time for which last values are served goes by another clock.
-        assert!(used(&text, &gone) >= kept, "after {seconds} s: {text}");
+        assert!(used(&text, &gone_id) >= kept, "after {seconds} s: {text}");
         for plugin in ["node", "containers"] {
             let up = format!("gantry_plugin_up{{plugin=\"{plugin}\"}}");
             assert_eq!(sample(&text, &up), Some(1.0), "after {seconds} s: {text}");
@@ -61,6 +62,8 @@ fn a_clock_that_is_set_changes_nothing() {
         // So does the age at which one is shown.
         let newcomer = Cgroup::new().expect("as the others");
         let _member = newcomer.spawn(&busy);
-        scrape_until(&agent, "one that comes after it is shown", |text| used(text, &newcomer).is_some());
+        scrape_until(&agent, "one that comes after it is shown", |text| {
+            used(text, &newcomer.path()).is_some()
+        });
     }
 }
