@@ -44,6 +44,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     // Under the lock, which says that no other agent keeps its own there.
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let parts = agent.fleet.parts().clone();
+    parts.services.identity.remember(parts.records.take_ids());
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
@@ -104,7 +105,8 @@ const START_WAIT: Duration = Duration::from_secs(5);
 
 /// The first scrape should show containers under their names: a runtime tells
 /// of a hundred in a third of this. Those without one by then are held back for
-/// as long as the configuration says, and the others are not kept waiting.
+/// as long as the configuration says, unless the agent before showed them, and
+/// the others are not kept waiting.
 const NAMES_WAIT: Duration = Duration::from_millis(300);
 
 async fn start(agent: Arc<Agent>) {
@@ -118,6 +120,7 @@ async fn start(agent: Arc<Agent>) {
     let identity = &agent.fleet.parts().services.identity;
     identity.providers_are_known();
     identity.until_named(NAMES_WAIT).await;
+    identity.start_is_over();
     tracing::info!("{}", agent.summary());
     agent.notifier.ready(&agent.summary());
     agent.started.send_replace(true);

@@ -26,7 +26,7 @@ mod state;
 mod tests;
 mod watch;
 
-pub use state::{Provider, Record, Shown, ShownGroup, Snapshot};
+pub use state::{Provider, Record, Shown, ShownGroup, ShownId, Snapshot};
 
 use crate::config::{IdentityConfig, Paths};
 use files::Files;
@@ -57,6 +57,9 @@ pub struct Identity {
     providers: Mutex<Vec<Provider>>,
     order: Mutex<Vec<Arc<str>>>,
     providers_are_known: AtomicBool,
+    /// What an agent before showed, until there is somebody to tell.
+    remembered: Mutex<Vec<ShownId>>,
+    start_is_over: AtomicBool,
     lookups: [AtomicU64; 3],
     conflicts: Mutex<BTreeMap<Arc<str>, u64>>,
 }
@@ -128,6 +131,8 @@ impl Identity {
             providers: Mutex::default(),
             order: Mutex::default(),
             providers_are_known: AtomicBool::new(false),
+            remembered: Mutex::default(),
+            start_is_over: AtomicBool::new(false),
             lookups: Default::default(),
             conflicts: Mutex::default(),
         }
@@ -269,6 +274,33 @@ impl Identity {
                 state.advance(clock::boot());
             });
         }
+    }
+
+    /// What an agent before this one showed, in the same boot. Before the first question.
+    pub fn remember(&self, ids: Vec<ShownId>) {
+        *lock(&self.remembered) = ids;
+    }
+
+    /// The start is over: what was shown before waits for no name any more.
+    pub fn start_is_over(&self) {
+        let _told_in_order = lock(&self.providers);
+        self.start_is_over.store(true, Relaxed);
+        if let Some(running) = self.begun() {
+            running.shared.write(|state| {
+                state.start_is_over();
+                state.advance(clock::boot());
+            });
+        }
+    }
+
+    /// What the next agent is to remember, with the version of what is shown;
+    /// `None` where that is the known one, or nobody has asked for anything yet.
+    pub fn shown_ids(&self, known: u64) -> Option<(u64, Vec<ShownId>)> {
+        let running = self.begun().filter(|running| running.first_look.is_completed())?;
+        running.shared.read(|state| {
+            let version = state.version();
+            (version != known).then(|| (version, state.shown_ids()))
+        })
     }
 
     /// Waits until every container has the name that somebody is asked for, at
@@ -435,6 +467,10 @@ impl Identity {
             if self.providers_are_known.load(Relaxed) {
                 state.providers_are_known();
             }
+            state.remember(std::mem::take(&mut *lock(&self.remembered)));
+            if self.start_is_over.load(Relaxed) {
+                state.start_is_over();
+            }
         });
     }
 }
@@ -448,6 +484,7 @@ impl Running {
     fn look(&self) {
         let Some(mut watcher) = lock(&self.watcher).take() else { return };
         watcher.look_at_all();
+        self.shared.write(State::all_were_seen);
         self.shared.beat();
         match std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run()) {
             Ok(thread) => *lock(&self.thread) = Some(thread),
