@@ -111,6 +111,10 @@ const NOT_BUILT: NotBuilt = NotBuilt(&[]);
 /// a stuck collection must be seen some day.
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The most that `max_series` may be: some 800 MiB, and what is handed over of
+/// their being shown can be read again.
+pub const MOST_SERIES: usize = 4_000_000;
+
 pub fn read(
     name: &Spanned<std::borrow::Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
@@ -192,6 +196,10 @@ fn section_of(
         problems.at(span, format!("{section}.deadline is at most \"1m\""));
     }
     let max_series = keys.count("max_series", problems).unwrap_or(MAX_SERIES);
+    if max_series > MOST_SERIES {
+        let span = keys.take("max_series").map(Spanned::span).unwrap_or_default();
+        problems.at(span, format!("{section}.max_series is at most {MOST_SERIES}"));
+    }
     let limits = limits::read(&mut keys, section, problems);
     let mut own = PluginTable::empty(place);
     if let Some((table, span)) = keys.table("config", problems) {

@@ -106,11 +106,15 @@ impl Records {
         Some(handover::take(&open.dir, plugin, &open.boot))
     }
 
-    pub fn write_handover(&self, plugin: &str, written: &handover::Written<'_>) {
-        let Some(open) = self.open.get() else { return };
-        if let Err(error) = handover::write(&open.dir, plugin, &open.boot, written) {
-            tracing::warn!("plugin {plugin}: its hand-over cannot be kept: {error}");
-        }
+    /// An error was said in the log.
+    pub fn write_handover(
+        &self,
+        plugin: &str,
+        written: &handover::Written<'_>,
+    ) -> Result<(), handover::Unwritten> {
+        let Some(open) = self.open.get() else { return Ok(()) };
+        handover::write(&open.dir, plugin, &open.boot, written)
+            .inspect_err(|error| tracing::warn!("plugin {plugin}: its hand-over cannot be kept: {error}"))
     }
 
     pub fn forget_handover(&self, plugin: &str) {

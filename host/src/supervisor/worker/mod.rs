@@ -383,6 +383,9 @@ impl Worker {
                     lock(&self.unit.kept).whole();
                 }
                 let too_large = put == Some(false);
+                if too_large {
+                    self.unit.parts.own.handover_lost(self.unit.name(), "too_large");
+                }
                 too_large.then(|| "what it hands over is too large to be kept".to_owned())
             }
             Err(error) => {
