@@ -20,7 +20,7 @@ mod writer;
 use crate::identity::ShownId;
 use history::History;
 pub use history::{Entry, File, What};
-pub use lineage::{Held, Lineage, Stored};
+pub use lineage::{Held, Lineage, OnProbation, Stored};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

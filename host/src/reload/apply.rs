@@ -8,7 +8,7 @@ use super::upgrade;
 use crate::agent::Agent;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
-use crate::supervisor::{Event, State, Unit};
+use crate::supervisor::{Event, HELD, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
     let Examined { config, step, loaded, file_problem, held } = examined;
     let name = unit.name().to_owned();
-    let note = if held { Some(examine::HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
+    let note = if held { Some(HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
     unit.change(|status| status.file_note = note);
     if held {
         report.good(format!(

@@ -29,13 +29,14 @@ pub(super) struct OnDisk {
 }
 
 impl Unit {
-    /// Before the first attempt: what an earlier agent kept of it.
-    pub(super) fn take_kept(&self) {
+    /// Before the first attempt: what an earlier agent kept of it. Whether this
+    /// is the first one.
+    pub(super) fn take_kept(&self) -> bool {
         if !self.parts.records.is_open() || std::mem::replace(&mut lock(&self.on_disk).taken, true) {
-            return;
+            return false;
         }
         let name = self.name();
-        let Some(found) = self.parts.records.take_handover(name) else { return };
+        let Some(found) = self.parts.records.take_handover(name) else { return true };
         let source = match found {
             Found::Good(Taken { when, version, kept, marks, age }) => {
                 if lock(&self.kept).put(&kept) {
@@ -65,6 +66,7 @@ impl Unit {
             }
         };
         self.parts.own.handed_over(name, source);
+        true
     }
 
     /// What it hands over has changed: it goes to the disk when it may.
