@@ -22,7 +22,8 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         config.host.listen = listen.to_vec();
     }
     // Before the log's thread, which would keep what this one gives up.
-    let rights = capabilities::drop_the_rest(&config);
+    let state_dir = places.state_dir();
+    let rights = capabilities::drop_the_rest(&config, &state_dir);
     logging::start(config.host.log_format, &config.host.log);
     match rights.problem {
         Some(problem) => tracing::warn!("{problem}"),
@@ -35,7 +36,6 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         }
     }
     descriptors::take_all();
-    let state_dir = places.state_dir();
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");

@@ -71,7 +71,7 @@ fn path(dir: &Path, plugin: &str) -> PathBuf {
 
 impl Lineage {
     /// Nothing where it cannot be read.
-    pub(super) fn read(dir: &Path, plugin: &str) -> Self {
+    pub fn read(dir: &Path, plugin: &str) -> Self {
         let path = path(dir, plugin);
         let read = read_bounded(&path, MAX_BYTES).and_then(|bytes| match bytes {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
@@ -87,6 +87,13 @@ impl Lineage {
         private_dir(&dir.join("lineage"))?;
         let json = serde_json::to_vec(self).map_err(std::io::Error::other)?;
         write_and_rename(&path(dir, plugin), &json, 0o600)
+    }
+
+    /// The capabilities of what may run in the place of what a section names.
+    pub fn capabilities(&self) -> impl Iterator<Item = &str> {
+        let instead = self.held.as_ref().map(|held| &held.instead);
+        let files = self.previous.iter().chain(instead);
+        files.flat_map(|stored| &stored.capabilities).map(String::as_str)
     }
 
     /// What runs in the place of a file, if that is held back.
@@ -125,6 +132,7 @@ mod tests {
         let read = Lineage::read(dir.path(), "x");
         assert_eq!(read, lineage);
         assert!(read.instead("bad", "s").is_some());
+        assert_eq!(read.capabilities().collect::<Vec<_>>(), ["CAP_BPF", "CAP_BPF"]);
         assert!(read.instead("bad", "other").is_none() && read.instead("good", "s").is_none());
         for damage in ["", "{", "[1]", "{\"previous\": 5}"] {
             std::fs::write(path(dir.path(), "x"), damage).expect("own file");

@@ -6,6 +6,7 @@ use super::plan::{Step, differs};
 use super::report::Report;
 use super::upgrade;
 use crate::agent::Agent;
+use crate::capabilities::dropped_wish;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
 use crate::supervisor::{Event, HELD, State, Unit};
@@ -80,6 +81,11 @@ async fn whole(unit: Arc<Unit>, examined: Examined) -> Report {
     let mut report = Report::default();
     let step = one(&unit, examined, &mut report).await;
     settled(&unit, step, &mut report).await;
+    let status = unit.status();
+    let runs = status.loaded.as_ref().filter(|_| status.state.collects());
+    if let Some(lacks) = runs.and_then(|loaded| dropped_wish(&loaded.verified)) {
+        report.good(format!("{}: it runs {lacks}", unit.name()));
+    }
     report
 }
 
