@@ -62,6 +62,7 @@ pub struct Identity {
     start_is_over: AtomicBool,
     lookups: [AtomicU64; 3],
     conflicts: Mutex<BTreeMap<Arc<str>, u64>>,
+    untold: AtomicU64,
 }
 
 /// When it may be begun again, and how often it failed.
@@ -135,7 +136,13 @@ impl Identity {
             start_is_over: AtomicBool::new(false),
             lookups: Default::default(),
             conflicts: Mutex::default(),
+            untold: AtomicU64::new(0),
         }
+    }
+
+    /// What a generation on trial told was more than waits for it to serve.
+    pub fn untold(&self) {
+        self.untold.fetch_add(1, Relaxed);
     }
 
     /// Other rules, from now on.
@@ -371,6 +378,7 @@ impl Identity {
         };
         let mut lost = shared.losses();
         lost.insert("begin", failed);
+        lost.insert("untold", self.untold.load(Relaxed));
         lost.extend(self.files.losses());
         let figures = shared.read(|state| {
             lost.insert("processes", state.processes().refused());

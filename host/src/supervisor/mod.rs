@@ -36,6 +36,7 @@ mod sink;
 mod state;
 mod unit;
 mod views;
+mod voice;
 mod worker;
 
 pub use budgets::mind_budgets;

@@ -7,9 +7,11 @@ use super::life::{Call, Failure, Progress};
 use super::life::{Event, STOP_WITHIN};
 use super::lock;
 use super::own_threads::OwnThreads;
+use super::services::Speaker;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
+use super::voice::Voice;
 use crate::capabilities::dropped_need;
 use crate::config::{Isolation, PluginConfig};
 use crate::isolation::{self, Process};
@@ -69,6 +71,8 @@ struct Worker {
     config: Arc<PluginConfig>,
     turn: Turn,
     instance: Option<Instance>,
+    /// Through which it tells the host what it knows.
+    speaker: Option<Speaker>,
     /// Where it runs, if not here, and how much of its CPU time was counted.
     process: Option<(Arc<Process>, Duration)>,
     arena: Arena,
@@ -109,6 +113,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         config,
         turn,
         instance: None,
+        speaker: None,
         process: None,
         arena: Arena::with_limit(0),
         max_series: 0,
@@ -241,7 +246,10 @@ impl Worker {
             return Err(Error::unsupported(lacks));
         }
         let level = unit.parts.log_level(unit.name()) as u32;
-        let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
+        let on_trial = matches!(self.turn, Turn::Told(_));
+        let voice = if on_trial { Voice::waiting() } else { Voice::heard() };
+        let (host, speaker) = unit.parts.services.for_generation(&loaded.verified.manifest, voice);
+        self.speaker = Some(speaker);
         if matches!(self.turn, Turn::Now) {
             self.provide(loaded);
         }
@@ -313,6 +321,9 @@ impl Worker {
             Turn::Told(_) => {
                 self.provide(loaded);
                 unit.take_place(self.attempt, loaded, &self.config);
+                if let Some(speaker) = &self.speaker {
+                    speaker.serves();
+                }
             }
         }
         self.say(Progress::Activated(missing));
