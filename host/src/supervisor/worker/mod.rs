@@ -41,6 +41,8 @@ pub enum Command {
     Taken { reply: oneshot::Sender<Option<u64>> },
     /// Log from this level on.
     LogLevel(u32),
+    /// Its process is no more, unasked.
+    Gone,
     /// End.
     Stop { within: Duration },
 }
@@ -197,6 +199,10 @@ impl Worker {
                 });
                 self.say(Progress::Ended);
             }
+            Command::Gone => {
+                let how = self.process.as_ref().map(|(process, _)| process.how_it_ended());
+                self.fail(&Error::new(how.unwrap_or_default()));
+            }
             Command::Taken { reply } if reply.is_closed() => {}
             Command::Taken { reply } => drop(reply.send(self.taken())),
             Command::Stop { within } => self.stop(within),
@@ -349,6 +355,13 @@ impl Worker {
         if !self.unit.runs_in(self.attempt, &launched.process) {
             return Err(Error::new("it was given up"));
         }
+        let (unit, attempt) = (Arc::downgrade(&self.unit), self.attempt);
+        launched.process.when_gone(move || {
+            if let Some(unit) = unit.upgrade() {
+                // Behind a call that is under way, which finds out by itself.
+                unit.send(attempt, Command::Gone);
+            }
+        });
         let (instance, lacks) = launched.create()?;
         self.unit.parts.confined_without(self.unit.name(), &lacks);
         Ok(instance)
