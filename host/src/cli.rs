@@ -19,9 +19,9 @@ pub struct Cli {
 /// Where things are.
 #[derive(Debug, clap::Args)]
 pub struct Places {
-    /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/gantry/plugins.toml")]
-    pub config: PathBuf,
+    /// The configuration [default: /etc/gantry/plugins.toml]; a command to a running agent is refused where that has another.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where the agent keeps state [default: /var/lib/gantry; for check, probe and once a temporary one].
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -31,6 +31,10 @@ pub struct Places {
 }
 
 impl Places {
+    pub fn config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from("/etc/gantry/plugins.toml"))
+    }
+
     /// Of an agent.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(|| PathBuf::from("/var/lib/gantry"))

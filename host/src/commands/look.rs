@@ -37,7 +37,7 @@ pub fn word<'a>(name: &'a str, what: &str) -> Result<&'a str, Failure> {
 }
 
 fn look(places: &Places, what: &str, args: &TableArgs) -> Outcome {
-    let client = Client::new(&places.socket());
+    let client = Client::new(&places.socket(), places.config.as_deref());
     runtime()?.block_on(async {
         let text = || async {
             let table: Table = client.ask(Method::GET, what).await?;

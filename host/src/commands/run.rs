@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
-    let mut config = configuration(&places.config)?;
+    let mut config = configuration(&places.config())?;
     if !listen.is_empty() {
         config.host.listen = listen.to_vec();
     }
