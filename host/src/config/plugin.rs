@@ -105,7 +105,8 @@ impl PluginConfig {
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt = NotBuilt(&[]);
+/// Of signatures.
+const NOT_BUILT: NotBuilt = NotBuilt(&["signature", "require_signature", "trusted_key", "trusted_keys"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
@@ -155,7 +156,16 @@ fn section_of(
 ) -> PluginConfig {
     let mut keys = Keys::new(section, table);
     let enabled = keys.bool("enabled", problems).unwrap_or(false);
-    let path = keys.text("path", problems).map(|(text, _)| base.join(text));
+    let path = keys.text("path", problems).and_then(|(text, span)| {
+        if text.is_empty() {
+            problems.at(
+                span,
+                format!("{section}.path is empty; name a file, or take it out to look in the usual places"),
+            );
+            return None;
+        }
+        Some(base.join(text))
+    });
     let mut sha256 = None;
     if let Some((text, span)) = keys.text("sha256", problems) {
         let digest = text.to_ascii_lowercase();
@@ -249,10 +259,18 @@ fn grants(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Ve
     granted
 }
 
+/// More than any node has for one collector.
+const MOST_MEMORY: u64 = 1 << 40;
+
 fn memory_of(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Option<u64> {
     let (size, span) = keys.size("memory", problems)?;
     if size < MIN_MEMORY {
         problems.at(span, format!("{section}.memory must be at least {}", ByteSize(MIN_MEMORY)));
+        return None;
+    }
+    if size > MOST_MEMORY {
+        problems
+            .at(span, format!("{section}.memory is at most {}: more bounds nothing", ByteSize(MOST_MEMORY)));
         return None;
     }
     Some(size)
