@@ -58,7 +58,7 @@ pub enum Command {
     Check,
     /// Report what each enabled plugin can do on this node, and what is missing.
     Probe,
-    /// Start one plugin, collect, print the exposition, stop.
+    /// Start one plugin, collect, print the exposition, stop; unseen, the enabled ones too that name containers or tell of the node.
     Once {
         /// Its name in the configuration; it need not be enabled.
         plugin: String,

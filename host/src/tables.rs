@@ -99,10 +99,10 @@ fn plugin(unit: &Unit) -> Value {
     })
 }
 
-/// Where it runs, or would run by its section; what the file decides is not
-/// known before it is read.
+/// Where it runs, or would run by its section, or ran last; what the file decides
+/// is not known before it is read.
 fn isolation(unit: &Unit, status: &Status) -> Option<&'static str> {
-    status.isolation().or(unit.config().isolation).map(Isolation::as_str)
+    status.isolation().or(unit.config().isolation).or(status.ran_in).map(Isolation::as_str)
 }
 
 /// What else a person should see at a glance.
