@@ -13,6 +13,7 @@ fn wrong_values_are_refused_by_their_key() {
         ("[docker]\nsocket = [\"/a\", \"/b/../c\"]", "docker.socket"),
         ("[docker]\nsocket = [\"/a\", \"/a\"]", "docker.socket"),
         ("[docker]\nsocket = 5", "docker.socket"),
+        ("[docker]\nsocket = []", "docker.socket"),
         ("[docker]\ndeadline = \"10ms\"", "docker.deadline"),
         ("[docker]\ndeadline = \"2m\"", "docker.deadline"),
         ("[docker]\nunknown = 1", "docker"),
