@@ -301,12 +301,26 @@ impl Link {
         match self.state() {
             State::Absent | State::Unused => None,
             State::Up => lock(&self.degraded).as_ref().map(|what| format!("{runtime} at {socket}: {what}")),
-            State::Failing(why) => Some(format!("{runtime} at {socket}: {why}; {}", self.lack)),
+            State::Failing(why) => {
+                Some(format!("{runtime} at {socket}: {why}{}; {}", remedy(&why), self.lack))
+            }
             State::Dead => Some(format!(
                 "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",
                 self.lack
             )),
         }
+    }
+}
+
+/// What to do where the socket may not be opened: the system's words for that are
+/// the same, whichever library brings them.
+fn remedy(why: &str) -> &'static str {
+    // Of a directory on the way it was said already.
+    if why.contains("Permission denied") && !why.contains("grant") {
+        "; run as root or in the group of the socket, or add CAP_DAC_OVERRIDE to grant where this plugin runs in a \
+         process of its own"
+    } else {
+        ""
     }
 }
 
