@@ -99,6 +99,7 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
         if let Err(error) = &there {
             link.failing(&unreachable(error));
         } else if there.is_ok_and(|there| there) {
+            link.tried();
             let ended = match provider.session(link).await {
                 Ok(never) => match never {},
                 Err(ended) => ended,
