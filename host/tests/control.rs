@@ -335,3 +335,12 @@ fn a_command_about_another_configuration_is_refused() {
     std::os::unix::fs::symlink(agent.config(), other.path().join("link.toml")).expect("own directory");
     assert!(ask(&other.path().join("link.toml")).status.success());
 }
+
+#[test]
+fn what_no_agent_would_know_is_wrong_usage() {
+    let agent = Agent::start("");
+    for name in ["a.b", "../../x", "", "a b"] {
+        assert!(agent.bad(2, &["enable", name]).contains("is no plugin's name"), "{name:?}");
+    }
+    assert!(agent.bad(1, &["disable", "nod"]).contains("there is no plugin \"nod\""));
+}

@@ -321,4 +321,6 @@ fn a_file_from_elsewhere_that_runs_elsewhere_is_said_to() {
     let said = agent.good(&["rollback", "hostile"]);
     assert!(said.contains("hostile: it runs in the agent's own process from now on"), "{said}");
     assert_eq!(agent.row("hostile")["isolation"], "none");
+    agent.good(&["disable", "hostile", "--until-restart"]);
+    assert_eq!(agent.row("hostile")["isolation"], "none", "where it ran");
 }

@@ -74,9 +74,8 @@ pub struct Loaded {
 ///
 /// This is one reading more than loading needs: capabilities go before there is a
 /// second thread, and of plugins too that are not enabled. To keep the bytes of
-/// all of them until then would cost memory for good, and what is opened must
-/// be what was judged. The page cache has the file; its digest, which takes ten
-/// times as long as reading it, is not made here.
+/// all of them until then would cost memory, and what is opened must be what was
+/// judged. The page cache has the file, and its digest is not made here.
 pub fn manifest(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Option<ManifestInfo> {
     let found = find(plugin, plugin_dirs).ok()?;
     let (content, _) = trust::content(&found.path).ok()?;
