@@ -6,12 +6,14 @@
 //! against another: for that there are processes of their own.
 
 use crate::config::Config;
-use crate::isolation::capability;
+use crate::isolation::{capability, capability_names};
 use crate::loader::{self, Verified};
+use crate::records::Lineage;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// The host's own: it reads other users' `/proc/PID/environ`, namespaces and
@@ -36,8 +38,8 @@ pub struct Outcome {
 
 /// Keeps what is needed, in all sets, for this thread: for the beginning of
 /// the process, before it has others.
-pub fn drop_the_rest(config: &Config) -> Outcome {
-    let wanted = wanted(config);
+pub fn drop_the_rest(config: &Config, state_dir: &Path) -> Outcome {
+    let wanted = wanted(config, state_dir);
     match drop_all_but(wanted) {
         Ok((kept, dropped)) => {
             // Once a process.
@@ -55,12 +57,16 @@ pub fn drop_the_rest(config: &Config) -> Outcome {
 }
 
 /// Of the host, of every plugin that is named, whether it is enabled or not,
-/// and what is to be kept all the same.
-fn wanted(config: &Config) -> CapabilitySet {
-    let manifests =
-        config.plugins.iter().filter_map(|plugin| loader::manifest(plugin, &config.host.plugin_dirs));
-    let needs = manifests.flat_map(|manifest| manifest.needs);
-    let of_plugins = needs.filter(|need| need.kind == "capability").filter_map(|need| capability(&need.what));
+/// and what is to be kept all the same. Of a plugin, what its section's file
+/// needs, and what may run in its place after a rollback, or may by one.
+fn wanted(config: &Config, state_dir: &Path) -> CapabilitySet {
+    let of_plugins = config.plugins.iter().flat_map(|plugin| {
+        let manifest = loader::manifest(plugin, &config.host.plugin_dirs);
+        let named = manifest.iter().flat_map(capability_names).filter_map(capability);
+        let lineage = Lineage::read(state_dir, &plugin.name);
+        let others = lineage.capabilities().filter_map(capability);
+        named.chain(others).collect::<Vec<_>>()
+    });
     let granted =
         config.plugins.iter().flat_map(|plugin| &plugin.grant).chain(&config.host.keep_capabilities);
     let granted = granted.filter_map(|name| capability(name));
@@ -89,18 +95,30 @@ fn drop_all_but(wanted: CapabilitySet) -> rustix::io::Result<(CapabilitySet, Cap
 /// What a plugin cannot work without and this agent gave up when it started: it
 /// was not named then.
 pub fn dropped_need(verified: &Verified) -> Option<String> {
-    let dropped = *DROPPED.get()?;
-    // One in a process of its own has only what it was granted anyhow.
-    let granted = verified
-        .confined()
-        .map_or(CapabilitySet::all(), |rights| CapabilitySet::from_bits_retain(rights.capabilities));
-    let dropped = dropped & granted;
     let needs = verified.manifest.needs.iter().filter(|need| need.kind == "capability" && !need.optional);
-    let names: Vec<&str> = needs
-        .filter(|need| capability(&need.what).is_some_and(|one| dropped.contains(one)))
-        .map(|need| need.what.as_str())
-        .collect();
-    (!names.is_empty()).then(|| format!("needs {}, dropped at start; restart the agent", names.join(", ")))
+    let needed =
+        needs.filter_map(|need| capability(&need.what)).fold(CapabilitySet::empty(), |all, one| all | one);
+    let dropped = dropped(verified) & needed;
+    (!dropped.is_empty()).then(|| format!("needs {}, dropped at start; restart the agent", names(dropped)))
+}
+
+/// What a plugin is to have, works without, and does not get: this agent gave
+/// it up when it started, as nothing that was named then asked for it.
+pub fn dropped_wish(verified: &Verified) -> Option<String> {
+    let dropped = dropped(verified);
+    (!dropped.is_empty()).then(|| format!("without {}, dropped at start; restart the agent", names(dropped)))
+}
+
+fn dropped(verified: &Verified) -> CapabilitySet {
+    let wished = match verified.confined() {
+        // One in a process of its own has only what it was granted anyhow.
+        Some(rights) => CapabilitySet::from_bits_retain(rights.capabilities),
+        None => {
+            let asked = capability_names(&verified.manifest).filter_map(capability);
+            asked.fold(CapabilitySet::empty(), |all, one| all | one)
+        }
+    };
+    wished & DROPPED.get().copied().unwrap_or(CapabilitySet::empty())
 }
 
 /// `CAP_BPF, CAP_PERFMON`
@@ -113,14 +131,21 @@ pub fn names(set: CapabilitySet) -> String {
 mod tests {
     use super::*;
     use crate::config::check;
-    use std::path::Path;
 
     #[test]
     fn what_is_named_is_kept_and_nothing_else() {
         let text = "[host]\nkeep_capabilities = [\"CAP_BPF\"]\n[plugins.absent]\nenabled = true\n\
                     isolation = \"process\"\ngrant = [\"CAP_PERFMON\"]\n";
         let config = check(Path::new("p.toml"), text).expect("a good file");
-        assert_eq!(wanted(&config), OWN | CapabilitySet::BPF | CapabilitySet::PERFMON);
+        let state = tempfile::tempdir().expect("a temporary directory");
+        assert_eq!(wanted(&config, state.path()), OWN | CapabilitySet::BPF | CapabilitySet::PERFMON);
+        // What ran before an upgrade may run again.
+        let stored = r#"{"file":"/x","version":"1.0.0","digest":"d","vendor":true,"source":"/x","capabilities":["CAP_CHOWN"]}"#;
+        let dir = state.path().join("lineage");
+        std::fs::create_dir(&dir).expect("own directory");
+        std::fs::write(dir.join("absent.json"), format!("{{\"previous\":{stored}}}")).expect("own file");
+        let all = OWN | CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::CHOWN;
+        assert_eq!(wanted(&config, state.path()), all);
         assert_eq!(names(CapabilitySet::BPF | CapabilitySet::SYS_PTRACE), "CAP_SYS_PTRACE, CAP_BPF");
         assert_eq!(names(CapabilitySet::empty()), "none");
     }

@@ -19,9 +19,9 @@ pub struct Cli {
 /// Where things are.
 #[derive(Debug, clap::Args)]
 pub struct Places {
-    /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/gantry/plugins.toml")]
-    pub config: PathBuf,
+    /// The configuration [default: /etc/gantry/plugins.toml]; a command to a running agent is refused where that has another.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where the agent keeps state [default: /var/lib/gantry; for check, probe and once a temporary one].
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -31,6 +31,10 @@ pub struct Places {
 }
 
 impl Places {
+    pub fn config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from("/etc/gantry/plugins.toml"))
+    }
+
     /// Of an agent.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(|| PathBuf::from("/var/lib/gantry"))
@@ -54,7 +58,7 @@ pub enum Command {
     Check,
     /// Report what each enabled plugin can do on this node, and what is missing.
     Probe,
-    /// Start one plugin, collect, print the exposition, stop.
+    /// Start one plugin, collect, print the exposition, stop; unseen, the enabled ones too that name containers or tell of the node.
     Once {
         /// Its name in the configuration; it need not be enabled.
         plugin: String,

@@ -208,7 +208,7 @@ fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     records.happened(plugin, Entry::now(What::Rollback, Some(bad.clone()), Some(to), why));
     let (digest, section) = (bad.digest, section.fingerprint());
     let held = Held { digest, section, reason: why.to_owned(), instead };
-    records.set_lineage(plugin, Lineage { previous: None, held: Some(held) });
+    records.set_lineage(plugin, Lineage { held: Some(held), ..Lineage::default() });
 }
 
 /// `SIGSEGV`

@@ -1,6 +1,7 @@
 //! What the agent knows, as the tables that both of its doors give out:
 //! `{"view": NAME, "columns": [{"name", "kind", "unit"}, …], "rows": [{…}, …]}`.
 
+use crate::capabilities::dropped_wish;
 use crate::config::Isolation;
 use crate::identity::{Identity, Record};
 use crate::records::{Entry, File};
@@ -98,10 +99,10 @@ fn plugin(unit: &Unit) -> Value {
     })
 }
 
-/// Where it runs, or would run by its section; what the file decides is not
-/// known before it is read.
+/// Where it runs, or would run by its section, or ran last; what the file decides
+/// is not known before it is read.
 fn isolation(unit: &Unit, status: &Status) -> Option<&'static str> {
-    status.isolation().or(unit.config().isolation).map(Isolation::as_str)
+    status.isolation().or(unit.config().isolation).or(status.ran_in).map(Isolation::as_str)
 }
 
 /// What else a person should see at a glance.
@@ -116,6 +117,9 @@ fn note(unit: &Unit) -> Option<String> {
     }
     notes.extend(status.file_note.map(str::to_owned));
     notes.extend(unit.kept_apart());
+    if status.state.collects() {
+        notes.extend(status.loaded.as_ref().and_then(|loaded| dropped_wish(&loaded.verified)));
+    }
     if status.isolation() == Some(Isolation::Process)
         && let Some(lacks) = unit.confinement_lacks()
     {

@@ -75,3 +75,27 @@ fn one_that_comes_later_and_needs_more_says_so() {
     agent.again();
     agent.wait_for_state("alone", "running");
 }
+
+#[test]
+fn a_grant_that_comes_later_says_that_it_is_not_given() {
+    if !support::needs::root() {
+        return;
+    }
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let section = |keys: &str| format!("[plugins.hostile]\nenabled = true\npath = {file:?}\n{keys}\n");
+    let mut agent = Agent::start_by(gantry(), dir, "", &section(""));
+    let granted = "grant = [\"CAP_CHOWN\"]";
+    agent.rewrite(&section(granted));
+    let without = "without CAP_CHOWN, dropped at start; restart the agent";
+    for _ in 0..2 {
+        let said = agent.good(&["reload"]);
+        assert!(said.contains(&format!("hostile: it runs {without}")), "until that: {said}");
+    }
+    let note = |agent: &Agent| agent.row("hostile")["note"].to_string();
+    assert!(note(&agent).contains(without), "{}", note(&agent));
+    agent.terminate();
+    agent.again();
+    assert!(!note(&agent).contains(without), "{}", note(&agent));
+    assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+}

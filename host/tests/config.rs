@@ -126,3 +126,19 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         assert_eq!(said(&output).lines().count(), 1, "{arguments:?}: {}", said(&output));
     }
 }
+
+#[test]
+fn what_would_do_nothing_is_said() {
+    let dir = private_dir();
+    let output = run(dir.path(), "[host]\nplugin_dirs = [\"/nowhere\"]\n", &["check"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("host.plugin_dirs: \"/nowhere\": No such file"), "{}", said(&output));
+    // Its file lies beside the binary: it runs in the agent's own process.
+    let section = "[plugins.node]\ngrant = [\"CAP_BPF\"]\nmemory = \"64MiB\"\n";
+    let output = run(dir.path(), section, &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for key in ["grant", "memory"] {
+        let note = format!("gantry: note: {key} in [plugins.node] does nothing");
+        assert!(said(&output).contains(&note), "{}", said(&output));
+    }
+}

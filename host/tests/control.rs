@@ -316,3 +316,31 @@ fn a_request_that_is_misspelt_edits_nothing() {
     assert_eq!(agent.state("node").0, "disabled");
     assert_eq!(std::fs::read(agent.config()).expect("own file"), before);
 }
+
+#[test]
+fn a_command_about_another_configuration_is_refused() {
+    let agent = Agent::start("");
+    let other = private_dir();
+    let state = agent.dir.path().join("state");
+    let ask = |config: &std::path::Path| {
+        let mut command = gantry();
+        command.args(["reload", "--config"]).arg(config).arg("--state-dir").arg(&state);
+        command.output().expect("the host runs")
+    };
+    let output = ask(&other.path().join("plugins.toml"));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("this agent runs with "), "{}", said(&output));
+    assert!(said(&output).contains("name the socket of the other with --socket"), "{}", said(&output));
+    // By another way to the same file.
+    std::os::unix::fs::symlink(agent.config(), other.path().join("link.toml")).expect("own directory");
+    assert!(ask(&other.path().join("link.toml")).status.success());
+}
+
+#[test]
+fn what_no_agent_would_know_is_wrong_usage() {
+    let agent = Agent::start("");
+    for name in ["a.b", "../../x", "", "a b"] {
+        assert!(agent.bad(2, &["enable", name]).contains("is no plugin's name"), "{name:?}");
+    }
+    assert!(agent.bad(1, &["disable", "nod"]).contains("there is no plugin \"nod\""));
+}

@@ -1,13 +1,12 @@
 //! A plugin in the agent's own process ends it: the next start knows which it
 //! was, and one that does it again runs apart.
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
 mod support;
 
 use support::agent::{Agent, gantry};
 use support::http::{get, raw};
-use support::{copy_to, library, private_dir, write_library};
+use support::versions::build;
+use support::{copy_to, library, private_dir};
 
 /// The fixture alone, so that nobody else is in a call, in the agent's process.
 fn section(file: &std::path::Path, fault: &str) -> String {
@@ -97,10 +96,7 @@ fn one_that_did_it_twice_runs_apart_until_it_is_restarted() {
 fn an_upgrade_that_takes_the_agent_down_is_rolled_back_by_the_next_start() {
     let dir = private_dir();
     let file = copy_to(dir.path(), &library("hostile"));
-    let mut bytes = std::fs::read(&file).expect("it is built");
-    patch::version(&mut bytes, "0.2.0");
-    let new = dir.path().join("hostile-0.2.0.so");
-    write_library(&new, &bytes);
+    let new = build(dir.path(), "0.2.0");
     let sections = format!("{}in_version = \"0.2.0\"\n", section(&file, "null_write"));
     let mut agent = Agent::start_by(gantry(), dir, "", &sections);
     agent.scrape();

@@ -88,22 +88,81 @@ fn a_series_that_was_never_shown_begins_at_zero_after_a_restart() {
 
 #[test]
 fn after_a_crash_the_last_snapshot_is_used_and_said() {
+    use std::os::unix::fs::MetadataExt;
     let mut agent = agent();
+    let path = file(agent.dir.path());
+    // Each that is written is another file.
+    let number = || path.metadata().ok().map(|metadata| metadata.ino());
+    let mut of_before = None;
     for crash in 1..=3 {
         agent.scrape();
         agent.scrape();
-        let path = file(agent.dir.path());
-        agent.wait_until("a snapshot is written", |_| path.exists());
+        agent.wait_until("a snapshot is written", |_| number() != of_before);
         let before = sample(&agent.scrape(), COLLECTIONS).expect("it is shown");
         agent.kill();
+        of_before = number();
         agent.again();
         let after = sample(&agent.scrape(), COLLECTIONS).expect("it is shown");
-        // The first snapshot goes out at once, perhaps before anything of it was
-        // shown, the next not within 15 s: what this agent's scrapes counted
-        // since may be missing, and no more.
+        // The first snapshot goes out within a second, the next not within 15 s:
+        // what this agent's scrapes counted since may be missing, and no more.
         assert!(after <= before + 1.0 && after >= before - 4.0, "{after} after {before}, {crash}");
         assert_eq!(source(&agent), "snapshot", "{crash}");
     }
+}
+
+/// How many series the file says were shown.
+fn marks(agent: &Agent) -> u64 {
+    let bytes = std::fs::read(file(agent.dir.path())).unwrap_or_default();
+    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let head: serde_json::Value = serde_json::from_slice(head).unwrap_or_default();
+    head["marks"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn crashes_close_together_count_nothing_twice() {
+    let mut agent = agent();
+    agent.scrape();
+    assert_eq!(sample(&agent.scrape(), "hostile_events_total"), Some(1.0));
+    // The first snapshot says what was shown, though that came after the collection.
+    agent.wait_until("it is written", |agent| marks(agent) >= 2);
+    let shown = marks(&agent);
+    for crash in 0..2 {
+        agent.kill();
+        agent.again();
+        assert_eq!(sample(&agent.scrape(), "hostile_events_total"), Some(1.0), "crash {crash}: 0 was shown");
+        assert!(marks(&agent) >= shown, "crash {crash}");
+    }
+    // An agent that never got so far keeps what the one before showed.
+    agent.kill();
+    let library = agent.dir.path().join("libgantry_hostile.so");
+    let beside = library.with_extension("beside");
+    std::fs::rename(&library, &beside).expect("own file");
+    agent.again();
+    assert_eq!(agent.state("hostile").0, "failed");
+    assert!(agent.terminate().success());
+    std::fs::rename(&beside, &library).expect("own file");
+    assert!(marks(&agent) >= shown, "it was not begun with");
+    agent.again();
+    assert_eq!(sample(&agent.scrape(), "hostile_events_total"), Some(1.0));
+}
+
+#[test]
+fn what_is_not_kept_is_counted() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = private_dir();
+    let library = copy_to(dir.path(), &library("hostile"));
+    // Something else lies where hand-overs are to be.
+    std::fs::create_dir(dir.path().join("state")).expect("own directory");
+    let private = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(dir.path().join("state"), private).expect("own directory");
+    std::fs::write(dir.path().join("state/handover"), "").expect("own directory");
+    let mut agent = Agent::start_in(dir, "", &hostile(&library, ""));
+    let lost = [("plugin", "hostile"), ("reason", "disk")];
+    assert_eq!(value(&agent.scrape(), "gantry_plugin_handovers_lost_total", &lost), Some(0.0));
+    agent.wait_until("it is counted", |agent| {
+        value(&agent.scrape(), "gantry_plugin_handovers_lost_total", &lost).is_some_and(|lost| lost >= 1.0)
+    });
+    agent.wait_for_log("its hand-over cannot be kept");
 }
 
 #[test]

@@ -2,24 +2,14 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use support::agent::{Agent, sample};
 use support::commands::hostile_with;
-use support::{copy_to, library, private_dir, write_library};
+use support::mount::Mounted;
+use support::versions::build;
+use support::{copy_to, library, needs, private_dir};
 
 const COLLECTIONS: &str = "hostile_collections_total";
-
-/// A build of the fixture of another version.
-fn build(dir: &Path, version: &str) -> PathBuf {
-    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
-    patch::version(&mut bytes, version);
-    let file = dir.join(format!("hostile-{version}.so"));
-    write_library(&file, &bytes);
-    file
-}
 
 struct Site {
     agent: Agent,
@@ -28,7 +18,10 @@ struct Site {
 }
 
 fn site(host: &str, keys: &str, table: &str) -> Site {
-    let dir = private_dir();
+    site_in(private_dir(), host, keys, table)
+}
+
+fn site_in(dir: tempfile::TempDir, host: &str, keys: &str, table: &str) -> Site {
     let old = copy_to(dir.path(), &library("hostile"));
     let new = build(dir.path(), "0.2.0");
     let table = format!("in_version = \"0.2.0\"\n{table}");
@@ -155,6 +148,96 @@ fn a_rollback_finds_what_ran_before_in_the_store_of_an_earlier_agent() {
     let rows = site.agent.table(&["history", "hostile"]);
     let what: Vec<&str> = rows.iter().filter_map(|row| row["what"].as_str()).collect();
     assert_eq!(what[..5], ["rollback", "start", "stop", "upgrade", "start"], "across restarts");
+}
+
+#[test]
+fn probation_goes_on_in_the_next_agent() {
+    let dir = private_dir();
+    let well = dir.path().join("well");
+    std::fs::write(&well, "").expect("own directory");
+    let table = format!("until = {well:?}\nfault = \"panic\"\nat = \"collect\"");
+    let mut site = site_in(dir, "", "", &table);
+    let text = site.text();
+    site.upgrade();
+    site.agent.scrape();
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    site.agent.wait_for_log("its upgrade is still on probation");
+    assert_eq!(site.version(), "0.2.0");
+    std::fs::remove_file(&well).expect("own file");
+    site.agent.wait_until("a rollback", |agent| {
+        agent.scrape();
+        agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
+    });
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    assert!(site.newest()["reason"].as_str().is_some_and(|reason| reason.contains("panicked")));
+    assert_eq!(site.text(), text);
+    // It is over with the rollback.
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    assert_eq!(site.version(), "0.1.0");
+    assert!(!site.agent.log.iter().any(|line| line.contains("still on probation")));
+}
+
+#[test]
+fn without_a_store_what_was_rolled_back_from_is_not_taken_again() {
+    if !needs::root() {
+        return;
+    }
+    let dir = private_dir();
+    let mounted = Mounted::tmpfs(&dir.path().join("state"), "mode=700,noexec");
+    let mut site = site_in(dir, "", "", "");
+    site.install();
+    assert_eq!(site.agent.good(&["reload"]), "hostile: running (0.2.0)\n");
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    let held = "hostile: its file was rolled back from and is not taken until it or its section changes; \
+                `gantry upgrade` takes it\n";
+    assert_eq!(site.agent.good(&["reload"]), held);
+    assert_eq!(site.version(), "0.1.0");
+    // What ran before is nowhere any more: nothing runs rather than what was bad.
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    let (state, why) = site.agent.state("hostile");
+    assert_eq!(state, "failed", "{why}");
+    assert!(why.contains("was rolled back from, and what ran before cannot be used"), "{why}");
+    assert!(site.agent.bad(1, &["reload"]).contains("was rolled back from"));
+    assert_eq!(site.agent.state("hostile").0, "failed");
+    // By hand it is taken.
+    let bad = site.old.to_str().expect("UTF-8").to_owned();
+    assert_eq!(site.agent.good(&["upgrade", "hostile", &bad]), "hostile: running (0.2.0)\n");
+    assert!(site.agent.terminate().success());
+    drop(mounted);
+}
+
+#[test]
+fn what_was_rolled_back_from_is_said_from_the_start_on() {
+    let mut site = site("", "", "");
+    site.install();
+    site.agent.good(&["reload"]);
+    site.agent.good(&["rollback", "hostile"]);
+    let note = |agent: &Agent| agent.row("hostile")["note"].to_string();
+    assert!(note(&site.agent).contains("file was rolled back from"), "{}", note(&site.agent));
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    assert!(note(&site.agent).contains("file was rolled back from"), "{}", note(&site.agent));
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.1.0");
+}
+
+#[test]
+fn a_rollback_to_what_a_word_alone_brought_differs_still() {
+    let site = site("", "", "");
+    let (text, new) = (site.text(), site.new.to_str().expect("UTF-8"));
+    let newest = build(site.agent.dir.path(), "0.3.0");
+    site.agent.good(&["upgrade", "hostile", new, "--until-restart"]);
+    site.agent.good(&["upgrade", "hostile", newest.to_str().expect("UTF-8"), "--until-restart"]);
+    assert_eq!(site.version(), "0.3.0");
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.2.0)\n");
+    // The section names 0.1.0, which nobody rolled back from.
+    let note = site.agent.row("hostile")["note"].to_string();
+    assert!(note.contains("differs from configuration") && !note.contains("rolled back"), "{note}");
+    assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+    assert_eq!((site.version().as_str(), site.text()), ("0.2.0", text));
 }
 
 #[test]

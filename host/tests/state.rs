@@ -4,32 +4,12 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 use support::agent::{Agent, gantry, said, sample, write_config};
+use support::mount::Mounted;
 use support::process::threads;
 use support::{needs, private_dir};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";
-
-/// A file system of the test's own; unmounted at the end.
-struct Mounted(std::path::PathBuf);
-
-impl Mounted {
-    fn tmpfs(at: &Path, options: &str) -> Self {
-        std::fs::create_dir_all(at).expect("a mount point");
-        let status =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "gantry-test"]).arg(at).status();
-        assert!(status.expect("mount runs").success(), "mount -o {options}");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: the agent may still have a library mapped from it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Where the library of `node` is mapped from in a process.
 fn mapped(pid: u32) -> String {

@@ -2,25 +2,14 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, sample};
 use support::commands::hostile;
+use support::versions::{build, build_of};
 use support::{copy_to, library, needs, private_dir, write_library};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";
 const COLLECTIONS: &str = "hostile_collections_total";
-
-/// A build of the fixture of another version.
-fn build(dir: &Path, version: &str) -> PathBuf {
-    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
-    patch::version(&mut bytes, version);
-    let file = dir.join(format!("hostile-{version}.so"));
-    write_library(&file, &bytes);
-    file
-}
 
 struct Site {
     agent: Agent,
@@ -294,14 +283,7 @@ fn a_file_that_is_put_into_a_watched_directory_is_taken() {
 fn of_two_that_must_not_run_together_the_old_one_stops_first() {
     let dir = private_dir();
     let old = copy_to(dir.path(), &library("alone"));
-    let patched = |version: &str| {
-        let mut bytes = std::fs::read(&old).expect("the built fixture");
-        patch::version(&mut bytes, version);
-        let file = dir.path().join(format!("alone-{version}.so"));
-        write_library(&file, &bytes);
-        file
-    };
-    let (good, bad) = (patched("0.2.0"), patched("0.3.0"));
+    let (good, bad) = (build_of("alone", dir.path(), "0.2.0"), build_of("alone", dir.path(), "0.3.0"));
     let lock = dir.path().join("lock");
     let section = format!(
         "[plugins.alone]\nenabled = true\npath = {old:?}\nisolation = \"none\"\nconfig.lock = {lock:?}\nconfig.fails = \"0.3.0\"\n"
@@ -321,4 +303,24 @@ fn of_two_that_must_not_run_together_the_old_one_stops_first() {
     assert_eq!((count(&agent), agent.row("alone")["version"].as_str()), (Some(4.0), Some("0.2.0")));
     assert_eq!(agent.row("alone")["state"], "running");
     assert!(lock.exists(), "one generation runs");
+}
+
+#[test]
+fn a_file_from_elsewhere_that_runs_elsewhere_is_said_to() {
+    let dir = private_dir();
+    let new = build(dir.path(), "0.2.0");
+    // Beside the binary, which is a vendor directory.
+    let agent = Agent::start_in(dir, "", "[plugins.hostile]\nenabled = true\n");
+    assert_eq!(agent.row("hostile")["isolation"], "none");
+    let said = agent.good(&["upgrade", "hostile", new.to_str().expect("UTF-8")]);
+    assert!(
+        said.starts_with("hostile: running (0.2.0)\nhostile: it runs in a process of its own from now on"),
+        "{said}"
+    );
+    assert_eq!(agent.row("hostile")["isolation"], "process");
+    let said = agent.good(&["rollback", "hostile"]);
+    assert!(said.contains("hostile: it runs in the agent's own process from now on"), "{said}");
+    assert_eq!(agent.row("hostile")["isolation"], "none");
+    agent.good(&["disable", "hostile", "--until-restart"]);
+    assert_eq!(agent.row("hostile")["isolation"], "none", "where it ran");
 }

@@ -52,7 +52,7 @@ pub fn log_level(places: &Places, words: &[String]) -> Outcome {
 }
 
 fn change(places: &Places, what: &str, nothing: &str) -> Outcome {
-    let client = Client::new(&places.socket());
+    let client = Client::new(&places.socket(), places.config.as_deref());
     let report: Report = runtime()?.block_on(client.ask(Method::POST, what))?;
     if report.lines.is_empty() {
         print(nothing);

@@ -13,10 +13,11 @@ use gantry_exposition::Registry;
 use std::path::Path;
 
 pub fn run(places: &Places) -> Outcome {
-    let (config, problems) = examine(&places.config);
+    let file = places.config();
+    let (config, problems) = examine(&file);
     problems.iter().for_each(|problem| say(&problem.to_string()));
     let mut wrong = problems.len();
-    let config = config.ok_or_else(|| failure(wrong, &places.config))?;
+    let config = config.ok_or_else(|| failure(wrong, &file))?;
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let placer = Placer::new(state.path());
     let mut registry = Registry::new();

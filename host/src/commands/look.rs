@@ -29,7 +29,9 @@ pub fn show(places: &Places, plugin: &str, view: Option<&str>, args: &TableArgs)
 
 /// A name as it may stand in a request.
 pub fn word<'a>(name: &'a str, what: &str) -> Result<&'a str, Failure> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    // No agent has a plugin with a dot in its name.
+    let marks: &[u8] = if what == "plugin" { b"-_" } else { b"-_." };
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
     if !name.is_empty() && name.bytes().all(good) {
         return Ok(name);
     }
@@ -37,7 +39,7 @@ pub fn word<'a>(name: &'a str, what: &str) -> Result<&'a str, Failure> {
 }
 
 fn look(places: &Places, what: &str, args: &TableArgs) -> Outcome {
-    let client = Client::new(&places.socket());
+    let client = Client::new(&places.socket(), places.config.as_deref());
     runtime()?.block_on(async {
         let text = || async {
             let table: Table = client.ask(Method::GET, what).await?;

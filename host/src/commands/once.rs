@@ -31,7 +31,7 @@ fn provides(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> bool {
 }
 
 pub fn run(places: &Places, plugin: &str, span: Option<Duration>) -> Outcome {
-    let mut config = configuration(&places.config)?;
+    let mut config = configuration(&places.config())?;
     logging::start(config.host.log_format, &config.host.log);
     let known: Vec<String> = config.plugins.iter().map(|one| one.name.clone()).collect();
     let dirs = config.host.plugin_dirs.clone();

@@ -17,7 +17,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub fn run(places: &Places) -> Outcome {
-    let config = Arc::new(configuration(&places.config)?);
+    let config = Arc::new(configuration(&places.config())?);
     let state = StateDir::for_command(places.state_dir.as_deref())?;
     let placer = Arc::new(Placer::new(state.path()));
     let services = agent::services(&config, state.path());

@@ -17,12 +17,13 @@ use tokio::sync::{Notify, watch};
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
-    let mut config = configuration(&places.config)?;
+    let mut config = configuration(&places.config())?;
     if !listen.is_empty() {
         config.host.listen = listen.to_vec();
     }
     // Before the log's thread, which would keep what this one gives up.
-    let rights = capabilities::drop_the_rest(&config);
+    let state_dir = places.state_dir();
+    let rights = capabilities::drop_the_rest(&config, &state_dir);
     logging::start(config.host.log_format, &config.host.log);
     match rights.problem {
         Some(problem) => tracing::warn!("{problem}"),
@@ -35,7 +36,6 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         }
     }
     descriptors::take_all();
-    let state_dir = places.state_dir();
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
@@ -44,6 +44,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     // Under the lock, which says that no other agent keeps its own there.
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let parts = agent.fleet.parts().clone();
+    parts.services.identity.remember(parts.records.take_ids());
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
@@ -104,7 +105,8 @@ const START_WAIT: Duration = Duration::from_secs(5);
 
 /// The first scrape should show containers under their names: a runtime tells
 /// of a hundred in a third of this. Those without one by then are held back for
-/// as long as the configuration says, and the others are not kept waiting.
+/// as long as the configuration says, unless the agent before showed them, and
+/// the others are not kept waiting.
 const NAMES_WAIT: Duration = Duration::from_millis(300);
 
 async fn start(agent: Arc<Agent>) {
@@ -118,6 +120,7 @@ async fn start(agent: Arc<Agent>) {
     let identity = &agent.fleet.parts().services.identity;
     identity.providers_are_known();
     identity.until_named(NAMES_WAIT).await;
+    identity.start_is_over();
     tracing::info!("{}", agent.summary());
     agent.notifier.ready(&agent.summary());
     agent.started.send_replace(true);

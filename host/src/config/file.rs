@@ -225,6 +225,29 @@ config.a.b = [1, 2.5, "x"]
     }
 
     #[test]
+    fn bounds_that_bound_nothing_are_errors() {
+        for (keys, expected) in [
+            ("max_series = 4000001", "max_series is at most 4000000"),
+            ("max_heap = \"0MiB\"", "max_heap must be at least 1MiB"),
+            ("max_heap = \"1B\"", "max_heap must be at least 1MiB"),
+            ("max_bpf_memory = \"1B\"", "max_bpf_memory must be at least 4KiB"),
+            ("max_cpu = 1e300", "max_cpu must be above 0 and at most 4096, in cores"),
+            ("max_cpu = 0", "max_cpu must be above 0 and at most 4096, in cores"),
+            ("memory = \"100TiB\"", "memory is at most 1TiB"),
+            ("path = \"\"", "path is empty"),
+            ("caps = [\"CAP_BPF\"]", "unknown key \"caps\" in [plugins.x]; did you mean \"grant\"?"),
+            ("signature = \"x\"", "signature is not built yet"),
+        ] {
+            let found = problems_of(&format!("[plugins.x]\n{keys}\n"));
+            assert!(found.len() == 1 && found[0].contains(expected), "{keys}: {found:?}");
+        }
+        assert_eq!(
+            problems_of("[plugins.x]\nmax_series = 4000000\nmax_cpu = 4096\nmax_heap = \"1MiB\"\n"),
+            [""; 0]
+        );
+    }
+
+    #[test]
     fn contradictions_are_errors() {
         assert!(problems_of("[plugins.x]\nenabled = true\nenabled = false\n")[0].contains("duplicate"));
         assert!(

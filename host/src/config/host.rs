@@ -203,8 +203,15 @@ pub fn read(
             ),
         }
     }
-    for (dir, _) in keys.texts("plugin_dirs", problems) {
-        config.plugin_dirs.push(base.join(dir));
+    for (dir, span) in keys.texts("plugin_dirs", problems) {
+        let path = base.join(dir);
+        if thoroughness == Thoroughness::Machine
+            && let Err(error) = std::fs::read_dir(&path)
+        {
+            problems
+                .at(span, format!("host.plugin_dirs: {dir:?}: {error}; make the directory, or take it out"));
+        }
+        config.plugin_dirs.push(path);
     }
     if let Some((text, span)) = keys.text("views", problems) {
         match text {

@@ -161,7 +161,10 @@ impl<'a, 'i> Keys<'a, 'i> {
             let what = if not_built.0.contains(&name) {
                 format!("{} is not built yet in this version; remove it", self.path(name))
             } else {
-                let hint = suggestion(name, self.known.iter().copied());
+                let hint = match other_word(name).filter(|known| self.known.contains(known)) {
+                    Some(known) => format!("; did you mean {known:?}?"),
+                    None => suggestion(name, self.known.iter().copied()),
+                };
                 let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
                 format!("unknown key {name:?}{place}{hint}")
             };
@@ -182,6 +185,16 @@ fn kind(value: &DeValue<'_>) -> String {
         DeValue::Datetime(_) => "a time".to_owned(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// What some call a key that is there.
+fn other_word(name: &str) -> Option<&'static str> {
+    match name {
+        "cap" | "caps" | "capability" | "capabilities" => Some("grant"),
+        "digest" | "checksum" | "sha" => Some("sha256"),
+        "file" | "library" => Some("path"),
+        _ => None,
     }
 }
 

@@ -26,6 +26,6 @@ pub use host::{HostConfig, LEVELS, Level, LogFormat, LogLevels, Paths, ViewsOver
 pub use identity::IdentityConfig;
 pub use keys::{no_plugin, suggestion, there_are};
 pub use limits::Limits;
-pub use plugin::{Isolation, PluginConfig};
+pub use plugin::{Isolation, MOST_SERIES, PluginConfig};
 pub use problem::Problem;
 pub use schema::{Violation, problems as table_problems, violations};

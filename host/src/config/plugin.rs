@@ -105,11 +105,16 @@ impl PluginConfig {
 const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_SERIES: usize = 200_000;
 
-const NOT_BUILT: NotBuilt = NotBuilt(&[]);
+/// Of signatures.
+const NOT_BUILT: NotBuilt = NotBuilt(&["signature", "require_signature", "trusted_key", "trusted_keys"]);
 
 /// The longest deadline: Prometheus itself gives up after 10 s by default, and
 /// a stuck collection must be seen some day.
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The most that `max_series` may be: some 800 MiB, and what is handed over of
+/// their being shown can be read again.
+pub const MOST_SERIES: usize = 4_000_000;
 
 pub fn read(
     name: &Spanned<std::borrow::Cow<'_, str>>,
@@ -151,7 +156,16 @@ fn section_of(
 ) -> PluginConfig {
     let mut keys = Keys::new(section, table);
     let enabled = keys.bool("enabled", problems).unwrap_or(false);
-    let path = keys.text("path", problems).map(|(text, _)| base.join(text));
+    let path = keys.text("path", problems).and_then(|(text, span)| {
+        if text.is_empty() {
+            problems.at(
+                span,
+                format!("{section}.path is empty; name a file, or take it out to look in the usual places"),
+            );
+            return None;
+        }
+        Some(base.join(text))
+    });
     let mut sha256 = None;
     if let Some((text, span)) = keys.text("sha256", problems) {
         let digest = text.to_ascii_lowercase();
@@ -192,6 +206,10 @@ fn section_of(
         problems.at(span, format!("{section}.deadline is at most \"1m\""));
     }
     let max_series = keys.count("max_series", problems).unwrap_or(MAX_SERIES);
+    if max_series > MOST_SERIES {
+        let span = keys.take("max_series").map(Spanned::span).unwrap_or_default();
+        problems.at(span, format!("{section}.max_series is at most {MOST_SERIES}"));
+    }
     let limits = limits::read(&mut keys, section, problems);
     let mut own = PluginTable::empty(place);
     if let Some((table, span)) = keys.table("config", problems) {
@@ -241,10 +259,18 @@ fn grants(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Ve
     granted
 }
 
+/// More than any node has for one collector.
+const MOST_MEMORY: u64 = 1 << 40;
+
 fn memory_of(keys: &mut Keys<'_, '_>, section: &str, problems: &mut Problems) -> Option<u64> {
     let (size, span) = keys.size("memory", problems)?;
     if size < MIN_MEMORY {
         problems.at(span, format!("{section}.memory must be at least {}", ByteSize(MIN_MEMORY)));
+        return None;
+    }
+    if size > MOST_MEMORY {
+        problems
+            .at(span, format!("{section}.memory is at most {}: more bounds nothing", ByteSize(MOST_MEMORY)));
         return None;
     }
     Some(size)

@@ -94,9 +94,13 @@ fn explain(error: &ValidationError<'_>, pointer: &str, section: &str, schema: &V
         | ValidationErrorKind::Constant { .. }
         | ValidationErrorKind::AnyOf { .. }
         | ValidationErrorKind::OneOfNotValid { .. } => {
-            let words = parent(schema, error).and_then(|node| constants(schema, node, 0));
+            let node = parent(schema, error);
+            let words = node.and_then(|node| constants(schema, node, 0));
             let Some(words) = words.filter(|words| !words.is_empty()) else {
-                return vec![Violation { pointer: pointer.to_owned(), message: unfit(&key, error) }];
+                let types = node.and_then(|node| types(schema, node));
+                let message = types.map(|types| format!("{key} must be {types}"));
+                let message = message.unwrap_or_else(|| unfit(&key, error));
+                return vec![Violation { pointer: pointer.to_owned(), message }];
             };
             let near = error
                 .instance()
@@ -178,6 +182,23 @@ fn constants<'a>(schema: &'a Value, node: &'a Value, depth: usize) -> Option<Vec
     Some(each?.concat())
 }
 
+/// `a text or a list`, where each alternative of a schema is of one type.
+fn types(schema: &Value, node: &Value) -> Option<String> {
+    let several = node.get("anyOf").or_else(|| node.get("oneOf"))?.as_array()?;
+    let of = |one: &Value| {
+        let one = match one.get("$ref").and_then(Value::as_str) {
+            Some(to) => referred(schema, to)?,
+            None => one,
+        };
+        let name = one.get("type")?.as_str()?;
+        // TOML has no null.
+        Some((name != "null").then(|| type_name(name)))
+    };
+    let each: Option<Vec<Option<String>>> = several.iter().map(of).collect();
+    let names: Vec<String> = each?.into_iter().flatten().collect();
+    (!names.is_empty()).then(|| names.join(" or "))
+}
+
 /// `"a", "b" or 3`
 fn listed(words: &[&Value]) -> String {
     let words: Vec<String> = words.iter().filter(|word| !word.is_null()).map(ToString::to_string).collect();
@@ -249,6 +270,18 @@ mod tests {
         }
         let schema = json!({"properties": {"mode": {"const": 3}}});
         assert_eq!(messages(&schema, &json!({"mode": 4})), ["plugins.x.config.mode must be 3"]);
+    }
+
+    #[test]
+    fn alternatives_are_told_by_their_types() {
+        let socket = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]});
+        let schema =
+            json!({"$defs": {"socket": socket}, "properties": {"socket": {"$ref": "#/$defs/socket"}}});
+        assert_eq!(
+            messages(&schema, &json!({"socket": 5})),
+            ["plugins.x.config.socket must be a text or a list"]
+        );
+        assert_eq!(messages(&schema, &json!({"socket": ["a"]})), [""; 0]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A command's end of the control socket.
 
-use super::{HEADER, PROTOCOL};
+use super::{CONFIG, HEADER, PROTOCOL};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde::de::DeserializeOwned;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -39,11 +41,15 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// The configuration that the agent is to have, where somebody named one.
+    config: Option<PathBuf>,
 }
 
 impl Client {
-    pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+    pub fn new(socket: &Path, config: Option<&Path>) -> Self {
+        // The agent has another working directory.
+        let config = config.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
+        Self { socket: socket.to_owned(), config }
     }
 
     /// A request without the protocol's prefix: `plugins`.
@@ -99,10 +105,13 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| odd(&error))?;
         // It ends with the answer.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/{PROTOCOL}/{what}"))
-            .header("host", "gantry")
+        let mut request =
+            Request::builder().method(method).uri(format!("/{PROTOCOL}/{what}")).header("host", "gantry");
+        if let Some(file) = &self.config {
+            let file = percent_encode(file.as_os_str().as_bytes(), NON_ALPHANUMERIC).to_string();
+            request = request.header(CONFIG, file);
+        }
+        let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Asked::No(vec![format!("{what:?} cannot be asked for: {error}")]))?;
         let response = sender.send_request(request).await.map_err(|error| odd(&error))?;

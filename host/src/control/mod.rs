@@ -14,7 +14,8 @@
 //! A table is as `tables` says, a report is `{"lines": [{"text", "bad"}, …]}`;
 //! what is refused answers with `{"error": [TEXT, …]}` and another status than
 //! 200. The number in the path is that of the protocol; another is refused by
-//! name, so that a `gantry` of another version says what is wrong.
+//! name, so that a `gantry` of another version says what is wrong. So is a request
+//! that names another configuration than the agent's, in its header `gantry-config`.
 
 mod client;
 mod routes;
@@ -44,3 +45,7 @@ fn too_long(path: &Path) -> Option<String> {
 
 /// Every answer carries this header, by which a client knows that an agent answers.
 pub const HEADER: &str = "gantry-version";
+
+/// In a request: the configuration that the agent is to have, percent-encoded.
+/// One that has another does nothing.
+const CONFIG: &str = "gantry-config";

@@ -1,6 +1,6 @@
 //! What is answered over the control socket.
 
-use super::{HEADER, PROTOCOL};
+use super::{CONFIG, HEADER, PROTOCOL};
 use crate::agent::Agent;
 use crate::config::{LEVELS, Level};
 use crate::http::Answer;
@@ -24,9 +24,16 @@ pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
     warp::method()
         .and(warp::path::full())
         .and(query)
-        .then(move |method: Method, path: warp::path::FullPath, query: String| {
+        .and(warp::header::optional::<String>(CONFIG))
+        .then(move |method: Method, path: warp::path::FullPath, query: String, config: Option<String>| {
             let agent = agent.clone();
-            async move { signed(answer(&agent, &method, path.as_str(), &query).await) }
+            async move {
+                let other = config.and_then(|config| other_config(&agent, &config));
+                signed(match other {
+                    Some(why) => error(StatusCode::CONFLICT, [why]),
+                    None => answer(&agent, &method, path.as_str(), &query).await,
+                })
+            }
         })
         .boxed()
 }
@@ -34,6 +41,22 @@ pub fn all(agent: Arc<Agent>) -> BoxedFilter<(Answer,)> {
 /// The one answer for those who may not.
 pub fn refused(why: String) -> BoxedFilter<(Answer,)> {
     warp::any().map(move || signed(error(StatusCode::FORBIDDEN, [why.clone()]))).boxed()
+}
+
+/// Why a request is not for this agent: it is about another configuration.
+fn other_config(agent: &Agent, asked: &str) -> Option<String> {
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(asked).collect();
+    let asked = PathBuf::from(OsString::from_vec(bytes));
+    let real = |path: &PathBuf| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let same = real(&asked).ok().zip(real(&agent.file).ok()).is_some_and(|(one, two)| one == two);
+    (!same).then(|| {
+        format!(
+            "this agent runs with {}, not with {}; name the socket of the other with --socket, or its state \
+             directory with --state-dir",
+            agent.file.display(),
+            asked.display()
+        )
+    })
 }
 
 fn signed(mut answer: Answer) -> Answer {

@@ -26,7 +26,7 @@ mod state;
 mod tests;
 mod watch;
 
-pub use state::{Provider, Record, Shown, ShownGroup, Snapshot};
+pub use state::{Provider, Record, Shown, ShownGroup, ShownId, Snapshot};
 
 use crate::config::{IdentityConfig, Paths};
 use files::Files;
@@ -57,8 +57,12 @@ pub struct Identity {
     providers: Mutex<Vec<Provider>>,
     order: Mutex<Vec<Arc<str>>>,
     providers_are_known: AtomicBool,
+    /// What an agent before showed, until there is somebody to tell.
+    remembered: Mutex<Vec<ShownId>>,
+    start_is_over: AtomicBool,
     lookups: [AtomicU64; 3],
     conflicts: Mutex<BTreeMap<Arc<str>, u64>>,
+    untold: AtomicU64,
 }
 
 /// When it may be begun again, and how often it failed.
@@ -128,9 +132,17 @@ impl Identity {
             providers: Mutex::default(),
             order: Mutex::default(),
             providers_are_known: AtomicBool::new(false),
+            remembered: Mutex::default(),
+            start_is_over: AtomicBool::new(false),
             lookups: Default::default(),
             conflicts: Mutex::default(),
+            untold: AtomicU64::new(0),
         }
+    }
+
+    /// What a generation on trial told was more than waits for it to serve.
+    pub fn untold(&self) {
+        self.untold.fetch_add(1, Relaxed);
     }
 
     /// Other rules, from now on.
@@ -271,6 +283,33 @@ impl Identity {
         }
     }
 
+    /// What an agent before this one showed, in the same boot. Before the first question.
+    pub fn remember(&self, ids: Vec<ShownId>) {
+        *lock(&self.remembered) = ids;
+    }
+
+    /// The start is over: what was shown before waits for no name any more.
+    pub fn start_is_over(&self) {
+        let _told_in_order = lock(&self.providers);
+        self.start_is_over.store(true, Relaxed);
+        if let Some(running) = self.begun() {
+            running.shared.write(|state| {
+                state.start_is_over();
+                state.advance(clock::boot());
+            });
+        }
+    }
+
+    /// What the next agent is to remember, with the version of what is shown;
+    /// `None` where that is the known one, or nobody has asked for anything yet.
+    pub fn shown_ids(&self, known: u64) -> Option<(u64, Vec<ShownId>)> {
+        let running = self.begun().filter(|running| running.first_look.is_completed())?;
+        running.shared.read(|state| {
+            let version = state.version();
+            (version != known).then(|| (version, state.shown_ids()))
+        })
+    }
+
     /// Waits until every container has the name that somebody is asked for, at
     /// most so long.
     pub async fn until_named(&self, at_most: Duration) {
@@ -339,6 +378,7 @@ impl Identity {
         };
         let mut lost = shared.losses();
         lost.insert("begin", failed);
+        lost.insert("untold", self.untold.load(Relaxed));
         lost.extend(self.files.losses());
         let figures = shared.read(|state| {
             lost.insert("processes", state.processes().refused());
@@ -435,6 +475,10 @@ impl Identity {
             if self.providers_are_known.load(Relaxed) {
                 state.providers_are_known();
             }
+            state.remember(std::mem::take(&mut *lock(&self.remembered)));
+            if self.start_is_over.load(Relaxed) {
+                state.start_is_over();
+            }
         });
     }
 }
@@ -448,6 +492,7 @@ impl Running {
     fn look(&self) {
         let Some(mut watcher) = lock(&self.watcher).take() else { return };
         watcher.look_at_all();
+        self.shared.write(State::all_were_seen);
         self.shared.beat();
         match std::thread::Builder::new().name("identity".to_owned()).spawn(move || watcher.run()) {
             Ok(thread) => *lock(&self.thread) = Some(thread),

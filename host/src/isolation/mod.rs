@@ -32,7 +32,7 @@ mod wire;
 
 pub use process::{Process, signal_in_words};
 pub use proxy::launch;
-pub use rights::{DEFAULT_MEMORY, MIN_MEMORY, Rights, capability, confine};
+pub use rights::{DEFAULT_MEMORY, MIN_MEMORY, Rights, capability, capability_names, confine};
 pub use runner::{OPTION as RUNNER_OPTION, run_child};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -34,8 +34,10 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 const GULP: usize = 64 << 10;
 const BREATH: Duration = Duration::from_millis(10);
 
+/// Whom a child's end is told.
+type Told = Box<dyn FnOnce() + Send>;
+
 /// A child of this process.
-#[derive(Debug)]
 pub struct Process {
     plugin: String,
     pid: u32,
@@ -48,6 +50,16 @@ pub struct Process {
     level: AtomicU32,
     fate: Mutex<Fate>,
     changed: Condvar,
+    told: Mutex<Option<Told>>,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process")
+            .field("plugin", &self.plugin)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +121,23 @@ impl Process {
             level: AtomicU32::new(level),
             fate: Mutex::default(),
             changed: Condvar::new(),
+            told: Mutex::default(),
         })
+    }
+
+    /// Calls this when it is gone, however that came; at once where it is.
+    pub fn when_gone(&self, told: impl FnOnce() + Send + 'static) {
+        *lock(&self.told) = Some(Box::new(told));
+        if lock(&self.fate).ended.is_some() {
+            self.tell_gone();
+        }
+    }
+
+    fn tell_gone(&self) {
+        let told = lock(&self.told).take();
+        if let Some(told) = told {
+            told();
+        }
     }
 
     pub fn set_log_level(&self, level: u32) {
@@ -208,6 +236,7 @@ impl Process {
         drop(fate);
         self.changed.notify_all();
         self.hang_up();
+        self.tell_gone();
     }
 }
 
@@ -332,6 +361,20 @@ mod tests {
         assert_eq!(words(11), "was ended by signal 11 (SIGSEGV, a segmentation fault)");
         assert_eq!(words(3 << 8), "ended by itself with status 3");
         assert!(words(40).contains("signal 40"));
+    }
+
+    #[test]
+    fn an_end_is_told_when_it_comes() {
+        let Spawned { process, .. } = Process::spawn("acme", 2).expect("the agent is built");
+        let (tells, told) = mpsc::channel();
+        let again = tells.clone();
+        process.when_gone(move || tells.send("first").expect("it is awaited"));
+        // By nobody who would know of it here.
+        pidfd_send_signal(&process.handle, Signal::KILL).expect("it runs");
+        assert_eq!(told.recv(), Ok("first"));
+        assert!(process.how_it_ended().contains("signal 9"), "{}", process.how_it_ended());
+        process.when_gone(move || again.send("later").expect("it is awaited"));
+        assert_eq!(told.recv(), Ok("later"), "it is gone already");
     }
 
     #[test]

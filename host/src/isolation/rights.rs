@@ -50,7 +50,8 @@ impl Rights {
     }
 }
 
-fn capability_names(manifest: &ManifestInfo) -> impl Iterator<Item = &str> {
+/// The capabilities that a manifest asks for.
+pub fn capability_names(manifest: &ManifestInfo) -> impl Iterator<Item = &str> {
     manifest.needs.iter().filter(|need| need.kind == "capability").map(|need| need.what.as_str())
 }
 

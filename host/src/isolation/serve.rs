@@ -78,10 +78,17 @@ fn serve(served: &Arc<Served>, reader: UnixStream) {
     lock(&served.waits).ended = true;
     match broken {
         // It ends, and says so elsewhere; or it hangs up alone.
-        Broken::Socket(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        Broken::Socket(error) if hung_up(&error) => {}
         Broken::Socket(error) => (served.end)(&format!("its requests cannot be answered: {error}")),
         Broken::Protocol(_) => (served.end)(&broken.to_string()),
     }
+}
+
+/// The other end is closed. Where the kernel closed it with questions in it that
+/// were not read, or an answer was on its way, it is one of the other two.
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
 impl Served {

@@ -16,7 +16,7 @@ pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
 pub use trust::{Bytes, digest};
 
 use crate::config::{Isolation, PluginConfig};
-use crate::isolation::Rights;
+use crate::isolation::{DEFAULT_MEMORY, Rights};
 use gantry_plugin_api::manifest::ManifestInfo;
 use gantry_pluginfile::inspect;
 use std::path::{Path, PathBuf};
@@ -71,9 +71,15 @@ pub struct Loaded {
 
 /// What a plugin says of itself, where its file can be found and read; whether
 /// it may be opened is not judged.
+///
+/// This is one reading more than loading needs: capabilities go before there is a
+/// second thread, and of plugins too that are not enabled. To keep the bytes of
+/// all of them until then would cost memory, and what is opened must be what was
+/// judged. The page cache has the file, and its digest is not made here.
 pub fn manifest(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Option<ManifestInfo> {
     let found = find(plugin, plugin_dirs).ok()?;
-    inspect(&trust::read(&found.path).ok()?.content).ok()
+    let (content, _) = trust::content(&found.path).ok()?;
+    inspect(&content).ok()
 }
 
 /// Finds and verifies; runs nothing of the plugin's.
@@ -138,6 +144,13 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     let source = verified.source.clone();
     let at = |message: String| LoadError(format!("{}: {message}", source.display()));
+    for key in without_effect(plugin, &verified) {
+        log(format!(
+            "{key} in [plugins.{}] does nothing: its file lies in a vendor directory, so that it runs in the agent's \
+             own process and has all of the agent's; remove it, or write isolation = \"process\"",
+            plugin.name
+        ));
+    }
     let place = placer.place(&verified, log).map_err(at)?;
     // Megabytes that nobody asks for again.
     verified.bytes.content = Vec::new();
@@ -150,6 +163,13 @@ pub fn load(
     }
     place.keep_description(&probed.description, log);
     Ok(Loaded { verified, place, probed })
+}
+
+/// Keys of a section that are for a process of its own alone, where it has none.
+fn without_effect(plugin: &PluginConfig, verified: &Verified) -> impl Iterator<Item = &'static str> {
+    let written = [("grant", !plugin.grant.is_empty()), ("memory", plugin.memory != DEFAULT_MEMORY)];
+    let in_process = verified.isolation == Isolation::None;
+    written.into_iter().filter(move |(_, written)| in_process && *written).map(|(key, _)| key)
 }
 
 /// `libgantry_tcp_ebpf.so`

@@ -27,6 +27,13 @@ pub struct Bytes {
 /// beneath the directory that was judged, so that nobody can exchange it in
 /// between. Directories further up are not judged.
 pub fn read(path: &Path) -> Result<Bytes, String> {
+    let (content, roots_own) = content(path)?;
+    let digest = digest(&content);
+    Ok(Bytes { content, digest, roots_own })
+}
+
+/// As [`read`], without the digest: the content, and whether it is root's.
+pub fn content(path: &Path) -> Result<(Vec<u8>, bool), String> {
     let real = path.canonicalize().map_err(|error| format!("cannot be resolved: {error}"))?;
     // A symbolic link can be turned by whoever owns the directory that holds it.
     let (_, links) = directory(path)?;
@@ -49,8 +56,7 @@ pub fn read(path: &Path) -> Result<Bytes, String> {
     if content.len() as u64 > MAX_BYTES {
         return Err("is larger than 512 MiB; that is no plugin".to_owned());
     }
-    let digest = digest(&content);
-    Ok(Bytes { content, digest, roots_own })
+    Ok((content, roots_own))
 }
 
 /// The directory that holds a file, opened and judged, and whether root alone

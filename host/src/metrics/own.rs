@@ -61,6 +61,9 @@ families! { FAMILIES:
     HANDOVERS = Family::counter("gantry_plugin_handovers_total",
         "Instances of the plugin that began, by what they went on with: of an orderly end (stop), of the last snapshot, so that some is missing (snapshot), or nothing (none, damaged, other_boot).")
         .labels(&["plugin", "source"]);
+    HANDOVERS_LOST = Family::counter("gantry_plugin_handovers_lost_total",
+        "Hand-overs and snapshots of the plugin that were not kept: larger than what can be read again (too_large), or the state directory cannot be written (disk).")
+        .labels(&["plugin", "reason"]);
     REFUSED = Family::counter("gantry_samples_refused_total", "Samples that were dropped because something was wrong with them.")
         .labels(&["plugin", "reason"]);
     SKIPPED = Family::counter("gantry_samples_skipped_total", "Samples that a plugin could not make, in its own words.")
@@ -106,6 +109,9 @@ struct Exposed {
     arena: Arena,
     table: Option<Table>,
 }
+
+/// Why hand-overs are lost.
+const LOST_BY: [&str; 2] = ["too_large", "disk"];
 
 /// The host has some 40 series a plugin.
 const MAX_SERIES: usize = 20_000;
@@ -155,6 +161,9 @@ impl Own {
     }
     pub fn handed_over(&self, plugin: &str, source: &str) {
         self.kept.counter(&HANDOVERS, None, &[plugin, source]).inc();
+    }
+    pub fn handover_lost(&self, plugin: &str, reason: &str) {
+        self.kept.counter(&HANDOVERS_LOST, None, &[plugin, reason]).inc();
     }
     pub fn scraped(&self, format: &str) {
         self.kept.counter(&SCRAPES, None, &[format]).inc();
@@ -216,6 +225,9 @@ impl Own {
         self.kept.counter(&PANICS, None, &[name]);
         self.kept.counter(&MISSED, None, &[name]);
         self.kept.counter(&RESTARTS, None, &[name]);
+        for reason in LOST_BY {
+            self.kept.counter(&HANDOVERS_LOST, None, &[name, reason]);
+        }
         sink.node(&LOG_DROPPED, &[name], crate::logging::dropped(name));
         sink.node(&PLUGIN_UP, &[name], status.up && freshness == Freshness::Fresh);
         sink.node(&PLUGIN_STALE, &[name], freshness == Freshness::Stale);

@@ -6,6 +6,7 @@
 //! and since when they count, as the series' table gave them.
 
 use super::{private_dir, read_bounded};
+use crate::config::MOST_SERIES;
 use crate::files::{Beside, write_and_rename};
 use crate::supervisor::MAX_HANDOVER;
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Besides the hand-over: 16 bytes a series, of as many as a plugin may have.
-const MAX_BYTES: u64 = (MAX_HANDOVER + (64 << 20)) as u64;
-
 /// Of the first line.
 const MAX_HEAD: usize = 4096;
+
+/// Of the marks: as many series as a plugin may have now, and as many that
+/// were remembered and did not come back yet.
+const MAX_MARKS: usize = 2 * MOST_SERIES;
+
+/// One mark: the hash of a series, and since when it counts.
+const MARK: usize = 16;
+
+/// Of a file.
+const MAX_BYTES: u64 = (MAX_HEAD + MAX_HANDOVER + MAX_MARKS * MARK) as u64;
 
 /// When it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,9 +99,35 @@ fn digest(bytes: &[u8]) -> String {
     })
 }
 
-pub(super) fn write(dir: &Path, plugin: &str, boot: &str, written: &Written<'_>) -> std::io::Result<()> {
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The next start would not read it.
+    #[error("it has {0}, and {1} are the most that are read")]
+    TooLarge(String, usize),
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
+}
+
+impl Unwritten {
+    /// As the label of a metric has it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge(..) => "too_large",
+            Self::Disk(_) => "disk",
+        }
+    }
+}
+
+pub(super) fn write(dir: &Path, plugin: &str, boot: &str, written: &Written<'_>) -> Result<(), Unwritten> {
     let Written { when, version, digest: of_file, kept, marks } = written;
-    let mut body = Vec::with_capacity(kept.len() + 16 * marks.len());
+    if kept.len() > MAX_HANDOVER {
+        return Err(Unwritten::TooLarge(format!("{} bytes", kept.len()), MAX_HANDOVER));
+    }
+    if marks.len() > MAX_MARKS {
+        return Err(Unwritten::TooLarge(format!("{} series", marks.len()), MAX_MARKS));
+    }
+    let mut body = Vec::with_capacity(kept.len() + MARK * marks.len());
     body.extend_from_slice(kept);
     for (mark, since) in *marks {
         body.extend_from_slice(&mark.to_le_bytes());
@@ -111,6 +145,9 @@ pub(super) fn write(dir: &Path, plugin: &str, boot: &str, written: &Written<'_>)
         sha256: digest(&body),
     };
     let mut bytes = serde_json::to_vec(&head).map_err(std::io::Error::other)?;
+    if bytes.len() >= MAX_HEAD {
+        return Err(Unwritten::TooLarge(format!("a head of {} bytes", bytes.len()), MAX_HEAD));
+    }
     bytes.push(b'\n');
     bytes.append(&mut body);
     let path = path(dir, plugin);
@@ -118,11 +155,12 @@ pub(super) fn write(dir: &Path, plugin: &str, boot: &str, written: &Written<'_>)
         private_dir(dir)?;
     }
     match when {
-        When::Stop => write_and_rename(&path, &bytes, 0o600),
+        When::Stop => write_and_rename(&path, &bytes, 0o600)?,
         // After a crash of the machine it is of another boot: it need not
         // survive one, and a disk need not wake for it.
-        When::Snapshot => Beside::write_unsynced(&path, &bytes)?.take_place_unsynced(),
+        When::Snapshot => Beside::write_unsynced(&path, &bytes)?.take_place_unsynced()?,
     }
+    Ok(())
 }
 
 /// What there is for a plugin. From then on the file counts as one of a plugin
@@ -162,7 +200,7 @@ fn read(bytes: &[u8], boot: &str) -> Result<(Head, Taken), Found> {
     if head.gantry_handover != 1 {
         return Err(damaged("it is of another form"));
     }
-    let length = head.marks.checked_mul(16).and_then(|marks| marks.checked_add(head.kept));
+    let length = head.marks.checked_mul(MARK).and_then(|marks| marks.checked_add(head.kept));
     if length != Some(body.len()) || head.kept > MAX_HANDOVER || digest(body) != head.sha256 {
         return Err(damaged("its content is not what its head says"));
     }
@@ -216,6 +254,29 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o600);
         forget(dir.path(), "x");
         assert_eq!(take(dir.path(), "x", "boot"), Found::None);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_and_what_cannot_be_read_is_not_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let marks: Vec<(u64, f64)> = (0..100).map(|mark| (mark, 1.0)).collect();
+        let kept = vec![7; MAX_HANDOVER];
+        let most = Written { kept: &kept, marks: &marks, ..written(When::Snapshot) };
+        write(dir.path(), "x", "boot", &most).expect("it is not too large");
+        let Found::Good(taken) = take(dir.path(), "x", "boot") else { panic!("it is good") };
+        assert_eq!((taken.kept.len(), taken.marks.len()), (MAX_HANDOVER, 100));
+        let more = vec![7; MAX_HANDOVER + 1];
+        let version = "1".repeat(MAX_HEAD);
+        let many = vec![(1, 1.0); MAX_MARKS + 1];
+        for too_large in [
+            Written { kept: &more, ..written(When::Stop) },
+            Written { version: &version, ..written(When::Stop) },
+            Written { marks: &many, ..written(When::Stop) },
+        ] {
+            let error = write(dir.path(), "x", "boot", &too_large).expect_err("it is too large");
+            assert_eq!(error.reason(), "too_large", "{error}");
+        }
+        assert!(matches!(take(dir.path(), "x", "boot"), Found::Good(_)), "what was there stays");
     }
 
     #[test]

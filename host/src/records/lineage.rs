@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 /// A plugin has one record, of some paths and digests.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// A file in the store, and how the configuration named it.
+/// A file that ran, and how the configuration named it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// In the store.
+    /// In the store; where there is none, where it lay, if it still does.
     pub file: PathBuf,
     pub version: String,
     pub digest: String,
@@ -25,6 +25,22 @@ pub struct Stored {
     pub path: Option<PathBuf>,
     #[serde(default)]
     pub sha256: Option<String>,
+    /// The capabilities that its manifest names: the agent gives up its own
+    /// before it opens any file.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+/// The time after an upgrade, where it is not over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnProbation {
+    /// Of the file that is on probation.
+    pub digest: String,
+    /// In seconds since 1970.
+    pub until: f64,
+    /// What was wrong with the generation before already.
+    #[serde(default)]
+    pub known: Vec<String>,
 }
 
 /// A file that is not taken while it and its section are as they were.
@@ -39,12 +55,14 @@ pub struct Held {
 }
 
 /// The record of one plugin.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lineage {
     #[serde(default)]
     pub previous: Option<Stored>,
     #[serde(default)]
     pub held: Option<Held>,
+    #[serde(default)]
+    pub probation: Option<OnProbation>,
 }
 
 fn path(dir: &Path, plugin: &str) -> PathBuf {
@@ -53,7 +71,7 @@ fn path(dir: &Path, plugin: &str) -> PathBuf {
 
 impl Lineage {
     /// Nothing where it cannot be read.
-    pub(super) fn read(dir: &Path, plugin: &str) -> Self {
+    pub fn read(dir: &Path, plugin: &str) -> Self {
         let path = path(dir, plugin);
         let read = read_bounded(&path, MAX_BYTES).and_then(|bytes| match bytes {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
@@ -69,6 +87,13 @@ impl Lineage {
         private_dir(&dir.join("lineage"))?;
         let json = serde_json::to_vec(self).map_err(std::io::Error::other)?;
         write_and_rename(&path(dir, plugin), &json, 0o600)
+    }
+
+    /// The capabilities of what may run in the place of what a section names.
+    pub fn capabilities(&self) -> impl Iterator<Item = &str> {
+        let instead = self.held.as_ref().map(|held| &held.instead);
+        let files = self.previous.iter().chain(instead);
+        files.flat_map(|stored| &stored.capabilities).map(String::as_str)
     }
 
     /// What runs in the place of a file, if that is held back.
@@ -93,6 +118,7 @@ mod tests {
             source: "/usr/lib/x.so".into(),
             path: None,
             sha256: None,
+            capabilities: vec!["CAP_BPF".to_owned()],
         };
         let held = Held {
             digest: "bad".to_owned(),
@@ -100,11 +126,13 @@ mod tests {
             reason: String::new(),
             instead: stored.clone(),
         };
-        let lineage = Lineage { previous: Some(stored), held: Some(held) };
+        let probation = OnProbation { digest: "new".to_owned(), until: 1.5, known: Vec::new() };
+        let lineage = Lineage { previous: Some(stored), held: Some(held), probation: Some(probation) };
         lineage.write(dir.path(), "x").expect("own directory");
         let read = Lineage::read(dir.path(), "x");
         assert_eq!(read, lineage);
         assert!(read.instead("bad", "s").is_some());
+        assert_eq!(read.capabilities().collect::<Vec<_>>(), ["CAP_BPF", "CAP_BPF"]);
         assert!(read.instead("bad", "other").is_none() && read.instead("good", "s").is_none());
         for damage in ["", "{", "[1]", "{\"previous\": 5}"] {
             std::fs::write(path(dir.path(), "x"), damage).expect("own file");

@@ -3,6 +3,7 @@
 //!
 //! * [`handover`]: what a plugin handed over, for the next start in the same boot.
 //! * [`history`]: what happened to it.
+//! * [`ids`]: under which ids containers are shown.
 //! * [`lineage`]: which file ran before, and which was rolled back from.
 //! * [`mod@writer`]: the thread that writes.
 //!
@@ -12,12 +13,14 @@
 
 pub mod handover;
 mod history;
+mod ids;
 mod lineage;
 mod writer;
 
+use crate::identity::ShownId;
 use history::History;
 pub use history::{Entry, File, What};
-pub use lineage::{Held, Lineage, Stored};
+pub use lineage::{Held, Lineage, OnProbation, Stored};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -103,11 +106,15 @@ impl Records {
         Some(handover::take(&open.dir, plugin, &open.boot))
     }
 
-    pub fn write_handover(&self, plugin: &str, written: &handover::Written<'_>) {
-        let Some(open) = self.open.get() else { return };
-        if let Err(error) = handover::write(&open.dir, plugin, &open.boot, written) {
-            tracing::warn!("plugin {plugin}: its hand-over cannot be kept: {error}");
-        }
+    /// An error was said in the log.
+    pub fn write_handover(
+        &self,
+        plugin: &str,
+        written: &handover::Written<'_>,
+    ) -> Result<(), handover::Unwritten> {
+        let Some(open) = self.open.get() else { return Ok(()) };
+        handover::write(&open.dir, plugin, &open.boot, written)
+            .inspect_err(|error| tracing::warn!("plugin {plugin}: its hand-over cannot be kept: {error}"))
     }
 
     pub fn forget_handover(&self, plugin: &str) {
@@ -119,6 +126,18 @@ impl Records {
     /// work of the same `key` that waits. `false`: it is not done.
     pub fn at(&self, key: &str, at: Instant, work: impl FnOnce() + Send + 'static) -> bool {
         self.open.get().is_some_and(|open| open.writer.at(key, at, work))
+    }
+
+    /// What an agent before showed, in the same boot.
+    pub fn take_ids(&self) -> Vec<ShownId> {
+        self.open.get().map(|open| ids::read(&open.dir, &open.boot)).unwrap_or_default()
+    }
+
+    pub fn write_ids(&self, ids: &[ShownId]) {
+        let Some(open) = self.open.get() else { return };
+        if let Err(error) = ids::write(&open.dir, &open.boot, ids) {
+            tracing::warn!("the ids of the containers that are shown cannot be kept: {error}");
+        }
     }
 
     pub fn is_open(&self) -> bool {

@@ -6,9 +6,10 @@ use super::plan::{Step, differs};
 use super::report::Report;
 use super::upgrade;
 use crate::agent::Agent;
+use crate::capabilities::dropped_wish;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
-use crate::supervisor::{Event, State, Unit};
+use crate::supervisor::{Event, HELD, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,11 @@ async fn whole(unit: Arc<Unit>, examined: Examined) -> Report {
     let mut report = Report::default();
     let step = one(&unit, examined, &mut report).await;
     settled(&unit, step, &mut report).await;
+    let status = unit.status();
+    let runs = status.loaded.as_ref().filter(|_| status.state.collects());
+    if let Some(lacks) = runs.and_then(|loaded| dropped_wish(&loaded.verified)) {
+        report.good(format!("{}: it runs {lacks}", unit.name()));
+    }
     report
 }
 
@@ -129,7 +135,7 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
     let Examined { config, step, loaded, file_problem, held } = examined;
     let name = unit.name().to_owned();
-    let note = if held { Some(examine::HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
+    let note = if held { Some(HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
     unit.change(|status| status.file_note = note);
     if held {
         report.good(format!(

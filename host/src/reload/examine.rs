@@ -5,7 +5,7 @@ use super::{Refused, blocking};
 use crate::agent::Agent;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
-use crate::supervisor::{Chosen, Parts, State, Unfit, Unit, chosen, examine};
+use crate::supervisor::{Chosen, NoChoice, Parts, State, Unfit, Unit, chosen, examine};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,6 @@ pub struct Examined {
 /// In tables, of a plugin whose file is not what it runs: until somebody looks
 /// again nothing more is known.
 pub const OTHER: &str = "file differs; gantry reload";
-pub const HELD: &str = "file was rolled back from";
 pub const UNUSABLE: &str = "file is not usable; gantry check";
 
 /// How the file on the disk differs from the one that a plugin runs.
@@ -42,6 +41,7 @@ pub async fn on_disk(unit: &Unit) -> Result<Option<(&'static str, String)>, Refu
             let lies = found.verified.source.display();
             Some((OTHER, format!("{lies} is not the file that it runs; `gantry reload` takes it over")))
         }
+        Err(NoChoice::Held { instead, .. }) if instead == runs => None,
         Err(why) => Some((UNUSABLE, format!("it runs the file that was loaded; the one on the disk: {why}"))),
     })
     .await
@@ -131,6 +131,12 @@ fn one(
                 (held, isolation) = (is_held, Some(verified.isolation));
                 digest = Some(verified.bytes.digest);
             }
+            // It runs, though it could not be started anew.
+            Err(NoChoice::Held { instead, .. })
+                if present.is_some_and(|now| now.digest == Some(&instead)) =>
+            {
+                (held, digest) = (true, Some(instead));
+            }
             Err(error) => file_problem = Some(error.to_string()),
         }
     }
@@ -148,7 +154,7 @@ fn one(
     let mut loaded = None;
     if step.examines() && file_problem.is_none() {
         match examine(parts, &config, plugin_dirs) {
-            Ok(good) => loaded = Some(Arc::new(good)),
+            Ok((good, _)) => loaded = Some(Arc::new(good)),
             Err(Unfit::File(why)) => file_problem = Some(why),
             Err(Unfit::Table(problems)) => return Err(problems),
         }

@@ -1,15 +1,16 @@
 //! `upgrade` and `rollback` of one plugin, and what rolls back by itself.
 
 use super::report::Report;
-use super::{Refused, blocking, examine};
+use super::{Refused, blocking};
 use crate::agent::Agent;
-use crate::config::{self, PluginConfig, Prepared};
+use crate::config::{self, Isolation, PluginConfig, Prepared};
+use crate::isolation::capability_names;
 use crate::loader::{Loaded, Place, verify};
 use crate::records::{Entry, File, Held, Lineage, Stored, What};
 use crate::supervisor::{
-    Event, Generation, InTrouble, Previous, Reason, Unfit, Unit, examine_verified, stored,
+    Event, Generation, HELD, InTrouble, Previous, Reason, Unfit, Unit, examine_verified, stored,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,11 @@ async fn upgrade_to(
     let (wish, parts) =
         (PluginConfig { path: Some(file), sha256: None, ..now.as_ref().clone() }, unit.parts().clone());
     let looked = blocking(move || {
+        // No path of the section's, which another message would be about.
+        if let Some(Err(error)) = wish.path.as_ref().map(|file| file.metadata()) {
+            let file = wish.path.as_deref().unwrap_or(Path::new(""));
+            return Err(Unfit::File(format!("{} is not there ({error})", file.display())));
+        }
         let verified = verify(&parts.crashes.in_force(&wish), &parts.plugin_dirs())
             .map_err(|error| Unfit::File(error.to_string()))?;
         examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
@@ -103,6 +109,7 @@ async fn upgrade_to(
     };
     let section = edit.as_ref().map_or_else(|| now.as_ref().clone(), |edit| edit.section.clone());
     let mut report = Report::default();
+    let ran_in = unit.status().isolation();
     if unit.status().digest() == Some(&digest) {
         // The section may name it in another way now.
         unit.set_config(section);
@@ -113,6 +120,7 @@ async fn upgrade_to(
     } else {
         swapped(&unit, loaded, section).await.map_err(at)?;
         said(&unit, &mut report);
+        moved(&unit, ran_in, &mut report);
         unit.set_apart(until_restart);
     }
     finish(&unit, edit, &mut report).await?;
@@ -126,18 +134,23 @@ pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig
     let another =
         before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
     let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
-    exchanged(unit, Previous { loaded, config: Arc::new(config) }, reason).await?;
+    exchanged(unit, loaded, Arc::new(config), reason).await?;
     unit.change(|status| status.file_note = None);
     if another {
-        let previous = before.and_then(|loaded| record(&loaded, &section));
-        unit.parts().records.set_lineage(unit.name(), Lineage { previous, held: None });
+        let previous = before.map(|loaded| record(&loaded, &section));
+        let lineage = Lineage { previous, held: None, probation: unit.on_probation() };
+        unit.parts().records.set_lineage(unit.name(), lineage);
     }
     Ok(())
 }
 
 /// Beside what runs; where nothing runs, by a new try.
-async fn exchanged(unit: &Arc<Unit>, next: Previous, reason: Reason) -> Result<(), String> {
-    let Previous { loaded, config } = next;
+async fn exchanged(
+    unit: &Arc<Unit>,
+    loaded: Arc<Loaded>,
+    config: Arc<PluginConfig>,
+    reason: Reason,
+) -> Result<(), String> {
     if unit.state().collects() {
         let before = version(unit);
         let next = Generation { loaded, config: config.as_ref().clone() };
@@ -163,7 +176,8 @@ async fn exchanged(unit: &Arc<Unit>, next: Previous, reason: Reason) -> Result<(
     let records = &unit.parts().records;
     if status.state.collects() {
         records.happened(unit.name(), Entry::now(good, from, to, why));
-        let previous = old.map(|loaded| Previous { loaded, config: old_config });
+        let apart = unit.is_apart();
+        let previous = old.map(|loaded| Previous { loaded, config: old_config, apart });
         unit.set_previous(previous.filter(|_| reason == Reason::Upgrade));
         return Ok(());
     }
@@ -194,6 +208,7 @@ async fn back(
         // What was changed in its section since stays.
         PluginConfig { path: path.map(Into::into), sha256: pin.map(str::to_owned), ..now.as_ref().clone() }
     };
+    // What an operator's word alone brought is not what the file names.
     let was_apart = unit.is_apart();
     let names_another = (&now.path, &now.sha256) != (&config.path, &config.sha256) && !was_apart;
     let mut report = Report::default();
@@ -215,18 +230,31 @@ async fn back(
         Some(edit) if !automatic => edit.section.clone(),
         _ => config,
     };
-    let next = Previous { loaded: previous.loaded, config: Arc::new(config) };
-    exchanged(&unit, next, Reason::Rollback(why.to_owned())).await.map_err(at)?;
-    // What an operator's word alone brought ends with another of his.
-    let apart = until_restart && !was_apart || names_another && edit.is_none();
+    let (ran_in, to_apart) = (unit.status().isolation(), previous.apart);
+    exchanged(&unit, previous.loaded, Arc::new(config), Reason::Rollback(why.to_owned()))
+        .await
+        .map_err(at)?;
+    // It ends with another word of the operator's, unless that leads to what an
+    // earlier one brought.
+    let apart = to_apart || until_restart && !was_apart || names_another && edit.is_none();
     unit.set_apart(apart);
-    let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
-    let held = bad.zip(instead).filter(|_| !until_restart);
-    let held = held.map(|(digest, instead)| Held { digest, section, reason: why.to_owned(), instead });
-    let note = (held.is_some() && (apart || !names_another)).then_some(examine::HELD);
+    let lineage = if was_apart {
+        // The file that the section names was rolled back from before, or never.
+        let (records, name) = (unit.parts().clone(), name.to_owned());
+        let before = blocking(move || records.records.lineage(&name)).await?;
+        Lineage { held: before.held, ..Lineage::default() }
+    } else {
+        let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
+        let held = bad.filter(|_| !until_restart);
+        let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
+        Lineage { held, ..Lineage::default() }
+    };
+    let is_held = !was_apart && lineage.held.is_some();
+    let note = (is_held && (apart || !names_another)).then_some(HELD);
     unit.change(|status| status.file_note = note);
-    unit.parts().records.set_lineage(name, Lineage { previous: None, held });
+    unit.parts().records.set_lineage(name, lineage);
     said(&unit, &mut report);
+    moved(&unit, ran_in, &mut report);
     finish(&unit, edit, &mut report).await?;
     Ok(report)
 }
@@ -249,16 +277,20 @@ async fn before(unit: &Arc<Unit>) -> Result<Previous, String> {
         let verified =
             stored(&unit.parts().crashes.in_force(&config), &kept).map_err(|error| error.to_string())?;
         let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
-        Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config) })
+        Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config), apart: false })
     });
     looked.await.map_err(|why| why.join("; "))?
 }
 
-/// What is kept of a file that ran; nothing of one that is not in the store.
-fn record(loaded: &Loaded, config: &PluginConfig) -> Option<Stored> {
-    let Place::Store(file) = &loaded.place else { return None };
+/// What is kept of a file that ran. Where there is no store, it may be there
+/// still where it lay; another file at that place is not taken for it.
+fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
     let verified = &loaded.verified;
-    Some(Stored {
+    let file = match &loaded.place {
+        Place::Store(file) | Place::AsItLies(file) => file,
+        Place::Sealed(_) => &verified.source,
+    };
+    Stored {
         file: file.clone(),
         version: verified.manifest.version.clone(),
         digest: verified.bytes.digest.clone(),
@@ -266,7 +298,32 @@ fn record(loaded: &Loaded, config: &PluginConfig) -> Option<Stored> {
         source: verified.source.clone(),
         path: config.path.clone(),
         sha256: config.sha256.clone(),
-    })
+        capabilities: capability_names(&verified.manifest).map(str::to_owned).collect(),
+    }
+}
+
+/// Where it runs follows from where its file lies, and may be another place now.
+fn moved(unit: &Unit, before: Option<Isolation>, report: &mut Report) {
+    let status = unit.status();
+    let (Some(before), Some(now)) = (before, status.isolation()) else { return };
+    let name = unit.name();
+    let asked = unit.config().isolation.is_some() || unit.kept_apart().is_some();
+    let aborts = status.manifest().is_some_and(|manifest| manifest.panic == "abort");
+    let why = match now {
+        _ if before == now || asked => return,
+        Isolation::Process if aborts => {
+            "in a process of its own from now on, as it is built with panic = \"abort\""
+        }
+        Isolation::Process => {
+            "in a process of its own from now on, as its file lies outside the vendor directories: what it may do is \
+             in `grant`, or write isolation = \"none\""
+        }
+        Isolation::None => {
+            "in the agent's own process from now on, as its file lies in a vendor directory; isolation = \"process\" \
+             in its section keeps it apart"
+        }
+    };
+    report.good(format!("{name}: it runs {why}"));
 }
 
 /// A change of the configuration's file that can be made, and its section then.
@@ -307,7 +364,7 @@ async fn edited(
     agent: &Agent,
     name: &str,
     text: String,
-    path: Option<&std::path::Path>,
+    path: Option<&Path>,
     pin: Option<&str>,
 ) -> Result<Edit, Refused> {
     let whole = |why: String| vec![format!("{}: {why}", agent.file.display())];

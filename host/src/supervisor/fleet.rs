@@ -101,6 +101,7 @@ impl Fleet {
         for unit in units.iter() {
             unit.hand_over();
         }
+        self.parts.keep_ids();
         self.parts.records.flush();
     }
 }

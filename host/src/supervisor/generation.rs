@@ -8,11 +8,11 @@ use super::unit::{OVER_CAP, Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
-use crate::records::{Entry, File, What};
+use crate::records::{Entry, File, OnProbation, What};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 /// A generation that is about to take the place of the one that serves.
@@ -37,6 +37,8 @@ pub(super) struct Beside {
 pub struct Previous {
     pub loaded: Arc<Loaded>,
     pub config: Arc<PluginConfig>,
+    /// Its section named another file: it ran by an operator's word.
+    pub apart: bool,
 }
 
 /// Why one generation takes the place of another.
@@ -158,7 +160,8 @@ impl Unit {
         if !self.register(attempt, loaded) {
             return;
         }
-        let previous = self.loaded().map(|loaded| Previous { loaded, config: self.config() });
+        let apart = self.is_apart();
+        let previous = self.loaded().map(|loaded| Previous { loaded, config: self.config(), apart });
         self.set_config(config.as_ref().clone());
         self.set_loaded(Some(loaded.clone()));
         let declared: BTreeSet<String> = {
@@ -235,6 +238,25 @@ impl Unit {
 
     pub fn set_previous(&self, previous: Option<Previous>) {
         *lock(&self.previous) = previous;
+    }
+
+    /// For the next agent: the time after an upgrade, where it is not over.
+    pub fn on_probation(&self) -> Option<OnProbation> {
+        let now = (Instant::now(), SystemTime::now());
+        lock(&self.probation).as_ref().map(|probation| probation.kept(now))
+    }
+
+    /// Goes on with what an earlier agent began.
+    pub(super) fn resume_probation(&self, loaded: &Loaded) {
+        if self.parts.troubles.span().is_zero() {
+            return;
+        }
+        let Some(kept) = self.parts.records.lineage(self.name()).probation else { return };
+        let now = (Instant::now(), SystemTime::now());
+        if let Some(probation) = Probation::resumed(kept, &loaded.verified.bytes.digest, now) {
+            tracing::info!("plugin {}: its upgrade is still on probation", self.name());
+            *lock(&self.probation) = Some(probation);
+        }
     }
 
     /// What goes wrong from now on rolls nothing back.

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// Snapshots go to the disk at most so often: what a crash can take with it.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
 
+/// After a collection, its exposition is on its way: what is written once that
+/// was shown says so, and no series is taken for a new one by the next start.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+
 /// What was last written.
 #[derive(Debug, Default)]
 pub(super) struct OnDisk {
@@ -18,18 +22,21 @@ pub(super) struct OnDisk {
     taken: bool,
     at: Option<Instant>,
     bytes: Option<Arc<[u8]>>,
+    /// Of the marks that stand behind them.
+    marks: u64,
     /// It was said that there is something to write.
     ordered: bool,
 }
 
 impl Unit {
-    /// Before the first attempt: what an earlier agent kept of it.
-    pub(super) fn take_kept(&self) {
+    /// Before the first attempt: what an earlier agent kept of it. Whether this
+    /// is the first one.
+    pub(super) fn take_kept(&self) -> bool {
         if !self.parts.records.is_open() || std::mem::replace(&mut lock(&self.on_disk).taken, true) {
-            return;
+            return false;
         }
         let name = self.name();
-        let Some(found) = self.parts.records.take_handover(name) else { return };
+        let Some(found) = self.parts.records.take_handover(name) else { return true };
         let source = match found {
             Found::Good(Taken { when, version, kept, marks, age }) => {
                 if lock(&self.kept).put(&kept) {
@@ -59,6 +66,7 @@ impl Unit {
             }
         };
         self.parts.own.handed_over(name, source);
+        true
     }
 
     /// What it hands over has changed: it goes to the disk when it may.
@@ -71,7 +79,8 @@ impl Unit {
             if std::mem::replace(&mut on_disk.ordered, true) {
                 return;
             }
-            on_disk.at.map_or_else(Instant::now, |at| (at + SNAPSHOT_EVERY).max(Instant::now()))
+            let soon = Instant::now() + SHOWN_WITHIN;
+            on_disk.at.map_or(soon, |at| (at + SNAPSHOT_EVERY).max(soon))
         };
         let unit = Arc::downgrade(self);
         let taken = self.parts.records.at(self.name(), at, move || {
@@ -89,23 +98,38 @@ impl Unit {
     pub(super) fn write_kept(&self, when: When) {
         // Before it is read: what changes meanwhile is a reason to write again.
         lock(&self.on_disk).ordered = false;
+        self.parts.keep_ids();
         let status = self.status();
         let kept = lock(&self.kept).get();
         let Some(kept) = kept.filter(|_| status.state != State::Disabled) else { return };
-        let same = lock(&self.on_disk).bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, &kept));
-        if same && when == When::Snapshot {
-            return;
+        // Of one that has no table yet, what an earlier agent showed is all there is.
+        let marks = match self.series.table().as_ref() {
+            Some(table) => table.marks(),
+            None => lock(&self.marks).clone(),
+        };
+        // What was counted may be the same, and be shown only now.
+        let digest = of_marks(&marks);
+        {
+            let mut on_disk = lock(&self.on_disk);
+            let same = on_disk.bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, &kept));
+            on_disk.at = Some(Instant::now());
+            if same && on_disk.marks == digest && when == When::Snapshot {
+                return;
+            }
         }
-        let (version, digest) = match status.manifest().zip(status.digest()) {
+        let (version, file) = match status.manifest().zip(status.digest()) {
             Some((manifest, digest)) => (manifest.version.as_str(), digest),
             None => ("", ""),
         };
-        let marks = self.series.table().as_ref().map(gantry_exposition::Table::marks).unwrap_or_default();
-        let written = Written { when, version, digest, kept: &kept, marks: &marks };
+        let written = Written { when, version, digest: file, kept: &kept, marks: &marks };
         // No lock is held: a disk may take its time.
-        self.parts.records.write_handover(self.name(), &written);
-        let mut on_disk = lock(&self.on_disk);
-        (on_disk.at, on_disk.bytes) = (Some(Instant::now()), Some(kept));
+        match self.parts.records.write_handover(self.name(), &written) {
+            Ok(()) => {
+                let mut on_disk = lock(&self.on_disk);
+                (on_disk.at, on_disk.bytes, on_disk.marks) = (Some(Instant::now()), Some(kept), digest);
+            }
+            Err(error) => self.parts.own.handover_lost(self.name(), error.reason()),
+        }
     }
 
     /// At the end of the agent. One that did not stop in order left what it had
@@ -156,6 +180,12 @@ impl Unit {
         let (from, to) = if state.collects() { (None, file) } else { (file, None) };
         self.parts.records.happened(self.name(), Entry::now(what, from, to, &status.reasons.join("; ")));
     }
+}
+
+/// Tells marks apart, in whatever order they come.
+fn of_marks(marks: &[(u64, f64)]) -> u64 {
+    let one = |(mark, since): &(u64, f64)| mark.rotate_left(7) ^ since.to_bits();
+    marks.iter().map(one).fold(marks.len() as u64, u64::wrapping_add)
 }
 
 /// What a status says of the file that it runs.

@@ -65,19 +65,23 @@ fn could_not(unit: &Arc<Unit>, attempt: u64, error: &std::io::Error) {
 /// What the attempt runs: what the one before ran, or what lies on the disk.
 fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
     let say = |progress| unit.apply(Event::Of(attempt, progress));
-    unit.take_kept();
+    let is_first = unit.take_kept();
     let loaded = match unit.loaded() {
-        Some(loaded) => Ok(loaded),
+        Some(loaded) => Ok((loaded, unit.status().file_note)),
         None => examine(&unit.parts, &unit.config(), &unit.parts.plugin_dirs())
-            .map(Arc::new)
+            .map(|(loaded, held)| (Arc::new(loaded), held.then_some(HELD)))
             .map_err(|why| why.to_string()),
     };
     match loaded {
-        Ok(loaded) => {
+        Ok((loaded, note)) => {
             say(Progress::Verified);
             say(Progress::Probed);
             if unit.is_current(attempt) {
                 unit.set_loaded(Some(loaded.clone()));
+                unit.change(|status| status.file_note = note);
+                if is_first {
+                    unit.resume_probation(&loaded);
+                }
             }
             Some(loaded)
         }
@@ -99,29 +103,38 @@ pub enum Unfit {
     Table(Vec<String>),
 }
 
-/// Loads a plugin as a configuration wants it.
-/// `plugin_dirs` may be those of a configuration that is not in force yet.
-pub fn examine(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Loaded, Unfit> {
-    let chosen = chosen(parts, config, plugin_dirs).map_err(|error| Unfit::File(error.to_string()))?;
-    let verified = chosen.verified;
-    examine_verified(parts, config, verified)
+/// In tables, of a plugin whose file was rolled back from.
+pub const HELD: &str = "file was rolled back from";
+
+/// Loads a plugin as a configuration wants it; whether that stands in for a file
+/// that was rolled back from. `plugin_dirs` may be those of a configuration that
+/// is not in force yet.
+pub fn examine(
+    parts: &Parts,
+    config: &PluginConfig,
+    plugin_dirs: &[PathBuf],
+) -> Result<(Loaded, bool), Unfit> {
+    let Chosen { verified, held } =
+        chosen(parts, config, plugin_dirs).map_err(|error| Unfit::File(error.to_string()))?;
+    examine_verified(parts, config, verified).map(|loaded| (loaded, held))
 }
 
 /// The file that a configuration names; or, where that was rolled back from and
 /// neither it nor its section changed since, what ran before.
-pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, LoadError> {
+pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Chosen, NoChoice> {
     let in_force = &parts.crashes.in_force(config);
     let verified = verify(in_force, plugin_dirs)?;
     let lineage = parts.records.lineage(&config.name);
     match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {
         Some(held) => {
-            let verified = stored(in_force, &held.instead).map_err(|error| {
-                LoadError(format!(
+            let verified = stored(in_force, &held.instead).map_err(|error| NoChoice::Held {
+                instead: held.instead.digest.clone(),
+                why: format!(
                     "{} was rolled back from, and what ran before cannot be used ({error}); `gantry upgrade {} FILE` \
                      takes another, or change its section",
                     verified.source.display(),
                     config.name
-                ))
+                ),
             })?;
             Ok(Chosen { verified, held: true })
         }
@@ -137,7 +150,22 @@ pub struct Chosen {
     pub held: bool,
 }
 
-/// A file that ran before, from the store.
+/// Why a configuration leads to no file.
+#[derive(Debug, thiserror::Error)]
+pub enum NoChoice {
+    #[error(transparent)]
+    File(#[from] LoadError),
+    /// It names a file that was rolled back from, and what ran before is not on
+    /// the disk any more; it may run still.
+    #[error("{why}")]
+    Held {
+        /// Of what ran before.
+        instead: String,
+        why: String,
+    },
+}
+
+/// A file that ran before.
 pub fn stored(config: &PluginConfig, stored: &Stored) -> Result<Verified, LoadError> {
     let mut verified = verify_stored(config, &stored.file, &stored.digest, stored.vendor)?;
     verified.source.clone_from(&stored.source);

@@ -36,6 +36,7 @@ mod sink;
 mod state;
 mod unit;
 mod views;
+mod voice;
 mod worker;
 
 pub use budgets::mind_budgets;
@@ -43,7 +44,7 @@ pub use fleet::Fleet;
 pub use generation::{Generation, Previous, Reason};
 pub use handover::MAX_BYTES as MAX_HANDOVER;
 pub use keeper::keep;
-pub use launch::{Chosen, Unfit, chosen, config_problems, examine, examine_verified, stored};
+pub use launch::{Chosen, HELD, NoChoice, Unfit, chosen, config_problems, examine, examine_verified, stored};
 pub use life::{Call, Event};
 pub use parts::Parts;
 pub use probation::InTrouble;

@@ -37,6 +37,8 @@ pub struct Parts {
     workers: Mutex<HashSet<u32>>,
     /// What children could not be confined by.
     lacks: Mutex<Option<String>>,
+    /// The version of the ids that were last written.
+    ids: Mutex<u64>,
 }
 
 impl Parts {
@@ -65,6 +67,7 @@ impl Parts {
             opened: Mutex::default(),
             workers: Mutex::default(),
             lacks: Mutex::default(),
+            ids: Mutex::default(),
         }
     }
 
@@ -111,6 +114,19 @@ impl Parts {
     /// What [`Self::confined_without`] was told.
     pub fn confinement_lacks(&self) -> Option<String> {
         lock(&self.lacks).clone()
+    }
+
+    /// Writes under which ids containers are shown, where that changed.
+    pub fn keep_ids(&self) {
+        if !self.records.is_open() {
+            return;
+        }
+        // Held throughout: what is older must not be written over what is newer.
+        let mut written = lock(&self.ids);
+        if let Some((version, ids)) = self.services.identity.shown_ids(*written) {
+            self.records.write_ids(&ids);
+            *written = version;
+        }
     }
 
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {

@@ -4,9 +4,10 @@
 //! brings, as a plugin's life is.
 
 use super::lock;
+use crate::records::OnProbation;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// A family that had samples and has none in so many collections has vanished.
@@ -14,6 +15,13 @@ const VANISHED_AFTER: u32 = 3;
 
 /// More of them say nothing new.
 const NAMED: usize = 5;
+
+/// Of what an earlier agent kept: a clock that was set back must not make it last.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn epoch(now: SystemTime) -> f64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
 
 /// The time after an upgrade.
 #[derive(Debug)]
@@ -51,6 +59,22 @@ impl Probation {
     ) -> Self {
         let (digest, until) = (digest.to_owned(), now + span);
         Self { digest, until, known: complaints, missing: families, collections: 0, told: false }
+    }
+
+    /// Goes on with what an earlier agent began, if that is of this file and not
+    /// over. Families that vanish were that agent's to see: what is shown after a
+    /// start comes one by one.
+    pub fn resumed(kept: OnProbation, digest: &str, now: (Instant, SystemTime)) -> Option<Self> {
+        let left = Duration::try_from_secs_f64(kept.until - epoch(now.1)).ok()?;
+        let goes_on = kept.digest == digest && !left.is_zero() && left <= LONGEST;
+        goes_on.then(|| Self::new(digest, (now.0, left), kept.known, BTreeSet::new()))
+    }
+
+    /// For the next agent.
+    pub fn kept(&self, now: (Instant, SystemTime)) -> OnProbation {
+        let left = self.until.saturating_duration_since(now.0);
+        let until = epoch(now.1) + left.as_secs_f64();
+        OnProbation { digest: self.digest.clone(), until, known: self.known.clone() }
     }
 
     /// Why it is to be rolled back, once.
@@ -172,6 +196,24 @@ mod tests {
         assert_eq!(probation.on(Trouble::Complains(std::slice::from_ref(&old)), now), None);
         let new = probation.on(Trouble::Complains(&[old, "ring full".to_owned()]), now);
         assert_eq!(new.as_deref(), Some("ring full"));
+    }
+
+    #[test]
+    fn it_goes_on_in_the_next_agent_for_the_rest_of_its_time() {
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let later = (now + SPAN / 2, clock + SPAN / 2);
+        let kept = probation(now).kept((now, clock));
+        assert!(Probation::resumed(kept.clone(), "another", later).is_none());
+        let resumed = || Probation::resumed(kept.clone(), "digest", later).expect("half of it is left");
+        let panicked = Trouble::Ended("collect: panicked");
+        let second = Duration::from_secs(1);
+        assert!(resumed().on(panicked, now + SPAN - second).is_some());
+        assert_eq!(resumed().on(panicked, now + SPAN + second), None);
+        let known = ["no pressure files".to_owned()];
+        assert_eq!(resumed().on(Trouble::Complains(&known), later.0), None, "it is no news");
+        assert!(Probation::resumed(kept.clone(), "digest", (now, clock + SPAN + second)).is_none());
+        let set_back = SystemTime::UNIX_EPOCH;
+        assert!(Probation::resumed(kept, "digest", (now, set_back)).is_none(), "the clock was set back");
     }
 
     #[test]

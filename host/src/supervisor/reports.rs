@@ -12,12 +12,17 @@ const BPF_MAPS: &str = "bpf_map_bytes";
 pub struct Reports(Mutex<HashMap<String, u64>>);
 
 impl Reports {
+    /// Whether it is a resource that is asked about.
+    pub fn knows(resource: &str) -> bool {
+        resource == BPF_MAPS
+    }
+
     /// Takes over an amount; whether the resource is one that is known, and the
     /// amount one that can be.
     pub fn take(&self, plugin: &str, resource: &str, amount: f64) -> bool {
         // What has no bound is no amount; 2^53 is far beyond any memory.
         let is_amount = (0.0..=9e15).contains(&amount);
-        if resource != BPF_MAPS || !is_amount {
+        if !Self::knows(resource) || !is_amount {
             return false;
         }
         lock(&self.0).insert(plugin.to_owned(), amount as u64);

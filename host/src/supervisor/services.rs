@@ -1,6 +1,7 @@
 //! The host, as one plugin sees it.
 
 use super::reports::Reports;
+use super::voice::{Voice, Word};
 use crate::config::Paths;
 use crate::identity::Identity;
 use crate::logging;
@@ -32,16 +33,34 @@ pub struct Services {
 }
 
 impl Services {
-    /// The host for a plugin of this manifest.
+    /// The host for a plugin of this manifest that serves.
     pub fn for_plugin(&self, manifest: &ManifestInfo) -> HostBox {
-        let services = PluginServices { shared: self.clone(), manifest: manifest.clone() };
-        AbiHost_TO::from_value(services, TD_Opaque)
+        self.for_generation(manifest, Voice::heard()).0
+    }
+
+    /// The same for one generation, and its voice.
+    pub(super) fn for_generation(&self, manifest: &ManifestInfo, voice: Voice) -> (HostBox, Speaker) {
+        let services = PluginServices { shared: self.clone(), manifest: manifest.clone(), voice };
+        let speaker = Speaker(Arc::new(services));
+        (AbiHost_TO::from_value(speaker.clone(), TD_Opaque), speaker)
+    }
+}
+
+/// Who is told what a plugin says.
+#[derive(Clone)]
+pub(super) struct Speaker(Arc<PluginServices>);
+
+impl Speaker {
+    /// What it said on trial counts, and what it says from now on.
+    pub(super) fn serves(&self) {
+        self.0.voice.serves(|word| self.0.tell(word));
     }
 }
 
 struct PluginServices {
     shared: Services,
     manifest: ManifestInfo,
+    voice: Voice,
 }
 
 impl PluginServices {
@@ -62,9 +81,36 @@ impl PluginServices {
                 self.manifest.name
             )));
         }
-        let metadata = serde_json::from_str(metadata).map_err(Error::new)?;
-        self.shared.identity.provide(&self.manifest.name, runtime, metadata);
-        Ok(())
+        let bytes = metadata.len();
+        let (runtime, metadata) = (runtime.to_owned(), serde_json::from_str(metadata).map_err(Error::new)?);
+        let word = Word::Metadata { runtime, metadata, bytes };
+        self.voice.say(word, |word| self.tell(word)).map_err(|_| {
+            self.shared.identity.untold();
+            Error::new("it tells more than is kept of one that does not serve yet")
+        })
+    }
+
+    fn tell(&self, word: Word) {
+        let name = &self.manifest.name;
+        match word {
+            Word::Fact { name: fact, value } => self.shared.facts.set(name, &fact, value),
+            Word::Metadata { runtime, metadata, .. } => {
+                self.shared.identity.provide(name, &runtime, metadata);
+            }
+            Word::Report { resource, amount } => {
+                if !self.shared.reports.take(name, &resource, amount) {
+                    let resource = logging::printable(&resource);
+                    tracing::debug!("plugin {name}: a report of {amount} {resource}, which is not known");
+                }
+            }
+        }
+    }
+
+    fn set_fact(&self, name: &str, value: Option<String>) -> Result<(), Error> {
+        self.may_set(name)?;
+        let word = Word::Fact { name: name.to_owned(), value };
+        // The manifest names the few that there can be.
+        self.voice.say(word, |word| self.tell(word)).map_err(|_| Error::new("too much is told at once"))
     }
 
     /// Made when it is first asked for.
@@ -85,14 +131,14 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> Option<RString> {
     serde_json::to_string(value).ok().map(RString::from)
 }
 
-impl AbiHost for PluginServices {
+impl AbiHost for Speaker {
     fn has(&self, _feature: RStr<'_>) -> bool {
         // Nothing came after 1.0 yet.
         false
     }
 
     fn log(&self, level: u32, target: RStr<'_>, message: RStr<'_>) {
-        logging::from_plugin(&self.manifest.name, level, target.as_str(), message.as_str());
+        logging::from_plugin(&self.0.manifest.name, level, target.as_str(), message.as_str());
     }
 
     fn clock_ns(&self, clock: u32) -> u64 {
@@ -110,88 +156,87 @@ impl AbiHost for PluginServices {
     }
 
     fn path(&self, which: RStr<'_>) -> ROption<RString> {
-        let paths = &self.shared.paths;
+        let paths = &self.0.shared.paths;
         let text = |path: &Path| Some(RString::from(path.to_string_lossy().into_owned()));
         ROption::from(match which.as_str() {
             "proc" => text(&paths.proc),
             "sys" => text(&paths.sys),
             "cgroup" => text(&paths.cgroup),
             "root" => text(&paths.root),
-            "state" => self.state().as_deref().and_then(text),
+            "state" => self.0.state().as_deref().and_then(text),
             _ => None,
         })
     }
 
     fn node_fact(&self, name: RStr<'_>) -> ROption<RString> {
-        ROption::from(self.shared.facts.get(name.as_str()).map(RString::from))
+        ROption::from(self.0.shared.facts.get(name.as_str()).map(RString::from))
     }
 
     fn set_node_fact(&self, name: RStr<'_>, value: ROption<RStr<'_>>) -> RResult<(), AbiError> {
         let value = value.into_option().map(|value| value.as_str().to_owned());
-        crossing(
-            self.may_set(name.as_str())
-                .map(|()| self.shared.facts.set(&self.manifest.name, name.as_str(), value)),
-        )
+        crossing(self.0.set_fact(name.as_str(), value))
     }
 
     fn expect_node_fact(&self, name: RStr<'_>) -> RResult<(), AbiError> {
-        crossing(self.may_set(name.as_str()))
+        crossing(self.0.may_set(name.as_str()))
     }
 
     fn container_of_pid(&self, pid: u32, start: u64) -> u64 {
-        self.shared.identity.of_pid(pid, start)
+        self.0.shared.identity.of_pid(pid, start)
     }
 
     fn container_of_cgroup(&self, hierarchy: u32, id: u64) -> u64 {
-        self.shared.identity.of_cgroup(hierarchy, id)
+        self.0.shared.identity.of_cgroup(hierarchy, id)
     }
 
     fn container_of_netns(&self, inode: u64) -> u64 {
-        self.shared.identity.of_network_namespace(inode)
+        self.0.shared.identity.of_network_namespace(inode)
     }
 
     fn containers(&self) -> RVec<u64> {
-        self.shared.identity.containers().into()
+        self.0.shared.identity.containers().into()
     }
 
     fn container(&self, handle: u64) -> ROption<RString> {
-        let known = self.shared.identity.container(handle);
+        let known = self.0.shared.identity.container(handle);
         ROption::from(known.and_then(|known| json(&known)))
     }
 
     fn processes(&self, handle: u64) -> RVec<AbiProcess> {
-        self.shared.identity.processes(handle).into()
+        self.0.shared.identity.processes(handle).into()
     }
 
     fn open_files(&self, pid: u32, start: u64) -> ROption<RString> {
-        ROption::from(self.shared.identity.open_files(pid, start).and_then(|files| json(&files)))
+        ROption::from(self.0.shared.identity.open_files(pid, start).and_then(|files| json(&files)))
     }
 
     fn listening(&self, pid: u32, start: u64) -> ROption<RString> {
-        ROption::from(self.shared.identity.listening(pid, start).and_then(|addresses| json(&addresses)))
+        ROption::from(self.0.shared.identity.listening(pid, start).and_then(|addresses| json(&addresses)))
     }
 
     fn events(&self, cursor: u64, max: u32) -> AbiEvents {
-        self.shared.identity.events(cursor, max)
+        self.0.shared.identity.events(cursor, max)
     }
 
     fn wait_events(&self, cursor: u64, timeout_ms: u64) -> bool {
-        self.shared.identity.wait(cursor, Duration::from_millis(timeout_ms))
+        self.0.shared.identity.wait(cursor, Duration::from_millis(timeout_ms))
     }
 
     fn provide(&self, runtime: RStr<'_>, metadata: RStr<'_>) -> RResult<(), AbiError> {
-        crossing(self.take_metadata(runtime.as_str(), metadata.as_str()))
+        crossing(self.0.take_metadata(runtime.as_str(), metadata.as_str()))
     }
 
     fn observe(&self, _observations: RSlice<'_, AbiObservation>) {}
 
     fn report(&self, resource: RStr<'_>, amount: f64) {
-        if !self.shared.reports.take(&self.manifest.name, resource.as_str(), amount) {
-            let resource = logging::printable(resource.as_str());
-            tracing::debug!(
-                "plugin {}: a report of {amount} {resource}, which is not known",
-                self.manifest.name
-            );
+        // What is not known is not kept either, of one that may say anything.
+        if !Reports::knows(resource.as_str()) {
+            let (name, resource) = (&self.0.manifest.name, logging::printable(resource.as_str()));
+            tracing::debug!("plugin {name}: a report of {amount} {resource}, which is not known");
+            return;
         }
+        let word = Word::Report { resource: resource.as_str().to_owned(), amount };
+        // Of the few that are known the last one stays.
+        let _ = self.0.voice.say(word, |word| self.0.tell(word));
     }
 }

@@ -95,6 +95,8 @@ pub struct Status {
     /// What it runs, or will run at its next attempt; none where that is still
     /// to be looked for on the disk.
     pub loaded: Option<Arc<Loaded>>,
+    /// Where the last one ran.
+    pub ran_in: Option<Isolation>,
     pub heap_bytes: Option<u64>,
     /// Samples and series of the last good collection; none before the first.
     pub samples: usize,
@@ -121,6 +123,7 @@ impl Status {
             reasons: Vec::new(),
             last_error: None,
             loaded: None,
+            ran_in: None,
             heap_bytes: None,
             samples: 0,
             series: None,
@@ -147,6 +150,7 @@ impl Status {
 
     /// What was known of its file and its instance is no longer so.
     pub fn forget_instance(&mut self) {
+        self.ran_in = self.isolation().or(self.ran_in);
         (self.loaded, self.file_note, self.refused) = (None, None, 0);
         (self.heap_bytes, self.samples, self.series) = (None, 0, None);
     }

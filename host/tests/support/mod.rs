@@ -10,11 +10,13 @@ pub mod compiled;
 pub mod control;
 pub mod day;
 pub mod http;
+pub mod mount;
 pub mod needs;
 pub mod process;
 pub mod prometheus;
 pub mod series;
 pub mod terminal;
+pub mod versions;
 pub mod watch;
 
 use std::path::{Path, PathBuf};

@@ -69,12 +69,14 @@ fn found(path: &Path) -> &'static str {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == NotFound => "is not there; it is waited for",
         Err(error) if error.kind() == PermissionDenied => {
-            "may not be looked for by this user: run as root or in the group of its directory"
+            "may not be looked for by this user: run as root or in the group of its directory, or add \
+             CAP_DAC_READ_SEARCH to grant where this plugin runs in a process of its own"
         }
         Err(_) => "cannot be looked for: something on the way to it is no directory, or is broken",
         Ok(metadata) if !metadata.file_type().is_socket() => "is no socket; one is waited for",
         Ok(_) if rustix::fs::access(path, access).is_err() => {
-            "may not be opened by this user: run as root or in the group of the socket"
+            "may not be opened by this user: run as root or in the group of the socket, or add CAP_DAC_OVERRIDE to \
+             grant where this plugin runs in a process of its own"
         }
         Ok(_) => "is there",
     }
@@ -219,8 +221,13 @@ impl Plugin for Containers {
     }
 
     fn health(&self) -> Health {
-        let troubles: Vec<String> =
-            self.workers.iter().filter_map(|worker| worker.link().trouble()).collect();
+        let mut troubles: Vec<String> = Vec::new();
+        for trouble in self.workers.iter().filter_map(|worker| worker.link().trouble()) {
+            // Of one socket that is asked over two APIs it is the same.
+            if !troubles.contains(&trouble) {
+                troubles.push(trouble);
+            }
+        }
         if troubles.is_empty() { Health::Good } else { Health::Degraded(troubles) }
     }
 

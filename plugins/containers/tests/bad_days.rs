@@ -47,7 +47,9 @@ fn each_request_may_fail_in_each_way() {
                         results.iter().map(|result| rig.requests(name, result)).collect();
                     gantry_plugin_testkit::eventually(|| {
                         let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
-                        let some = counted.iter().any(|series| collected.get(series) > 0.0);
+                        let some = counted
+                            .iter()
+                            .any(|series| collected.find(series).is_some_and(|count| count > 0.0));
                         some.then_some(()).ok_or_else(|| format!("{name} {mood:?}: {collected:?}"))
                     })
                     .unwrap_or_else(|failure| panic!("{failure}"));

@@ -13,6 +13,7 @@ fn wrong_values_are_refused_by_their_key() {
         ("[docker]\nsocket = [\"/a\", \"/b/../c\"]", "docker.socket"),
         ("[docker]\nsocket = [\"/a\", \"/a\"]", "docker.socket"),
         ("[docker]\nsocket = 5", "docker.socket"),
+        ("[docker]\nsocket = []", "docker.socket"),
         ("[docker]\ndeadline = \"10ms\"", "docker.deadline"),
         ("[docker]\ndeadline = \"2m\"", "docker.deadline"),
         ("[docker]\nunknown = 1", "docker"),
@@ -137,12 +138,26 @@ fn as_a_user_who_may_not() {
     let notes = kit.probe(FORBIDDEN).expect("it is asked").notes;
     let of = |socket: &str| notes.iter().find(|note| note.contains(socket)).expect("it has a note").clone();
     assert!(of("shut").contains("may not be looked for by this user: run as root"), "{notes:?}");
+    assert!(of("shut").contains("add CAP_DAC_READ_SEARCH to grant"), "{notes:?}");
     assert!(of("closed.sock").contains("may not be opened by this user"), "{notes:?}");
     assert!(of("file").contains("is no directory"), "{notes:?}");
     let mut rig = Rig::start(kit.clone(), FORBIDDEN);
     rig.troubled(&["/run/shut/docker.sock", "Permission denied", "run as root"]);
-    rig.troubled(&["/run/closed.sock", "version", "Permission denied"]);
+    rig.troubled(&["/run/closed.sock", "version", "Permission denied", "add CAP_DAC_OVERRIDE to grant"]);
     rig.troubled(&["/run/file/c.sock", "Not a directory"]);
+    // Of one socket that is asked over two APIs it is said once.
+    let twice = "docker.enabled = false\npodman.enabled = false\nsystemd.enabled = false\n\
+                 cri.socket = \"/run/shut/c.sock\"\ncontainerd.socket = \"/run/shut/c.sock\"";
+    let mut rig = Rig::start(kit.clone(), twice);
+    rig.troubled(&["/run/shut/c.sock", "add CAP_DAC_READ_SEARCH to grant"]);
+    let fails = |line: &gantry_plugin_testkit::Line| line.message.contains("/run/shut/c.sock: connect");
+    gantry_plugin_testkit::eventually(|| {
+        let failed = kit.log().all().iter().filter(|line| fails(line)).count();
+        if failed >= 2 { Ok(()) } else { Err(format!("{failed} of two")) }
+    })
+    .unwrap_or_else(|failure| panic!("{failure}"));
+    let troubles = rig.running.troubles().expect("it has a health");
+    assert_eq!(troubles.len(), 1, "{troubles:?}");
     // So that it can be taken away.
     mode("run/shut", 0o755);
 }

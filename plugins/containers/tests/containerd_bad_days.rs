@@ -5,6 +5,7 @@ mod support;
 use gantry_plugin_testkit::eventually;
 use support::containerd::{Fake, id, plain};
 use support::grpc::Mood;
+use support::moods::Moods;
 use support::{Rig, kit};
 
 /// A machine under load takes its time.
@@ -29,45 +30,17 @@ fn each_request_may_fail_in_each_way() {
         ("Containers/Get", "inspect"),
         ("Tasks/Get", "task"),
     ];
-    let moods: [(Mood, &[&str]); 9] = [
-        (Mood::Hang, &["timeout"]),
-        (Mood::HangInBody, &["timeout"]),
-        (Mood::Code(2), &["refused"]),
-        (Mood::Code(7), &["refused"]),
-        (Mood::Code(14), &["refused"]),
-        (Mood::Garbage, &["malformed"]),
-        (Mood::Half, &["malformed"]),
-        (Mood::Reset, &["failed"]),
-        (Mood::Status(500), &["refused", "failed"]),
-    ];
-    for (mood, results) in &moods {
-        std::thread::scope(|scope| {
-            for (method, request) in methods {
-                // The end of a list is where its server says so.
-                if (method, mood) == ("Containers/ListStream", &Mood::Half) {
-                    continue;
-                }
-                let body = move || {
-                    let hangs = matches!(mood, Mood::Hang | Mood::HangInBody);
-                    let config = if hangs { HASTY } else { CONFIG };
-                    let (mut rig, fake) = before(config, |fake| fake.mood(method, mood.clone()));
-                    eventually(|| {
-                        let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
-                        let some =
-                            results.iter().any(|result| collected.get(&rig.requests(request, result)) > 0.0);
-                        some.then_some(()).ok_or_else(|| format!("{method} {mood:?}: {collected:?}"))
-                    })
-                    .unwrap_or_else(|failure| panic!("{failure}"));
-                    fake.mood(method, Mood::Good);
-                    rig.told("redis", |_| true);
-                    rig.up(true);
-                    rig.running.stop().expect("it stops");
-                };
-                let named = std::thread::Builder::new().name(format!("{method}: {mood:?}"));
-                drop(named.spawn_scoped(scope, body).expect("a thread"));
-            }
-        });
-    }
+    // The end of a list is where its server says so.
+    let moods = Moods { methods: &methods, but: &[("Containers/ListStream", Mood::Half)] };
+    moods.all(
+        |hangs, method, mood| before(if hangs { HASTY } else { CONFIG }, |fake| fake.mood(method, mood)),
+        Rig::requests,
+        |rig, fake, method| {
+            fake.mood(method, Mood::Good);
+            rig.told("redis", |_| true);
+            rig.up(true);
+        },
+    );
 }
 
 #[test]

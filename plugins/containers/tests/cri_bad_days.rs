@@ -4,6 +4,7 @@ mod support;
 
 use gantry_plugin_testkit::eventually;
 use support::cri::{Fake, Mood, container, id, pod, pod_id};
+use support::moods::Moods;
 use support::{Rig, kit};
 
 /// A machine under load takes its time.
@@ -48,41 +49,17 @@ fn each_request_may_fail_in_each_way() {
         ("ListContainers", "list"),
         ("ContainerStatus", "status"),
     ];
-    let moods: [(Mood, &[&str]); 10] = [
-        (Mood::Hang, &["timeout"]),
-        (Mood::HangInBody, &["timeout"]),
-        (Mood::Code(2), &["refused"]),
-        (Mood::Code(7), &["refused"]),
-        (Mood::Code(14), &["refused"]),
-        (Mood::Code(99), &["refused"]),
-        (Mood::Garbage, &["malformed"]),
-        (Mood::Half, &["malformed"]),
-        (Mood::Reset, &["failed"]),
-        (Mood::Status(500), &["refused", "failed"]),
-    ];
-    for (mood, results) in &moods {
-        std::thread::scope(|scope| {
-            for (method, request) in methods {
-                let body = move || {
-                    let hangs = matches!(mood, Mood::Hang | Mood::HangInBody);
-                    let config = if hangs { HASTY } else { CONFIG };
-                    let (mut rig, fake) = before(config, "1.7.0", |fake| fake.mood(method, mood.clone()));
-                    eventually(|| {
-                        let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
-                        let some = results.iter().any(|result| collected.get(&series(request, result)) > 0.0);
-                        some.then_some(()).ok_or_else(|| format!("{method} {mood:?}: {collected:?}"))
-                    })
-                    .unwrap_or_else(|failure| panic!("{failure}"));
-                    fake.mood(method, Mood::Good);
-                    rig.told(&id(1), |told| told.names["pod"] == "web-1");
-                    rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
-                    rig.running.stop().expect("it stops");
-                };
-                let named = std::thread::Builder::new().name(format!("{method}: {mood:?}"));
-                drop(named.spawn_scoped(scope, body).expect("a thread"));
-            }
-        });
-    }
+    Moods { methods: &methods, but: &[] }.all(
+        |hangs, method, mood| {
+            before(if hangs { HASTY } else { CONFIG }, "1.7.0", |fake| fake.mood(method, mood))
+        },
+        |_, request, result| series(request, result),
+        |rig, fake, method| {
+            fake.mood(method, Mood::Good);
+            rig.told(&id(1), |told| told.names["pod"] == "web-1");
+            rig.shows("container_runtime_up{runtime=\"containerd\",api=\"cri\"}", |up| up == 1.0);
+        },
+    );
 }
 
 #[test]

@@ -43,6 +43,22 @@ fn start_does_not_wait_for_docker() {
 }
 
 #[test]
+fn requests_are_shown_from_the_first_contact_on() {
+    let kit = kit();
+    let mut rig = Rig::start(kit.clone(), CONFIG);
+    rig.up(false);
+    assert!(!rig.collect().has_family("container_runtime_requests_total"), "nobody is there to be asked");
+    let _fake = Fake::start(&socket(&kit));
+    rig.up(true);
+    rig.counted("version", "ok", 1.0);
+    // The first failure is an increase.
+    let collected = rig.collect();
+    for result in ["not_found", "refused", "unsupported", "timeout", "too_large", "malformed", "failed"] {
+        assert_eq!(collected.find(&rig.requests("inspect", result)), Some(0.0), "{result}");
+    }
+}
+
+#[test]
 fn events_are_followed() {
     let (rig, fake) = Rig::before(|fake| fake.put(container(1, "old")));
     rig.told(&id(1), |_| true);

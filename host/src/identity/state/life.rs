@@ -33,6 +33,7 @@ impl State {
         let number = life.map_or(0, |life| life.number);
         let handle = self.handles.make(&key, number, |number| self.records.contains_key(&number));
         self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
+        self.remembered.recall(handle, &key);
         self.keys.give(key.into(), handle);
         if !found.raw_id.is_empty() {
             self.raw_ids.give(found.told_id().as_ref().into(), handle);
@@ -176,6 +177,7 @@ impl State {
         self.leave(handle);
         let Some(record) = self.records.remove(&handle) else { return };
         self.unsettled.remove(&handle);
+        self.remembered.forget(handle);
         self.keys.forget(handle);
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);

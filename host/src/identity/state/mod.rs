@@ -10,7 +10,8 @@
 //!   [`pending`] while it is not there.
 //! * [`rules`]: its id, and whether a rule leaves it out.
 //! * [`time`]: what time alone changes: shown, folded, forgotten; [`presence`]:
-//!   the rules for that; [`lives`]: what is remembered of those that died young.
+//!   the rules for that; [`lives`]: what is remembered of those that died young;
+//!   [`remembered`]: of those that an agent before showed.
 //! * [`series`]: under which id its figures are. [`ids`]: who has which id.
 //!   [`shown`]: what the exposition needs of it.
 
@@ -29,6 +30,7 @@ mod presence;
 mod processes;
 mod provided;
 mod record;
+mod remembered;
 mod rules;
 mod series;
 mod shown;
@@ -43,6 +45,7 @@ pub use presence::Phase;
 pub use processes::same_start;
 pub use provided::Provider;
 pub use record::Record;
+pub use remembered::ShownId;
 pub use shown::{Shown, ShownGroup, Snapshot};
 
 use super::filter::{Filter, SkipUnits};
@@ -58,6 +61,7 @@ use newest::Newest;
 use pending::Pending;
 use presence::Times;
 use processes::Processes;
+use remembered::Remembered;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -98,6 +102,7 @@ pub struct State {
     providers: Vec<Provider>,
     providers_are_known: bool,
     pending: Pending,
+    remembered: Remembered,
     /// Held, or gone: time alone may change them.
     unsettled: HashSet<u64, RandomState>,
     /// Somebody should look at their first process.
@@ -153,6 +158,7 @@ impl State {
             providers: Vec::new(),
             providers_are_known: false,
             pending: Pending::default(),
+            remembered: Remembered::default(),
             unsettled: HashSet::default(),
             looks: Vec::new(),
             rechecks: Vec::new(),

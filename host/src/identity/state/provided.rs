@@ -94,7 +94,10 @@ impl State {
 
     /// Whether a container waits for its name.
     pub(super) fn waits_for_name(&self, record: &Record, now: u64) -> bool {
-        record.phase == Phase::Held && self.times.may_wait(record, now) && self.is_awaited(record)
+        record.phase == Phase::Held
+            && self.times.may_wait(record, now)
+            && self.is_awaited(record)
+            && !self.remembered.waits_no_more(record.handle)
     }
 
     /// Whether a container in which something runs waits for its name.

@@ -26,11 +26,12 @@ impl State {
     /// shown keeps its own.
     pub(super) fn rename(&mut self, handle: u64, now: u64) {
         let epoch = self.epoch(now);
+        let shown = self.remembered.named(handle);
         let Some(record) = self.records.get_mut(&handle) else { return };
         if matches!(record.phase, Phase::Held | Phase::Hidden) {
             let metadata = record.metadata.as_ref().map(|provided| &*provided.container);
             let known = naming::Known { metadata, environment: &record.environment, now: epoch };
-            record.named = naming::name(&record.found, known);
+            record.named = shown.unwrap_or_else(|| naming::name(&record.found, known));
         }
         self.judge(handle, now);
     }

@@ -50,7 +50,9 @@ impl State {
                 names => format!("yes, but not by {names}"),
             },
             Phase::Hidden => format!("no: {}", self.leaves_out(record, now).unwrap_or("left out")),
-            Phase::Held if !self.times.is_old(record, now) => "not yet: young".to_owned(),
+            Phase::Held if !self.times.is_old(record, now) && !self.remembered.has(record.handle) => {
+                "not yet: young".to_owned()
+            }
             Phase::Held if self.waits_for_name(record, now) => "not yet: no name".to_owned(),
             // It will be at the next scrape.
             Phase::Held => "yes".to_owned(),

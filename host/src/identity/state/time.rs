@@ -31,11 +31,11 @@ impl State {
         }
         let Some(record) = self.records.get(&handle) else { return };
         if record.phase == Phase::Held {
-            if record.gone.is_some() && self.times.died_young(record) {
+            let was_shown = self.remembered.has(handle);
+            let is_old = was_shown || self.times.is_old(record, now);
+            if record.gone.is_some() && !was_shown && self.times.died_young(record) {
                 self.fold(handle, now);
-            } else if record.gone.is_some()
-                || (self.times.is_old(record, now) && !self.waits_for_name(record, now))
-            {
+            } else if record.gone.is_some() || (is_old && !self.waits_for_name(record, now)) {
                 self.show(handle, now);
             }
         }
@@ -51,6 +51,7 @@ impl State {
     fn show(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Shown;
+        self.remembered.forget(handle);
         let named = record.named.clone();
         self.join(handle, &named.id, &named.app_id, named.shared);
         self.join_parts(handle, &named.id, &named.app_id);

@@ -64,6 +64,9 @@ impl Worker {
                 let kept = self.unit.keep(self.attempt, &bytes);
                 // Of one that was left behind nothing is shown either.
                 let fits = kept.ok_or_else(|| Error::new("it was given up"))?;
+                if !fits {
+                    self.unit.parts.own.handover_lost(self.unit.name(), "too_large");
+                }
                 fits.then_some(()).ok_or("it is too large".to_owned())
             }
             Err(error) if error.kind() == ErrorKind::Panicked || !self.is_current() => return Err(error),

@@ -7,9 +7,11 @@ use super::life::{Call, Failure, Progress};
 use super::life::{Event, STOP_WITHIN};
 use super::lock;
 use super::own_threads::OwnThreads;
+use super::services::Speaker;
 use super::state::State;
 use super::unit::Unit;
 use super::views::{Rows, ViewError};
+use super::voice::Voice;
 use crate::capabilities::dropped_need;
 use crate::config::{Isolation, PluginConfig};
 use crate::isolation::{self, Process};
@@ -39,6 +41,8 @@ pub enum Command {
     Taken { reply: oneshot::Sender<Option<u64>> },
     /// Log from this level on.
     LogLevel(u32),
+    /// Its process is no more, unasked.
+    Gone,
     /// End.
     Stop { within: Duration },
 }
@@ -69,6 +73,8 @@ struct Worker {
     config: Arc<PluginConfig>,
     turn: Turn,
     instance: Option<Instance>,
+    /// Through which it tells the host what it knows.
+    speaker: Option<Speaker>,
     /// Where it runs, if not here, and how much of its CPU time was counted.
     process: Option<(Arc<Process>, Duration)>,
     arena: Arena,
@@ -109,6 +115,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         config,
         turn,
         instance: None,
+        speaker: None,
         process: None,
         arena: Arena::with_limit(0),
         max_series: 0,
@@ -192,6 +199,10 @@ impl Worker {
                 });
                 self.say(Progress::Ended);
             }
+            Command::Gone => {
+                let how = self.process.as_ref().map(|(process, _)| process.how_it_ended());
+                self.fail(&Error::new(how.unwrap_or_default()));
+            }
             Command::Taken { reply } if reply.is_closed() => {}
             Command::Taken { reply } => drop(reply.send(self.taken())),
             Command::Stop { within } => self.stop(within),
@@ -241,7 +252,10 @@ impl Worker {
             return Err(Error::unsupported(lacks));
         }
         let level = unit.parts.log_level(unit.name()) as u32;
-        let host = unit.parts.services.for_plugin(&loaded.verified.manifest);
+        let on_trial = matches!(self.turn, Turn::Told(_));
+        let voice = if on_trial { Voice::waiting() } else { Voice::heard() };
+        let (host, speaker) = unit.parts.services.for_generation(&loaded.verified.manifest, voice);
+        self.speaker = Some(speaker);
         if matches!(self.turn, Turn::Now) {
             self.provide(loaded);
         }
@@ -313,6 +327,9 @@ impl Worker {
             Turn::Told(_) => {
                 self.provide(loaded);
                 unit.take_place(self.attempt, loaded, &self.config);
+                if let Some(speaker) = &self.speaker {
+                    speaker.serves();
+                }
             }
         }
         self.say(Progress::Activated(missing));
@@ -338,6 +355,13 @@ impl Worker {
         if !self.unit.runs_in(self.attempt, &launched.process) {
             return Err(Error::new("it was given up"));
         }
+        let (unit, attempt) = (Arc::downgrade(&self.unit), self.attempt);
+        launched.process.when_gone(move || {
+            if let Some(unit) = unit.upgrade() {
+                // Behind a call that is under way, which finds out by itself.
+                unit.send(attempt, Command::Gone);
+            }
+        });
         let (instance, lacks) = launched.create()?;
         self.unit.parts.confined_without(self.unit.name(), &lacks);
         Ok(instance)
@@ -383,6 +407,9 @@ impl Worker {
                     lock(&self.unit.kept).whole();
                 }
                 let too_large = put == Some(false);
+                if too_large {
+                    self.unit.parts.own.handover_lost(self.unit.name(), "too_large");
+                }
                 too_large.then(|| "what it hands over is too large to be kept".to_owned())
             }
             Err(error) => {

@@ -41,6 +41,9 @@ impl Sockets {
 
     fn check(&self) -> Result<(), String> {
         let all = self.all();
+        if all.is_empty() {
+            return Err("there is no socket; name one, or write enabled = false to ask nobody".to_owned());
+        }
         if all.len() > MAX_SOCKETS {
             return Err(format!("there are {} sockets; at most {MAX_SOCKETS} can be asked", all.len()));
         }

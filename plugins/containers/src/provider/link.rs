@@ -10,7 +10,7 @@ use gantry_plugin_api::{Container, Host, tracing};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// What the host calls the runtime of a container whose cgroup's path tells only
 /// that it has one: below `kubepods` with the cgroupfs driver, and in a scope
@@ -44,6 +44,8 @@ pub struct Link {
     socket: PathBuf,
     /// By which of its APIs it is asked.
     api: &'static str,
+    /// The kinds of requests that are counted.
+    requests: Vec<&'static str>,
     /// The user who runs it; `None` for root.
     user: Option<u32>,
     /// What an operator lacks while the runtime does not answer.
@@ -67,18 +69,13 @@ pub struct Link {
 #[derive(Debug)]
 struct Named {
     runtime: &'static str,
-    requests: BTreeMap<&'static str, Requests>,
+    /// From its first contact on: of a runtime that is not there nothing is shown.
+    requests: OnceLock<BTreeMap<&'static str, Requests>>,
 }
 
 impl Named {
-    fn new(
-        host: &Host,
-        runtime: &'static str,
-        api: &'static str,
-        requests: impl Iterator<Item = &'static str>,
-    ) -> Self {
-        let counters = |request| (request, Requests::new(host.metrics(), [runtime, api, request]));
-        Self { runtime, requests: requests.map(counters).collect() }
+    fn new(runtime: &'static str) -> Self {
+        Self { runtime, requests: OnceLock::new() }
     }
 }
 
@@ -94,7 +91,8 @@ impl Link {
         losses: Arc<Losses>,
     ) -> Self {
         Self {
-            named: RwLock::new(Named::new(&host, runtime, api, requests.iter().copied())),
+            named: RwLock::new(Named::new(runtime)),
+            requests: requests.to_vec(),
             proc: host.proc(),
             host,
             socket,
@@ -143,8 +141,22 @@ impl Link {
     pub fn rename(&self, runtime: &'static str) {
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
         if named.runtime != runtime {
-            *named = Named::new(&self.host, runtime, self.api, named.requests.keys().copied());
+            *named = Named::new(runtime);
+            self.counters(&named);
         }
+    }
+
+    /// It is about to be asked. All counters of its requests are there from now
+    /// on, so that the first failure is an increase.
+    pub fn tried(&self) {
+        self.counters(&self.named());
+    }
+
+    fn counters<'a>(&self, named: &'a Named) -> &'a BTreeMap<&'static str, Requests> {
+        let metrics = self.host.metrics();
+        let counters =
+            |request: &&'static str| (*request, Requests::new(metrics, [named.runtime, self.api, request]));
+        named.requests.get_or_init(|| self.requests.iter().map(counters).collect())
     }
 
     /// Whether a container of this runtime, as the host knows it, may be one of
@@ -179,7 +191,7 @@ impl Link {
 
     /// Counts a request.
     pub fn count(&self, request: &str, outcome: Outcome) {
-        if let Some(requests) = self.named().requests.get(request) {
+        if let Some(requests) = self.counters(&self.named()).get(request) {
             requests.count(outcome);
         }
     }
@@ -301,12 +313,26 @@ impl Link {
         match self.state() {
             State::Absent | State::Unused => None,
             State::Up => lock(&self.degraded).as_ref().map(|what| format!("{runtime} at {socket}: {what}")),
-            State::Failing(why) => Some(format!("{runtime} at {socket}: {why}; {}", self.lack)),
+            State::Failing(why) => {
+                Some(format!("{runtime} at {socket}: {why}{}; {}", remedy(&why), self.lack))
+            }
             State::Dead => Some(format!(
                 "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",
                 self.lack
             )),
         }
+    }
+}
+
+/// What to do where the socket may not be opened: the system's words for that are
+/// the same, whichever library brings them.
+fn remedy(why: &str) -> &'static str {
+    // Of a directory on the way it was said already.
+    if why.contains("Permission denied") && !why.contains("grant") {
+        "; run as root or in the group of the socket, or add CAP_DAC_OVERRIDE to grant where this plugin runs in a \
+         process of its own"
+    } else {
+        ""
     }
 }
 

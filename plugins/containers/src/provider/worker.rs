@@ -99,6 +99,7 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
         if let Err(error) = &there {
             link.failing(&unreachable(error));
         } else if there.is_ok_and(|there| there) {
+            link.tried();
             let ended = match provider.session(link).await {
                 Ok(never) => match never {},
                 Err(ended) => ended,
@@ -125,7 +126,10 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
 /// A directory on the way to the socket may not be entered, say.
 fn unreachable(error: &std::io::Error) -> Ended {
     let remedy = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => "; run as root or in the group of its directory",
+        std::io::ErrorKind::PermissionDenied => {
+            "; run as root or in the group of its directory, or add CAP_DAC_READ_SEARCH to grant where this plugin \
+             runs in a process of its own"
+        }
         _ => "",
     };
     Failed { outcome: Outcome::Failed, detail: format!("{error}{remedy}") }.into_ended("connect")

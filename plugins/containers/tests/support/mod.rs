@@ -4,6 +4,7 @@
 pub mod containerd;
 pub mod cri;
 pub mod grpc;
+pub mod moods;
 
 use gantry_containers::Containers;
 use gantry_plugin_api::Container;

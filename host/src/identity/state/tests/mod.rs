@@ -5,6 +5,7 @@ mod looks;
 mod merge;
 mod processes;
 mod providers;
+mod remembered;
 mod rules;
 
 use super::directory::Directory;

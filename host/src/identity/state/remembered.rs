@@ -1,0 +1,106 @@
+//! The ids that an agent before this one showed, in the same boot: a container
+//! that was shown is shown at once, under the same id.
+//!
+//! A name is waited for only as long as the start of the agent does: of a
+//! runtime that answers it is there by then, and for one that does not what was
+//! shown must not vanish. What was not there at the first look at everything is
+//! gone, and what comes later by its key is new.
+
+use super::super::naming::{self, Named};
+use super::{Phase, Record, State};
+use ahash::RandomState;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How one container was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownId {
+    /// All that it is known by.
+    pub keys: Vec<String>,
+    pub id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub app_id: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// Its name is in the id, which stays, whatever is told now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Until all was looked at once.
+    by_key: HashMap<Arc<str>, Arc<ShownId>, RandomState>,
+    /// Of those that are there and not shown yet.
+    held: HashMap<u64, Arc<ShownId>, RandomState>,
+    start_is_over: bool,
+}
+
+impl Remembered {
+    /// Whether it was shown before, and is not yet.
+    pub fn has(&self, handle: u64) -> bool {
+        self.held.contains_key(&handle)
+    }
+
+    /// Whether its name is waited for no more.
+    pub fn waits_no_more(&self, handle: u64) -> bool {
+        self.start_is_over && self.has(handle)
+    }
+
+    /// The id that it keeps.
+    pub fn named(&self, handle: u64) -> Option<Named> {
+        let known = self.held.get(&handle).filter(|known| known.named)?;
+        let (id, app_id, shared) = (known.id.clone(), known.app_id.clone(), known.shared);
+        Some(Named { id, app_id, shared, skipped: None })
+    }
+
+    /// A container was made that is known by this.
+    pub fn recall(&mut self, handle: u64, key: &str) {
+        if let Some(known) = self.by_key.get(key) {
+            self.held.insert(handle, known.clone());
+        }
+    }
+
+    pub fn forget(&mut self, handle: u64) {
+        self.held.remove(&handle);
+    }
+}
+
+impl State {
+    /// What an agent before showed; before anything is looked at.
+    pub fn remember(&mut self, ids: Vec<ShownId>) {
+        for known in ids.into_iter().map(Arc::new) {
+            self.remembered.by_key.extend(known.keys.iter().map(|key| (key.as_str().into(), known.clone())));
+        }
+    }
+
+    /// All was looked at once.
+    pub fn all_were_seen(&mut self) {
+        self.remembered.by_key = HashMap::default();
+    }
+
+    /// The start of the agent is over: what was shown before is shown now.
+    pub fn start_is_over(&mut self) {
+        self.remembered.start_is_over = true;
+    }
+
+    /// For the next agent: what is shown, and what was shown before and is not yet.
+    pub fn shown_ids(&self) -> Vec<ShownId> {
+        let those = self.records.values().filter(|record| record.gone.is_none());
+        those.filter_map(|record| self.shown_id(record)).collect()
+    }
+
+    fn shown_id(&self, record: &Record) -> Option<ShownId> {
+        let keys = self.keys.of(record.handle).iter().map(|key| key.to_string()).collect();
+        if let Some(known) = self.remembered.held.get(&record.handle) {
+            return Some(ShownId { keys, ..ShownId::clone(known) });
+        }
+        let Named { id, app_id, shared, .. } = &record.named;
+        // One that came too late for this agent is for the next.
+        let unnamed = naming::Known { metadata: None, environment: &record.environment, now: 0 };
+        let named = naming::name(&record.found, unnamed).id != *id;
+        let (id, app_id, shared) = (id.clone(), app_id.clone(), *shared);
+        (record.phase == Phase::Shown).then_some(ShownId { keys, id, app_id, shared, named })
+    }
+}
