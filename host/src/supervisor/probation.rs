@@ -4,7 +4,7 @@
 //! brings, as a plugin's life is.
 
 use super::lock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -12,8 +12,23 @@ use tokio::sync::mpsc;
 /// A family that had samples and has none in so many collections has vanished.
 const VANISHED_AFTER: u32 = 3;
 
+/// Events that are lost in one collection may be a burst's, which the generation
+/// before would have lost as well.
+const LOST_IN: u32 = 3;
+
 /// More of them say nothing new.
 const NAMED: usize = 5;
+
+/// What a generation was like before an upgrade took its place.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What was wrong with it, in its words.
+    pub complaints: Vec<String>,
+    /// Families that had samples, and that the new one declares too.
+    pub families: BTreeSet<String>,
+    /// Reasons by which it lost events, of late.
+    pub losses: BTreeSet<String>,
+}
 
 /// The time after an upgrade.
 #[derive(Debug)]
@@ -21,11 +36,12 @@ pub struct Probation {
     /// Of the file that is on probation.
     pub digest: String,
     until: Instant,
-    /// What was wrong with the generation before, in its words.
-    known: Vec<String>,
-    /// Families that had samples before, and have not been seen since.
-    missing: BTreeSet<String>,
+    /// Of its families those that have not been seen since.
+    before: Before,
     collections: u32,
+    /// Events that were lost by reasons that are new, and in how many collections.
+    lost: BTreeMap<String, u64>,
+    lossy: u32,
     /// It was told once.
     told: bool,
 }
@@ -42,15 +58,9 @@ pub enum Trouble<'a> {
 }
 
 impl Probation {
-    /// `complaints`: what was wrong already; `families`: those that had samples.
-    pub fn new(
-        digest: &str,
-        (now, span): (Instant, Duration),
-        complaints: Vec<String>,
-        families: BTreeSet<String>,
-    ) -> Self {
+    pub fn new(digest: &str, (now, span): (Instant, Duration), before: Before) -> Self {
         let (digest, until) = (digest.to_owned(), now + span);
-        Self { digest, until, known: complaints, missing: families, collections: 0, told: false }
+        Self { digest, until, before, collections: 0, lost: BTreeMap::new(), lossy: 0, told: false }
     }
 
     /// Why it is to be rolled back, once.
@@ -58,10 +68,10 @@ impl Probation {
         let why = match trouble {
             Trouble::Ended(why) => why.to_owned(),
             // What was so before is not the upgrade's doing.
-            Trouble::Breach(what) if self.known.iter().any(|known| known == what) => return None,
+            Trouble::Breach(what) if self.before.complaints.iter().any(|known| known == what) => return None,
             Trouble::Breach(what) => what.to_owned(),
             Trouble::Complains(complaints) => {
-                complaints.iter().find(|complaint| !self.known.contains(complaint))?.clone()
+                complaints.iter().find(|complaint| !self.before.complaints.contains(complaint))?.clone()
             }
         };
         self.tell(why, now)
@@ -72,17 +82,37 @@ impl Probation {
         if self.collections >= VANISHED_AFTER {
             return None;
         }
+        let missing = &mut self.before.families;
         shown.for_each(|family| {
-            self.missing.remove(family);
+            missing.remove(family);
         });
         self.collections += 1;
-        if self.collections < VANISHED_AFTER || self.missing.is_empty() {
+        if self.collections < VANISHED_AFTER || missing.is_empty() {
             return None;
         }
-        let more = self.missing.len().saturating_sub(NAMED);
-        let names: Vec<&str> = self.missing.iter().take(NAMED).map(String::as_str).collect();
+        let more = missing.len().saturating_sub(NAMED);
+        let names: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let why = format!("no samples any more of {}{more}", names.join(", "));
+        self.tell(why, now)
+    }
+
+    /// After a collection that said by which reasons so many events are lost.
+    pub fn lost(&mut self, losses: &[(&str, u64)], now: Instant) -> Option<String> {
+        let mut news = losses.iter().filter(|(reason, _)| !self.before.losses.contains(*reason)).peekable();
+        if self.told || news.peek().is_none() {
+            return None;
+        }
+        for (reason, count) in news {
+            let total = self.lost.entry((*reason).to_owned()).or_default();
+            *total = total.saturating_add(*count);
+        }
+        self.lossy += 1;
+        if self.lossy < LOST_IN {
+            return None;
+        }
+        let named = self.lost.iter().take(NAMED).map(|(reason, count)| format!("{reason} {count}"));
+        let why = format!("events are lost: {}", named.collect::<Vec<_>>().join(", "));
         self.tell(why, now)
     }
 
@@ -144,8 +174,12 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(600);
 
     fn probation(now: Instant) -> Probation {
-        let families = ["a", "b"].map(str::to_owned).into();
-        Probation::new("digest", (now, SPAN), vec!["no pressure files".to_owned()], families)
+        let before = Before {
+            complaints: vec!["no pressure files".to_owned()],
+            families: ["a", "b"].map(str::to_owned).into(),
+            losses: ["old_lost".to_owned()].into(),
+        };
+        Probation::new("digest", (now, SPAN), before)
     }
 
     #[test]
@@ -172,6 +206,23 @@ mod tests {
         assert_eq!(probation.on(Trouble::Complains(std::slice::from_ref(&old)), now), None);
         let new = probation.on(Trouble::Complains(&[old, "ring full".to_owned()]), now);
         assert_eq!(new.as_deref(), Some("ring full"));
+    }
+
+    #[test]
+    fn events_are_lost_in_three_collections_by_a_reason_that_is_new() {
+        let now = Instant::now();
+        let mut loses = probation(now);
+        assert_eq!(loses.lost(&[("ring_lost", 2)], now), None);
+        assert_eq!(loses.lost(&[("ring_lost", u64::MAX), ("old_lost", 9)], now), None);
+        let why = loses.lost(&[("map_lost", 1)], now);
+        assert_eq!(why.as_deref(), Some(&*format!("events are lost: map_lost 1, ring_lost {}", u64::MAX)));
+        assert_eq!(loses.lost(&[("ring_lost", 2)], now), None, "it was told");
+        let mut as_before = probation(now);
+        for _ in 0..9 {
+            assert_eq!(as_before.lost(&[("old_lost", 5)], now), None, "no news");
+        }
+        let mut late = probation(now);
+        assert!((0..9).all(|_| late.lost(&[("ring_lost", 1)], now + SPAN).is_none()), "its time is over");
     }
 
     #[test]
