@@ -77,7 +77,7 @@ pub fn check_to_the_last(text: &str, events: Events) {
                 .unwrap_or_else(|| panic!("no {name}{labels:?}:\n{text}"))
         };
         // They take turns, from the second size on.
-        let (small, middle, large) = (total / 3, (total + 2) / 3, (total + 1) / 3);
+        let (small, middle, large) = (total / 3, total.div_ceil(3), (total + 1) / 3);
         assert_eq!(value("hostile_load_total", &[]), total as f64, "thread {at}");
         assert_eq!(value("hostile_load_bytes_count", &[]), total as f64, "thread {at}");
         for (bound, count) in [("1", small), ("4", small + middle), ("+Inf", total)] {
