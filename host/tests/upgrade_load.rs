@@ -82,6 +82,7 @@ fn nor_do_a_hundred_of_a_plugin_in_a_process_of_its_own() {
     upgrades("process", ISOLATED_UPGRADES);
 }
 
+#[allow(clippy::print_stdout, reason = "the numbers are what it is for")]
 fn upgrades(isolation: &str, upgrades: usize) {
     let dir = private_dir();
     let ledger = Ledger::new(dir.path());
