@@ -48,17 +48,6 @@ pub struct Process {
     level: AtomicU32,
     fate: Mutex<Fate>,
     changed: Condvar,
-    watcher: Watcher,
-}
-
-/// Whoever is to hear of the end.
-#[derive(Default)]
-struct Watcher(Mutex<Option<Box<dyn FnOnce() + Send>>>);
-
-impl std::fmt::Debug for Watcher {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Watcher")
-    }
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +109,6 @@ impl Process {
             level: AtomicU32::new(level),
             fate: Mutex::default(),
             changed: Condvar::new(),
-            watcher: Watcher::default(),
         })
     }
 
@@ -220,23 +208,6 @@ impl Process {
         drop(fate);
         self.changed.notify_all();
         self.hang_up();
-        self.tell();
-    }
-
-    /// Has somebody told of its end: no call may be under way that would find out.
-    pub fn when_ended(&self, tell: impl FnOnce() + Send + 'static) {
-        *lock(&self.watcher.0) = Some(Box::new(tell));
-        // It may be over already.
-        if lock(&self.fate).ended.is_some() {
-            self.tell();
-        }
-    }
-
-    fn tell(&self) {
-        let tell = lock(&self.watcher.0).take();
-        if let Some(tell) = tell {
-            tell();
-        }
     }
 }
 

@@ -37,8 +37,6 @@ pub enum Command {
     Reconfigure { config: String, reply: oneshot::Sender<Result<bool, String>> },
     /// Say how many bytes of heap it has, and let its threads be counted.
     Taken { reply: oneshot::Sender<Option<u64>> },
-    /// Its process has ended.
-    ProcessEnded,
     /// Log from this level on.
     LogLevel(u32),
     /// End.
@@ -196,7 +194,6 @@ impl Worker {
             }
             Command::Taken { reply } if reply.is_closed() => {}
             Command::Taken { reply } => drop(reply.send(self.taken())),
-            Command::ProcessEnded => self.process_ended(),
             Command::Stop { within } => self.stop(within),
         }
     }
@@ -341,12 +338,6 @@ impl Worker {
         if !self.unit.runs_in(self.attempt, &launched.process) {
             return Err(Error::new("it was given up"));
         }
-        let (unit, attempt) = (Arc::downgrade(&self.unit), self.attempt);
-        launched.process.when_ended(move || {
-            if let Some(unit) = unit.upgrade() {
-                unit.send(attempt, Command::ProcessEnded);
-            }
-        });
         let (instance, lacks) = launched.create()?;
         self.unit.parts.confined_without(self.unit.name(), &lacks);
         Ok(instance)

@@ -6,14 +6,6 @@ use crate::supervisor::views::{Rows, ViewError};
 use gantry_plugin_api::error::ErrorKind;
 
 impl Worker {
-    /// Its process ended, perhaps while nobody asked anything of it: what happens on
-    /// the node until the next scrape would be missed.
-    pub(super) fn process_ended(&mut self) {
-        if self.instance.is_some() {
-            self.taken();
-        }
-    }
-
     /// Live bytes of its allocator; what its own threads took is counted.
     pub(super) fn taken(&mut self) -> Option<u64> {
         if self.process.is_some() {
