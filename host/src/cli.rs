@@ -28,6 +28,10 @@ pub struct Places {
     /// The agent's control socket [default: gantry.sock in --state-dir, else /run/gantry/gantry.sock].
     #[arg(long, global = true, value_name = "FILE")]
     pub socket: Option<PathBuf>,
+    /// How often an agent looks at budgets; the share of CPU is over six looks. For tests, which cannot wait for
+    /// minutes.
+    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
+    pub budgets_every: Option<Duration>,
 }
 
 impl Places {

@@ -1,28 +1,41 @@
-//! A plugin that takes more than it may is warned of, ended in order, and tried
-//! again: in the agent's process and in one of its own.
+//! A plugin that takes more than it may is warned of, ended in order, tried again,
+//! and given up: in the agent's process and in one of its own.
 
 mod support;
 
 use support::agent::{Agent, gantry, sample};
+use support::day::side_by_side;
 use support::{copy_to, library, private_dir};
+
+const MODES: [&str; 2] = ["none", "process"];
+
+/// An agent that looks more often than every 10 s, at `node` and at the fixture.
+fn agent(every: &str, isolation: &str, keys: &str, table: &str) -> Agent {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let sections = format!(
+        "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\n\
+         isolation = {isolation:?}\n{keys}\n[plugins.hostile.config]\n{table}\n"
+    );
+    let mut command = gantry();
+    command.args(["--budgets-every", every]);
+    Agent::start_by(command, dir, "", &sections)
+}
+
+/// Another value in the file, and a reload.
+fn change(agent: &Agent, from: &str, to: &str) {
+    let config = std::fs::read_to_string(agent.config()).expect("it is there");
+    assert!(config.contains(from), "{config}");
+    std::fs::write(agent.config(), config.replace(from, to)).expect("a temporary file");
+    agent.good(&["reload"]);
+}
 
 #[test]
 fn heap_beyond_its_budget_ends_an_instance_and_nothing_else() {
-    let agents: Vec<Agent> = ["none", "process"]
-        .into_iter()
-        .map(|isolation| {
-            let dir = private_dir();
-            let file = copy_to(dir.path(), &library("hostile"));
-            let sections = format!(
-                "[plugins.node]\nenabled = true\n[plugins.hostile]\nenabled = true\npath = {file:?}\n\
-                 isolation = {isolation:?}\nmax_heap = \"16MiB\"\n[plugins.hostile.config]\nballast = \"32MiB\"\n"
-            );
-            Agent::start_by(gantry(), dir, "", &sections)
-        })
-        .collect();
-    for mut agent in agents {
+    side_by_side(&MODES, |isolation| {
+        let mut agent = agent("1s", isolation, "max_heap = \"16MiB\"", "ballast = \"32MiB\"");
         agent.scrape();
-        // Looked at every 10 s: warned of at once, and ended at the third look.
+        // Warned of at once, and ended at the third look.
         agent.wait_for_log("plugin hostile: over its budget: heap 3");
         let line = agent.wait_for_log("plugin hostile is failed: over its budget: heap 3");
         assert!(line.contains("of 16.0 MiB") && line.contains("tried again in 1 s"), "{line}");
@@ -30,11 +43,47 @@ fn heap_beyond_its_budget_ends_an_instance_and_nothing_else() {
         assert_eq!(sample(&text, "gantry_plugin_up{plugin=\"node\""), Some(1.0));
         agent.wait_for_state("hostile", "running");
         // More is allowed from now on, in force at once.
-        let config = std::fs::read_to_string(agent.config()).expect("it is there");
-        std::fs::write(agent.config(), config.replace("16MiB", "64MiB")).expect("a temporary file");
-        agent.good(&["reload"]);
+        change(&agent, "16MiB", "64MiB");
         assert_eq!(agent.plugin("hostile")["state"], "running");
-    }
+    });
+}
+
+#[test]
+fn cpu_beyond_its_budget_is_warned_of_ended_and_given_up_at_the_third_time() {
+    side_by_side(&MODES, |isolation| {
+        // A thread of its own takes a quarter of a core, in no call.
+        let mut agent = agent("250ms", isolation, "max_cpu = 0.05", "burn = 0.25");
+        agent.scrape();
+        let line = agent.wait_for_log("plugin hostile: over its budget: CPU 0.");
+        assert!(line.contains("of a core over 2 s, of 0.05") && line.contains("max_cpu"), "{line}");
+        let line = agent.wait_for_log("plugin hostile is failed: over its budget: CPU 0.");
+        assert!(line.contains("tried again in 1 s"), "{line}");
+        let counted =
+            |agent: &Agent| sample(&agent.scrape(), "hostile_collections_total").expect("it is shown");
+        agent.wait_for_state("hostile", "running");
+        assert!(counted(&agent) >= 1.0, "with its counts");
+        let line = agent.wait_for_log("plugin hostile is quarantined: over its budget: CPU 0.");
+        assert!(line.contains("of 0.05"), "{line}");
+        let text = agent.scrape();
+        assert_eq!(sample(&text, "gantry_plugin_up{plugin=\"node\""), Some(1.0));
+        let threads = support::process::threads_named(agent.pid(), "hostile-load");
+        assert_eq!(
+            (threads, support::process::children(agent.pid()).len()),
+            (0, 0),
+            "nothing burns any more"
+        );
+        // What is allowed is let alone.
+        change(&agent, "max_cpu = 0.05", "max_cpu = 0.9");
+        agent.good(&["restart", "hostile"]);
+        agent.wait_for_state("hostile", "running");
+        let spent =
+            |agent: &Agent| sample(&agent.scrape(), "gantry_plugin_cpu_seconds_total{plugin=\"hostile\"");
+        let before = spent(&agent).expect("it is counted");
+        agent.wait_until("more than eight looks are over", |agent| {
+            spent(agent).is_some_and(|now| now > before + 0.6)
+        });
+        assert_eq!(agent.state("hostile").0, "running");
+    });
 }
 
 #[test]

@@ -41,6 +41,38 @@ fn an_agent_with_both_plugins_and_300_processes_keeps_within_25_mib() {
     assert!(kib <= 25 * 1024, "{kib} KiB are resident");
 }
 
+/// What a child may have of its own: some 0.85 MiB are the child's, the rest is the
+/// plugin's data, relocated pages of its library, and stacks of its threads.
+const CHILD: u64 = 1536 << 10;
+
+/// `containers` has seven threads, and 0.4 MiB of what it knows.
+const OF_CONTAINERS: u64 = 1792 << 10;
+
+#[test]
+fn a_process_of_a_plugins_own_keeps_within_one_and_a_half_mib() {
+    let dir = support::private_dir();
+    let file = support::copy_to(dir.path(), &support::library("hostile"));
+    let section = support::commands::hostile(&file, "emit = \"wide\"\ncount = 20000");
+    let sections = format!(
+        "[plugins.node]\nenabled = true\nisolation = \"process\"\n[plugins.containers]\nenabled = true\n\
+         isolation = \"process\"\n{}",
+        section.replace("isolation = \"none\"", "isolation = \"process\"")
+    );
+    let mut agent = Agent::start(&sections);
+    for _ in 0..20 {
+        agent.scrape();
+    }
+    agent.wait_until("each has its own", |agent| support::process::children(agent.pid()).len() == 3);
+    for child in support::process::children(agent.pid()) {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).expect("it runs");
+        let name = String::from_utf8_lossy(&line).split('\0').nth(2).unwrap_or_default().to_owned();
+        let own = support::process::anonymous(child);
+        println!("{name}: {} KiB of its own", own >> 10);
+        let most = if name == "containers" { OF_CONTAINERS } else { CHILD };
+        assert!(own <= most, "{name} has {} KiB of its own", own >> 10);
+    }
+}
+
 #[test]
 fn every_series_says_which_machine_it_is_of() {
     let agent = Agent::start(NODE);

@@ -25,6 +25,25 @@ fn dies(fault: &str) -> Agent {
     agent
 }
 
+/// Before the kernel ends something else: a bound of the agent's memory, as a unit
+/// of systemd may have one.
+#[test]
+fn memory_without_end_ends_the_agent_and_is_told_of() {
+    if !support::needs::program("prlimit") {
+        return;
+    }
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let mut command = std::process::Command::new("prlimit");
+    command.arg(format!("--data={}", 256 << 20)).arg(env!("CARGO_BIN_EXE_gantry"));
+    let mut agent = Agent::start_by(command, dir, "", &section(&file, "grow"));
+    scrape_to_death(&mut agent);
+    agent.again();
+    let line = agent.wait_for_log("did not end as it should");
+    assert!(line.contains("plugin hostile, in its collect"), "{line}");
+    agent.terminate();
+}
+
 fn scrape_to_death(agent: &mut Agent) {
     // The collection that has the fault is not answered.
     for _ in 0..3 {
@@ -38,6 +57,7 @@ fn the_next_start_names_the_plugin_and_what_it_was_at() {
     for (fault, words) in [
         ("null_write", "SEGV at address 0x1: plugin hostile, in its collect"),
         ("abort", "plugin hostile, in its collect"),
+        ("write_own_code", "plugin hostile, in its collect"),
         ("stack_overflow", "plugin hostile, in its collect"),
         ("stack_overflow_thread", "plugin hostile, perhaps: it alone was at work, in its collect"),
         ("exit", "but by an exit that it did not call itself: plugin hostile, in its collect"),
@@ -102,6 +122,14 @@ fn an_upgrade_that_takes_the_agent_down_is_rolled_back_by_the_next_start() {
     agent.scrape();
     agent.good(&["upgrade", "hostile", new.to_str().expect("UTF-8")]);
     assert_eq!(agent.plugin("hostile")["version"], "0.2.0");
+    // A thread of its own writes it: an agent that dies before does not tell the next one.
+    let state = agent.dir.path().join("state");
+    let has = |file: &str, word: &str| {
+        std::fs::read_to_string(state.join(file)).is_ok_and(|text| text.contains(word))
+    };
+    agent.wait_until("the upgrade is on the disk", |_| {
+        has("lineage/hostile.json", "0.1.0") && has("history/hostile.jsonl", "upgrade")
+    });
     scrape_to_death(&mut agent);
     agent.again();
     agent.wait_for_log("0.2.0 was on probation; 0.1.0 runs in its place");

@@ -243,6 +243,68 @@ fn a_file_that_is_overwritten_while_it_is_loaded_harms_nobody() {
     assert_eq!(sample(&agent.scrape(), "hostile_good{kind=\"last\""), Some(1.0));
 }
 
+/// Says by a file that it was opened, whatever comes of that.
+const TELLS: &str = "#include <fcntl.h>\n__attribute__((constructor)) static void c(void) \
+    { open(MARK, O_CREAT | O_WRONLY, 0600); }";
+
+#[test]
+fn what_is_swapped_between_check_and_open_is_never_opened() {
+    let swaps = |isolation: &str| {
+        let dir = private_dir();
+        let mark = dir.path().join("opened");
+        let code = format!("#define MARK {mark:?}\n{TELLS}");
+        let Some(evil) = compiled(dir.path(), &code) else { return };
+        let bad = std::fs::read(&evil).expect("it was built");
+        let good = std::fs::read(library("hostile")).expect("the built fixture");
+        let digest = {
+            let config = beside_node(&evil, "");
+            write_library(&evil, &good);
+            let agent = Agent::start_in(private_dir(), "", &config);
+            agent.plugin("hostile")["digest"].as_str().expect("a digest").to_owned()
+        };
+        let section = beside_node(&evil, &format!("sha256 = {digest:?}"));
+        let agent = Agent::start_in(dir, "", &section.replace("isolation = \"none\"", isolation));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let (mut ran, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            // As fast as it can: the good one and the other take each other's place.
+            scope.spawn(|| {
+                let beside = evil.with_extension("beside");
+                for bytes in [&bad, &good].into_iter().cycle() {
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                    write_library(&beside, bytes);
+                    std::fs::rename(&beside, &evil).expect("own directory");
+                }
+            });
+            for _ in 0..40 {
+                agent.command("plugins/hostile/disable?until_restart");
+                let answer = agent.command("plugins/hostile/enable?until_restart");
+                match answer.text().contains("hostile: running") {
+                    true => ran += 1,
+                    false => refused += 1,
+                }
+                if mark.exists() {
+                    break;
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        println!("{isolation}: {ran} ran, {refused} were refused");
+        assert!(!mark.exists(), "it was opened, after {ran} and {refused}");
+        assert!(refused > 0, "the other one was there");
+        // Where nothing is pinned it is opened, and says so.
+        write_library(&evil, &bad);
+        let other = private_dir();
+        let _ = run(other.path(), &beside_node(&evil, ""), &["check"]);
+        assert!(mark.exists(), "it tells when it is opened");
+    };
+    support::day::side_by_side(&["isolation = \"none\"", "isolation = \"process\""], |isolation| {
+        swaps(isolation);
+    });
+}
+
 #[test]
 fn plugins_are_looked_for_in_plugin_dirs() {
     let dir = private_dir();

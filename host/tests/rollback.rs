@@ -57,6 +57,7 @@ fn what_goes_wrong_on_probation_rolls_back_with_all_counts() {
         ("fault = \"error\"\nat = \"collect\"\nafter = 2", "an error on request in Collect"),
         ("emit = \"nothing\"", "no samples any more of hostile_good"),
         ("emit = \"flood\"\ncount = 200", "it has more series than max_series"),
+        ("emit = \"lossy\"\ncount = 5", "events are lost: events_lost 15"),
     ] {
         let mut site = site("", "max_series = 100", table);
         site.agent.scrape();
@@ -81,6 +82,22 @@ fn what_goes_wrong_on_probation_rolls_back_with_all_counts() {
         let now = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
         assert!(now > count && now <= count + f64::from(collected), "{now}");
     }
+}
+
+#[test]
+fn events_that_were_lost_before_are_no_reason_to_roll_back() {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", "emit = \"lossy\"\ncount = 5"));
+    let site = Site { agent, old, new };
+    site.agent.scrape();
+    site.upgrade();
+    (0..5).for_each(|_| drop(site.agent.scrape()));
+    // A change that comes after what would have been told.
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Failure, Outcome, configuration, runtime};
 use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
-use crate::supervisor::{keep, mind_budgets};
+use crate::supervisor::{BUDGETS_EVERY, keep, mind_budgets};
 use crate::{capabilities, control, descriptors, health, http, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,7 +47,11 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     parts.services.identity.remember(parts.records.take_ids());
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
     let runtime = runtime()?;
-    let outcome = runtime.block_on(serve(Arc::new(agent), &places.socket()));
+    let outcome = runtime.block_on(serve(
+        Arc::new(agent),
+        &places.socket(),
+        places.budgets_every.unwrap_or(BUDGETS_EVERY),
+    ));
     // A plugin's thread that hangs must not keep the agent.
     runtime.shutdown_timeout(Duration::from_millis(100));
     parts.crashes.end();
@@ -55,7 +59,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     outcome
 }
 
-async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
+async fn serve(agent: Arc<Agent>, socket: &Path, budgets_every: Duration) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::no(format!("signal handlers: {error}")))?;
     let listeners = http::bind(&agent.config().host.listen).await.map_err(Failure::no)?;
     for address in listeners.addresses() {
@@ -73,7 +77,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path) -> Outcome {
     let again = Arc::new(Notify::new());
     tokio::spawn(reload_when_told(agent.clone(), again.clone()));
     tokio::spawn(reload::mind_probation(agent.clone()));
-    tokio::spawn(mind_budgets(agent.fleet.clone()));
+    tokio::spawn(mind_budgets(agent.fleet.clone(), budgets_every));
     tokio::spawn(reload::watch(agent.clone()));
     if let Some(every) = agent.notifier.watchdog_interval() {
         tokio::spawn(feed_the_watchdog(agent.clone(), every));

@@ -105,11 +105,7 @@ impl<'a> Samples<'a> {
 
 impl AbiSink for Samples<'_> {
     fn sample(&mut self, family: u32, container: u64, labels: RSlice<'_, Bytes<'_>>, value: f64) {
-        let message = &mut self.chunk.message;
-        message.u8(record::SAMPLE);
-        message.u32(family);
-        message.u64(container);
-        message.f64(value);
+        self.chunk.message.sample(record::SAMPLE, family, container, value);
         self.labels(labels.as_slice());
         self.end();
     }

@@ -85,6 +85,15 @@ impl Message {
     pub fn u64s(&mut self, values: &[u64]) {
         values.iter().for_each(|value| self.u64(*value));
     }
+    /// Values of which all but the labels of a sample are made, at once.
+    pub fn sample(&mut self, record: u8, family: u32, container: u64, value: f64) {
+        let mut head = [0; 21];
+        head[0] = record;
+        head[1..5].copy_from_slice(&family.to_ne_bytes());
+        head[5..13].copy_from_slice(&container.to_ne_bytes());
+        head[13..].copy_from_slice(&value.to_bits().to_ne_bytes());
+        self.raw(&head);
+    }
     /// Behind their length.
     pub fn bytes(&mut self, bytes: &[u8]) {
         // What is beyond the other side's bound is refused there; a length that
@@ -128,12 +137,17 @@ pub fn read(mut socket: impl Read, most: usize, buffer: &mut Vec<u8>) -> Result<
     if length > most {
         return Err(Broken::Protocol(format!("a frame of {length} bytes, where {most} are the most")));
     }
-    buffer.clear();
-    while buffer.len() < length {
-        let from = buffer.len();
-        buffer.resize(length.min(from + STEP), 0);
-        socket.read_exact(&mut buffer[from..])?;
+    // What was there is written over, and not filled with zeroes first.
+    let mut from = 0;
+    while from < length {
+        let to = length.min(buffer.len().max(from + STEP));
+        if buffer.len() < to {
+            buffer.resize(to, 0);
+        }
+        socket.read_exact(&mut buffer[from..to])?;
+        from = to;
     }
+    buffer.truncate(length);
     Ok(kind)
 }
 

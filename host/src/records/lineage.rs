@@ -4,6 +4,7 @@
 use super::{private_dir, read_bounded};
 use crate::files::write_and_rename;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A plugin has one record, of some paths and digests.
@@ -41,6 +42,9 @@ pub struct OnProbation {
     /// What was wrong with the generation before already.
     #[serde(default)]
     pub known: Vec<String>,
+    /// By which reasons it lost events already.
+    #[serde(default)]
+    pub losses: BTreeSet<String>,
 }
 
 /// A file that is not taken while it and its section are as they were.
@@ -126,7 +130,8 @@ mod tests {
             reason: String::new(),
             instead: stored.clone(),
         };
-        let probation = OnProbation { digest: "new".to_owned(), until: 1.5, known: Vec::new() };
+        let probation =
+            OnProbation { digest: "new".to_owned(), until: 1.5, known: Vec::new(), losses: BTreeSet::new() };
         let lineage = Lineage { previous: Some(stored), held: Some(held), probation: Some(probation) };
         lineage.write(dir.path(), "x").expect("own directory");
         let read = Lineage::read(dir.path(), "x");

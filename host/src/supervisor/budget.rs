@@ -14,8 +14,8 @@ pub const EVERY: Duration = Duration::from_secs(10);
 /// Over so many looks in a row, and it is ended.
 const ENDED_AFTER: u32 = 3;
 
-/// The share of CPU is of so long: work that comes in bursts is no breach.
-const CPU_OVER: Duration = Duration::from_secs(60);
+/// The share of CPU is of so many looks, a minute: work that comes in bursts is no breach.
+const CPU_OVER: u32 = 6;
 
 /// What it takes just now; `None` is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,8 +37,10 @@ pub enum Verdict {
 }
 
 /// What is remembered of one plugin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Budget {
+    /// Time from look to look.
+    every: Duration,
     /// Looks in a row at which it was over.
     over: u32,
     /// CPU time at earlier looks, the newest last.
@@ -46,9 +48,13 @@ pub struct Budget {
 }
 
 impl Budget {
+    pub fn new(every: Duration) -> Self {
+        Self { every, over: 0, cpu: VecDeque::new() }
+    }
+
     /// Another instance: what the one before took is no matter.
     pub fn begin(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.every);
     }
 
     /// At a look.
@@ -58,7 +64,8 @@ impl Budget {
             over.push(format!("heap {}, of {}", mebibytes(heap), mebibytes(limits.heap)));
         }
         if let Some(share) = self.share(taken.cpu, now).filter(|share| *share > limits.cpu) {
-            over.push(format!("CPU {share:.2} of a core over a minute, of {}", limits.cpu));
+            let span = (self.every * CPU_OVER).as_secs_f64();
+            over.push(format!("CPU {share:.2} of a core over {span:.0} s, of {}", limits.cpu));
         }
         if let Some(bpf) = taken.bpf.filter(|bpf| *bpf > limits.bpf) {
             over.push(format!("BPF maps {}, of {}", mebibytes(bpf), mebibytes(limits.bpf)));
@@ -77,7 +84,7 @@ impl Budget {
         }
     }
 
-    /// Its share of a core over the last minute; `None` before one is over.
+    /// Its share of a core over the last looks; `None` before there were so many.
     fn share(&mut self, cpu: Option<Duration>, now: Instant) -> Option<f64> {
         let Some(cpu) = cpu else {
             self.cpu.clear();
@@ -88,13 +95,14 @@ impl Budget {
             self.cpu.clear();
         }
         self.cpu.push_back((now, cpu));
-        // The oldest one is a minute old at least, where there is one so old.
-        while self.cpu.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= CPU_OVER) {
+        let over = self.every * CPU_OVER;
+        // The oldest one is so old at least, where there is one.
+        while self.cpu.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= over) {
             self.cpu.pop_front();
         }
         let (since, before) = self.cpu.front()?;
         let span = now.saturating_duration_since(*since);
-        (span >= CPU_OVER).then(|| cpu.saturating_sub(*before).as_secs_f64() / span.as_secs_f64())
+        (span >= over).then(|| cpu.saturating_sub(*before).as_secs_f64() / span.as_secs_f64())
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn it_is_warned_of_and_then_ended_and_what_is_over_passes() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::new(EVERY);
         let now = Instant::now();
         let mut look = |taken| budget.look(taken, LIMITS, now);
         assert_eq!(look(heap(100)), Verdict::Good, "all of it may be taken");
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_share_of_cpu_is_over_a_minute() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::new(EVERY);
         let begin = Instant::now();
         // Busy for 20 s, then quiet: a third of a minute.
         let cpu = |second: u64| Duration::from_secs(second.min(20));

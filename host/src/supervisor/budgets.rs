@@ -1,6 +1,6 @@
 //! Minding what plugins take: asking them, and doing what follows.
 
-use super::budget::{Budget, EVERY, Taken, Verdict};
+use super::budget::{Budget, Taken, Verdict};
 use super::fleet::Fleet;
 use super::life::Event;
 use super::unit::Unit;
@@ -13,17 +13,18 @@ use tokio::sync::oneshot;
 /// One that is busy is asked again at the next look; that it hangs is seen elsewhere.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Minds the budgets of all plugins until the agent ends.
-pub async fn mind_budgets(fleet: Arc<Fleet>) {
+/// Minds the budgets of all plugins until the agent ends, `every` so long.
+pub async fn mind_budgets(fleet: Arc<Fleet>, every: Duration) {
     let mut budgets: HashMap<String, (u32, Budget)> = HashMap::new();
-    let mut looks = tokio::time::interval(EVERY);
+    let mut looks = tokio::time::interval(every);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         let units = fleet.units();
         budgets.retain(|name, _| units.iter().any(|unit| unit.name() == name));
         for unit in units.iter().filter(|unit| unit.state().collects()) {
-            let (instance, budget) = budgets.entry(unit.name().to_owned()).or_default();
+            let (instance, budget) =
+                budgets.entry(unit.name().to_owned()).or_insert_with(|| (0, Budget::new(every)));
             let present = unit.instances();
             if *instance != present {
                 *instance = present;

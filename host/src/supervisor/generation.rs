@@ -3,7 +3,7 @@
 
 use super::life::{Event, Failure, Progress};
 use super::lock;
-use super::probation::Probation;
+use super::probation::{Before, Probation};
 use super::unit::{OVER_CAP, Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
@@ -149,7 +149,10 @@ impl Unit {
 
     /// The one beside counts: its families and its section are in force.
     pub(super) fn take_place(&self, attempt: u64, loaded: &Arc<Loaded>, config: &Arc<PluginConfig>) {
+        let span = self.parts.troubles.span();
         let mut complaints = lock(&self.life).complaints();
+        // Of the one that serves now alone: what the new one loses is its own.
+        let losses = std::mem::take(&mut *lock(&self.losses)).since(Instant::now(), span);
         if self.over_cap.load(Relaxed) {
             complaints.push(OVER_CAP.to_owned());
         }
@@ -170,13 +173,12 @@ impl Unit {
         };
         // What the new one does not know any more has not vanished.
         let families = shown.intersection(&declared).cloned().collect();
-        let span = self.parts.troubles.span();
         let mut beside = lock(&self.beside);
         let Some(beside) = beside.as_mut() else { return };
         let watched = beside.reason == Reason::Upgrade && !span.is_zero();
         let probation = watched.then(|| {
             let digest = &loaded.verified.bytes.digest;
-            Probation::new(digest, (Instant::now(), span), complaints, families)
+            Probation::new(digest, (Instant::now(), span), Before { complaints, families, losses })
         });
         // In force before it says how it is.
         if beside.reason != Reason::Reconfigure {
@@ -228,6 +230,17 @@ impl Unit {
         };
         if let Some((digest, why)) = why {
             self.parts.troubles.tell(self.name(), &digest, why);
+        }
+    }
+
+    /// A collection said by which reasons so many events are lost.
+    pub(super) fn lost(&self, losses: &[(&str, u64)]) {
+        let now = Instant::now();
+        lock(&self.losses).note(losses, now);
+        let mut probation = lock(&self.probation);
+        let Some(watched) = probation.as_mut() else { return };
+        if let Some(why) = watched.lost(losses, now) {
+            self.parts.troubles.tell(self.name(), &watched.digest, why);
         }
     }
 

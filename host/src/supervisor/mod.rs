@@ -6,7 +6,7 @@
 //!   [`views`] and [`requests`]: what is asked of it; [`series`]: what it said last;
 //!   [`handover`]: what outlives its instances.
 //! * [`generation`]: one generation takes the place of another.
-//! * [`probation`]: what rolls an upgrade back; [`keepsake`]: what goes to the
+//! * [`probation`]: what rolls an upgrade back, [`losses`] among it; [`keepsake`]: what goes to the
 //!   state directory.
 //! * [`budget`]: how much it may take; [`budgets`]: minding that;
 //!   [`own_threads`], [`reports`]: what it takes beside its calls.
@@ -25,6 +25,7 @@ mod keeper;
 mod keepsake;
 mod launch;
 mod life;
+mod losses;
 mod own_threads;
 mod parts;
 mod probation;
@@ -39,6 +40,7 @@ mod views;
 mod voice;
 mod worker;
 
+pub use budget::EVERY as BUDGETS_EVERY;
 pub use budgets::mind_budgets;
 pub use fleet::Fleet;
 pub use generation::{Generation, Previous, Reason};

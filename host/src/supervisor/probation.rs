@@ -5,13 +5,17 @@
 
 use super::lock;
 use crate::records::OnProbation;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// A family that had samples and has none in so many collections has vanished.
 const VANISHED_AFTER: u32 = 3;
+
+/// Events that are lost in one collection may be a burst's, which the generation
+/// before would have lost as well.
+const LOST_IN: u32 = 3;
 
 /// More of them say nothing new.
 const NAMED: usize = 5;
@@ -23,17 +27,29 @@ fn epoch(now: SystemTime) -> f64 {
     now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
+/// What a generation was like before an upgrade took its place.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What was wrong with it, in its words.
+    pub complaints: Vec<String>,
+    /// Families that had samples, and that the new one declares too.
+    pub families: BTreeSet<String>,
+    /// Reasons by which it lost events, of late.
+    pub losses: BTreeSet<String>,
+}
+
 /// The time after an upgrade.
 #[derive(Debug)]
 pub struct Probation {
     /// Of the file that is on probation.
     pub digest: String,
     until: Instant,
-    /// What was wrong with the generation before, in its words.
-    known: Vec<String>,
-    /// Families that had samples before, and have not been seen since.
-    missing: BTreeSet<String>,
+    /// Of its families those that have not been seen since.
+    before: Before,
     collections: u32,
+    /// Events that were lost by reasons that are new, and in how many collections.
+    lost: BTreeMap<String, u64>,
+    lossy: u32,
     /// It was told once.
     told: bool,
 }
@@ -50,15 +66,9 @@ pub enum Trouble<'a> {
 }
 
 impl Probation {
-    /// `complaints`: what was wrong already; `families`: those that had samples.
-    pub fn new(
-        digest: &str,
-        (now, span): (Instant, Duration),
-        complaints: Vec<String>,
-        families: BTreeSet<String>,
-    ) -> Self {
+    pub fn new(digest: &str, (now, span): (Instant, Duration), before: Before) -> Self {
         let (digest, until) = (digest.to_owned(), now + span);
-        Self { digest, until, known: complaints, missing: families, collections: 0, told: false }
+        Self { digest, until, before, collections: 0, lost: BTreeMap::new(), lossy: 0, told: false }
     }
 
     /// Goes on with what an earlier agent began, if that is of this file and not
@@ -67,14 +77,16 @@ impl Probation {
     pub fn resumed(kept: OnProbation, digest: &str, now: (Instant, SystemTime)) -> Option<Self> {
         let left = Duration::try_from_secs_f64(kept.until - epoch(now.1)).ok()?;
         let goes_on = kept.digest == digest && !left.is_zero() && left <= LONGEST;
-        goes_on.then(|| Self::new(digest, (now.0, left), kept.known, BTreeSet::new()))
+        let before = Before { complaints: kept.known, families: BTreeSet::new(), losses: kept.losses };
+        goes_on.then(|| Self::new(digest, (now.0, left), before))
     }
 
     /// For the next agent.
     pub fn kept(&self, now: (Instant, SystemTime)) -> OnProbation {
         let left = self.until.saturating_duration_since(now.0);
         let until = epoch(now.1) + left.as_secs_f64();
-        OnProbation { digest: self.digest.clone(), until, known: self.known.clone() }
+        let (known, losses) = (self.before.complaints.clone(), self.before.losses.clone());
+        OnProbation { digest: self.digest.clone(), until, known, losses }
     }
 
     /// Why it is to be rolled back, once.
@@ -82,10 +94,10 @@ impl Probation {
         let why = match trouble {
             Trouble::Ended(why) => why.to_owned(),
             // What was so before is not the upgrade's doing.
-            Trouble::Breach(what) if self.known.iter().any(|known| known == what) => return None,
+            Trouble::Breach(what) if self.before.complaints.iter().any(|known| known == what) => return None,
             Trouble::Breach(what) => what.to_owned(),
             Trouble::Complains(complaints) => {
-                complaints.iter().find(|complaint| !self.known.contains(complaint))?.clone()
+                complaints.iter().find(|complaint| !self.before.complaints.contains(complaint))?.clone()
             }
         };
         self.tell(why, now)
@@ -96,17 +108,37 @@ impl Probation {
         if self.collections >= VANISHED_AFTER {
             return None;
         }
+        let missing = &mut self.before.families;
         shown.for_each(|family| {
-            self.missing.remove(family);
+            missing.remove(family);
         });
         self.collections += 1;
-        if self.collections < VANISHED_AFTER || self.missing.is_empty() {
+        if self.collections < VANISHED_AFTER || missing.is_empty() {
             return None;
         }
-        let more = self.missing.len().saturating_sub(NAMED);
-        let names: Vec<&str> = self.missing.iter().take(NAMED).map(String::as_str).collect();
+        let more = missing.len().saturating_sub(NAMED);
+        let names: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let why = format!("no samples any more of {}{more}", names.join(", "));
+        self.tell(why, now)
+    }
+
+    /// After a collection that said by which reasons so many events are lost.
+    pub fn lost(&mut self, losses: &[(&str, u64)], now: Instant) -> Option<String> {
+        let mut news = losses.iter().filter(|(reason, _)| !self.before.losses.contains(*reason)).peekable();
+        if self.told || news.peek().is_none() {
+            return None;
+        }
+        for (reason, count) in news {
+            let total = self.lost.entry((*reason).to_owned()).or_default();
+            *total = total.saturating_add(*count);
+        }
+        self.lossy += 1;
+        if self.lossy < LOST_IN {
+            return None;
+        }
+        let named = self.lost.iter().take(NAMED).map(|(reason, count)| format!("{reason} {count}"));
+        let why = format!("events are lost: {}", named.collect::<Vec<_>>().join(", "));
         self.tell(why, now)
     }
 
@@ -168,8 +200,12 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(600);
 
     fn probation(now: Instant) -> Probation {
-        let families = ["a", "b"].map(str::to_owned).into();
-        Probation::new("digest", (now, SPAN), vec!["no pressure files".to_owned()], families)
+        let before = Before {
+            complaints: vec!["no pressure files".to_owned()],
+            families: ["a", "b"].map(str::to_owned).into(),
+            losses: ["old_lost".to_owned()].into(),
+        };
+        Probation::new("digest", (now, SPAN), before)
     }
 
     #[test]
@@ -211,9 +247,28 @@ mod tests {
         assert_eq!(resumed().on(panicked, now + SPAN + second), None);
         let known = ["no pressure files".to_owned()];
         assert_eq!(resumed().on(Trouble::Complains(&known), later.0), None, "it is no news");
+        let mut lossy = resumed();
+        assert!((0..9).all(|_| lossy.lost(&[("old_lost", 1)], later.0).is_none()), "nor is that");
         assert!(Probation::resumed(kept.clone(), "digest", (now, clock + SPAN + second)).is_none());
         let set_back = SystemTime::UNIX_EPOCH;
         assert!(Probation::resumed(kept, "digest", (now, set_back)).is_none(), "the clock was set back");
+    }
+
+    #[test]
+    fn events_are_lost_in_three_collections_by_a_reason_that_is_new() {
+        let now = Instant::now();
+        let mut loses = probation(now);
+        assert_eq!(loses.lost(&[("ring_lost", 2)], now), None);
+        assert_eq!(loses.lost(&[("ring_lost", u64::MAX), ("old_lost", 9)], now), None);
+        let why = loses.lost(&[("map_lost", 1)], now);
+        assert_eq!(why.as_deref(), Some(&*format!("events are lost: map_lost 1, ring_lost {}", u64::MAX)));
+        assert_eq!(loses.lost(&[("ring_lost", 2)], now), None, "it was told");
+        let mut as_before = probation(now);
+        for _ in 0..9 {
+            assert_eq!(as_before.lost(&[("old_lost", 5)], now), None, "no news");
+        }
+        let mut late = probation(now);
+        assert!((0..9).all(|_| late.lost(&[("ring_lost", 1)], now + SPAN).is_none()), "its time is over");
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Unit {
     /// Its own words for what it skips, which become label values: of all its
     /// instances together.
     pub(super) skip_reasons: Mutex<BTreeSet<String>>,
+    /// By which of them the present generation lost events, and when.
+    pub(super) losses: Mutex<super::losses::Losses>,
     /// Questions for views that wait.
     pub(super) looking: AtomicU32,
     /// Whether its last collection had more series than it may.
@@ -102,6 +104,7 @@ impl Unit {
             instances: AtomicU32::new(0),
             refusals: Mutex::default(),
             skip_reasons: Mutex::default(),
+            losses: Mutex::default(),
             said: Mutex::default(),
             looking: AtomicU32::new(0),
             over_cap: Default::default(),
@@ -305,6 +308,7 @@ impl Unit {
             *lock(&self.previous) = None;
             self.set_apart(false);
             lock(&self.refusals).clear();
+            *lock(&self.losses) = Default::default();
             self.instances.store(0, Relaxed);
             self.parts.registry().release(&self.name);
             self.parts.services.identity.provider_gone(&self.name);

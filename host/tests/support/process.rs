@@ -35,6 +35,14 @@ pub fn runners(agent: u32, plugin: &str) -> Vec<u32> {
     children(agent).into_iter().filter(runs).collect()
 }
 
+/// Memory that belongs to a process alone, whatever it lies in: heap, stacks, and
+/// pages of files that were written to, as relocated ones.
+pub fn anonymous(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel says so");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
 /// Whether a process lives; one that nobody has waited for does not.
 pub fn lives(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}/exe")).read_link().is_ok()

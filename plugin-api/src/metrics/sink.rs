@@ -104,6 +104,10 @@ impl<'a> Sink<'a> {
 
     /// Samples that the plugin itself could not make (a file that could not be
     /// read, an entry that made no sense), counted by the host under `reason`.
+    ///
+    /// A reason that ends in `_lost` says that events were lost: they came
+    /// faster than the plugin took them. An upgrade after which a plugin loses
+    /// events by a reason that it did not have before is rolled back.
     pub fn skipped(&mut self, reason: &'static str, count: u64) {
         self.abi.skipped(reason.into(), count);
     }

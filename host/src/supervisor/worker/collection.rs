@@ -3,6 +3,7 @@
 use super::Worker;
 use crate::supervisor::life::{Call, Progress};
 use crate::supervisor::lock;
+use crate::supervisor::losses;
 use crate::supervisor::sink::ArenaSink;
 use crate::supervisor::unit::OVER_CAP;
 use gantry_exposition::{Arena, Taken};
@@ -115,6 +116,12 @@ impl Worker {
             let known = reasons.contains(reason)
                 || (reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned()));
             own.skipped(name, if known { reason } else { "other" }, count);
+        }
+        drop(reasons);
+        let losses: Vec<_> =
+            arena.skipped_by_reason().filter(|(reason, _)| losses::is_loss(reason)).collect();
+        if !losses.is_empty() {
+            self.unit.lost(&losses);
         }
         let over_cap =
             taken.refused.iter().any(|(reason, _)| *reason == gantry_exposition::Reason::SeriesCap);

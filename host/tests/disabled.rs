@@ -1,0 +1,144 @@
+//! What a disabled plugin costs an agent, read from the kernel: nothing before
+//! it was enabled, and after that its mapping alone.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use support::agent::{Agent, gantry, sample};
+use support::control::ask;
+use support::process::threads;
+use support::{needs, private_dir};
+
+const PLUGINS: [&str; 2] = ["node", "containers"];
+
+/// The identity service begins at the first question, and stays: it is the host's.
+const OF_IDENTITY: [&str; 2] = ["identity", "identity-reads"];
+
+/// What the kernel says of an agent, by kind and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// Plugins whose library is mapped.
+    mapped: Vec<&'static str>,
+    threads: BTreeMap<String, usize>,
+    descriptors: BTreeMap<String, usize>,
+    bpf: Vec<String>,
+    children: usize,
+}
+
+fn look(agent: &Agent) -> Seen {
+    let pid = agent.pid();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    let is_mapped = |name: &&str| {
+        maps.lines().any(|line| {
+            line.contains(&format!("libgantry_{name}")) || line.contains(&format!("store/{name}-"))
+        })
+    };
+    let mut found = BTreeMap::<String, usize>::new();
+    // Those of the runtime come and go with what is asked.
+    let own = threads(pid).into_iter().filter(|name| name != "gantry");
+    own.for_each(|name| *found.entry(name).or_default() += 1);
+    let (mut descriptors, mut bpf) = (BTreeMap::<String, usize>::new(), Vec::new());
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten() {
+        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+        *descriptors.entry(kind(&target)).or_default() += 1;
+        let info = PathBuf::from(format!("/proc/{pid}/fdinfo")).join(entry.file_name());
+        let info = std::fs::read_to_string(info).unwrap_or_default();
+        bpf.extend(info.lines().filter(|line| line.starts_with("prog_id:")).map(str::to_owned));
+    }
+    Seen {
+        mapped: PLUGINS.into_iter().filter(is_mapped).collect(),
+        threads: found,
+        descriptors,
+        bpf,
+        children: support::process::children(pid).len(),
+    }
+}
+
+/// A descriptor without the number of its socket or pipe.
+fn kind(target: &std::path::Path) -> String {
+    let text = target.to_string_lossy();
+    text.split_once(":[").map_or(text.as_ref(), |(kind, _)| kind).to_owned()
+}
+
+/// All plugins on, or off, one after the other.
+fn switch(agent: &mut Agent, to: &str, state: &str) {
+    for plugin in PLUGINS {
+        let answer = ask(&agent.socket(), "POST", &format!("plugins/{plugin}/{to}")).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        agent.wait_for_state(plugin, state);
+    }
+}
+
+/// Waits until what the kernel says is so; sockets of scrapes may still close.
+fn settled(agent: &mut Agent, what: &str, holds: impl Fn(&Seen) -> bool) -> Seen {
+    let mut seen = None;
+    let until = std::time::Instant::now() + support::http::PATIENCE;
+    while seen.as_ref().is_none_or(|seen| !holds(seen)) {
+        assert!(std::time::Instant::now() < until, "never: {what}: {seen:#?}");
+        agent.wait_for(std::time::Duration::from_millis(5));
+        seen = Some(look(agent));
+    }
+    seen.expect("it was looked at")
+}
+
+#[test]
+fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
+    if !needs::root() {
+        return;
+    }
+    let sections = PLUGINS.map(|plugin| format!("[plugins.{plugin}]\nenabled = false\n")).concat();
+    let mut agent = Agent::start_by(gantry(), private_dir(), "", &sections);
+    agent.scrape();
+    let never = look(&agent);
+    assert_eq!((never.mapped.len(), never.children, never.bpf.len()), (0, 0, 0), "{never:?}");
+    assert!(!never.threads.keys().any(|name| name.starts_with("p:")), "{:?}", never.threads);
+    assert!(!never.threads.keys().any(|name| OF_IDENTITY.contains(&name.as_str())), "{:?}", never.threads);
+    let mut off = Vec::new();
+    for round in 0..3 {
+        switch(&mut agent, "enable", "running");
+        agent.wait_until("both are shown", |agent| {
+            let text = agent.scrape();
+            ["node_uptime_seconds", "gantry_identity_processes"]
+                .iter()
+                .all(|name| sample(&text, name).is_some())
+        });
+        let on = look(&agent);
+        assert_eq!(on.mapped, PLUGINS, "round {round}");
+        assert!(PLUGINS.iter().all(|name| on.threads.contains_key(&format!("p:{name}"))), "{:?}", on.threads);
+        assert!(on.descriptors.values().sum::<usize>() > never.descriptors.values().sum(), "{on:?}");
+        switch(&mut agent, "disable", "disabled");
+        let seen = settled(&mut agent, "its threads end", |seen| {
+            seen.threads
+                .keys()
+                .all(|name| never.threads.contains_key(name) || OF_IDENTITY.contains(&name.as_str()))
+                && off.last().is_none_or(|before| seen == before)
+        });
+        assert_eq!(seen.mapped, PLUGINS, "what was opened stays mapped");
+        assert_eq!((seen.children, seen.bpf.len()), (0, 0), "{seen:?}");
+        let text = agent.scrape();
+        let shown =
+            ["node_uptime_seconds", "container_info", "container_runtime_up"].map(|name| sample(&text, name));
+        assert_eq!(shown, [None; 3], "{text}");
+        off.push(seen);
+    }
+    let after = off.last().expect("three rounds");
+    let more: Vec<_> = after
+        .descriptors
+        .iter()
+        .filter(|(kind, count)| never.descriptors.get(*kind).is_none_or(|before| before < count))
+        .map(|(kind, count)| (kind, count - never.descriptors.get(kind).copied().unwrap_or_default()))
+        .collect();
+    println!(
+        "threads {:?}, never enabled {:?}; descriptors more than then {more:?}; BPF programs {}",
+        after.threads,
+        never.threads,
+        after.bpf.len()
+    );
+    // What the identity service has open: process events, directories of
+    // cgroups, and what wakes it.
+    let kinds = ["anon_inode", "socket", "pipe", "/proc", "/sys/fs/cgroup"];
+    let own = |kind: &str| kinds.iter().any(|own| kind.starts_with(own));
+    assert!(more.iter().all(|(kind, _)| own(kind)), "{more:?}");
+    assert!(more.iter().map(|(_, count)| count).sum::<usize>() <= 10, "{more:?}");
+}
