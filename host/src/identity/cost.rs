@@ -77,7 +77,7 @@ fn of_a_further_container() {
     let running = identity.make().expect("the machine is known");
     assert!(identity.running.set(running).is_ok(), "nobody began it");
     identity.providers_are_known();
-    let labels = HostLabels::new(NodeIds::read(&paths), identity.clone(), Arc::new(Facts::default()));
+    let labels = HostLabels::new(&NodeIds::read(&paths), identity.clone(), Arc::new(Facts::default()));
     let families: Vec<FamilyInfo> = (0..SERIES)
         .map(|at| FamilyInfo {
             name: format!("container_resources_of_some_kind_{at}_total"),
