@@ -17,8 +17,9 @@ const FIRST: u32 = 8;
 /// With the first ones tables are five eighths full, as such tables are on average.
 const CONTAINERS: u32 = 312;
 
-/// What one more may cost.
-const MOST: u64 = 8 << 10;
+/// What one more may cost by the versions of cgroups: with what the host keeps
+/// of one (`host/src/identity/cost.rs`) 4 KiB, where all is of version 2.
+const MOST: [(Mode, u64); 2] = [(Mode::V2, 1520), (Mode::Hybrid, 1680)];
 
 fn built() -> PathBuf {
     // It is built for this test, beside it; what lies further up may be older.
@@ -93,7 +94,7 @@ impl Machine {
 #[test]
 #[allow(clippy::print_stdout, reason = "a measurement prints")]
 fn a_further_container_keeps_within_its_room() {
-    for mode in [Mode::V2, Mode::Hybrid] {
+    for (mode, most) in MOST {
         let mut machine = Machine::new(mode);
         machine.kit.identity().remember(65_536);
         machine.containers(FIRST);
@@ -102,6 +103,6 @@ fn a_further_container_keeps_within_its_room() {
         machine.containers(CONTAINERS);
         let each = (Machine::heap(&mut running) - before) / u64::from(CONTAINERS);
         println!("{mode:?}: a further container: {each} bytes of the plugin's heap");
-        assert!(each <= MOST, "{mode:?}: {each} bytes a container");
+        assert!(each <= most, "{mode:?}: {each} bytes a container");
     }
 }

@@ -167,7 +167,8 @@ impl Volumes {
     /// What is left out of this collection.
     pub fn report(&mut self, answers: &Answers, sink: &mut Sink<'_>) {
         let there = self.containers.values().filter(|mounted| mounted.gone == 0);
-        let noted = there.map(|mounted| mounted.noted).fold(Noted::default(), Noted::and);
+        let noted =
+            there.filter_map(|mounted| mounted.noted.as_deref().copied()).fold(Noted::default(), Noted::and);
         let (failed, not_asked) = answers.left_out();
         for (reason, count) in [
             ("mounts_unreadable", std::mem::take(&mut self.unreadable)),

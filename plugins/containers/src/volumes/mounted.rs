@@ -34,8 +34,8 @@ pub(super) struct Mounted {
     pub looks: u32,
     /// Collections since it was gone.
     pub gone: u32,
-    /// What of it is not shown.
-    pub noted: Noted,
+    /// What of it is not shown; mostly all is.
+    pub noted: Option<Box<Noted>>,
 }
 
 impl Mounted {
@@ -74,6 +74,7 @@ pub(super) fn read(
     noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
     noted.processes = processes.unwrap_or_default();
     let mounts = mounts.into_boxed_slice();
+    let noted = (noted != Noted::default()).then(|| Box::new(noted));
     Ok(Mounted { pid, file: Some(file), mounts, shares, read_at: now, looks: 0, gone: 0, noted })
 }
 
