@@ -42,7 +42,7 @@ impl Agent {
         let services = services(&config, state_dir);
         order(&services, &config);
         let ids = NodeIds::read(&config.host.paths);
-        let labels = Arc::new(HostLabels::new(ids, services.identity.clone(), services.facts.clone()));
+        let labels = Arc::new(HostLabels::new(&ids, services.identity.clone(), services.facts.clone()));
         let placer = Placer::new(state_dir);
         let parts = Arc::new(Parts::new(services, labels.clone(), own.clone(), placer, &config));
         let fleet = Arc::new(Fleet::new(&config, parts));

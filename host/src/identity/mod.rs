@@ -342,14 +342,12 @@ impl Identity {
         running.shared.lost_many("early_metadata", told.forgotten);
     }
 
-    /// What is shown of all containers, up to date. `known` is returned where
-    /// nothing is different.
-    pub fn snapshot(&self, known: &Arc<Snapshot>) -> Arc<Snapshot> {
-        let Some(running) = self.begun() else { return known.clone() };
+    /// What is shown of all containers, up to date. `None` where nothing is
+    /// different from what had the version that is `known`; that of nothing is 0.
+    pub fn snapshot(&self, known: Option<u64>) -> Option<Snapshot> {
+        let Some(running) = self.begun() else { return known.is_none().then(Snapshot::default) };
         running.shared.write(|state| state.advance(clock::boot()));
-        running.shared.read(|state| {
-            if state.version() == known.version { known.clone() } else { Arc::new(state.snapshot()) }
-        })
+        running.shared.read(|state| (Some(state.version()) != known).then(|| state.snapshot()))
     }
 
     /// A whole collection was served.

@@ -63,7 +63,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         assert_eq!(read(dir.path(), "boot"), []);
         let web = ShownId {
-            keys: vec!["/docker/1".to_owned()],
+            key: "/docker/1".to_owned(),
             id: "/docker/web".to_owned(),
             app_id: String::new(),
             shared: false,

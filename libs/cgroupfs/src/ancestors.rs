@@ -77,7 +77,7 @@ impl Ancestors {
 
     /// The limits of all above a place, but the hierarchy's root.
     pub fn above(&mut self, files: &mut Files, place: &Place, notes: &mut Notes) -> Bounds {
-        let Some(nodes) = self.nodes.get_mut(place.hierarchy) else { return Bounds::default() };
+        let Some(nodes) = self.nodes.get_mut(place.hierarchy()) else { return Bounds::default() };
         let mut bounds = Bounds::default();
         let mut stale = Vec::new();
         let above = place.directory.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());

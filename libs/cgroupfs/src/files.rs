@@ -70,11 +70,24 @@ pub struct Counters {
 /// What a caller keeps for each file of each cgroup that it reads again.
 #[derive(Debug, Clone, Default)]
 pub struct Kept {
-    ticket: Option<Ticket>,
-    /// The second until which it is taken to be missing; 0 where it is not.
-    missing_until: u32,
+    file: File,
     /// The generation of the directory in which it was read last: 0 for never.
     generation: u32,
+}
+
+/// Where a file is. Each container has a dozen, so it takes no more than a ticket.
+#[derive(Debug, Clone, Copy)]
+enum File {
+    /// It is open, unless the bound closed it.
+    Open(Ticket),
+    /// The second until which it is taken to be missing; 0 where it is not.
+    MissingUntil(u32),
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self::MissingUntil(0)
+    }
 }
 
 /// Of a file whose cgroup or controller went: the next one is another.
@@ -82,7 +95,9 @@ const WENT: u32 = u32::MAX;
 
 /// What a caller keeps for each cgroup in each hierarchy: which directory was
 /// seen at its path.
+/// Packed, as there are many, and the number alone would be aligned.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(C, packed(4))]
 pub struct Directory {
     /// Its inode, which is the cgroup's id and never given again; 0: not seen yet.
     inode: u64,
@@ -114,7 +129,7 @@ pub struct Text<'a> {
 #[derive(Debug)]
 struct Open {
     descriptor: OwnedFd,
-    round: u64,
+    round: u32,
 }
 
 /// The store.
@@ -123,7 +138,7 @@ pub struct Files {
     roots: Vec<Option<OwnedFd>>,
     open: Lru<Open>,
     bound: usize,
-    round: u64,
+    round: u32,
     begun: Instant,
     /// When the round began, in seconds.
     now: u32,
@@ -158,7 +173,8 @@ impl Files {
     /// Begins a round: a collection, in which each file is read about once.
     /// Before the first one the store simply closes what was used longest ago.
     pub fn begin(&mut self) {
-        self.round += 1;
+        // At one each second it takes a century to come round.
+        self.round = self.round.wrapping_add(1);
         self.now = u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX - RETRY_MISSING);
     }
 
@@ -174,8 +190,9 @@ impl Files {
 
     /// Closes a file that will not be read again.
     pub fn forget(&mut self, kept: &mut Kept) {
-        if let Some(ticket) = kept.ticket.take() {
+        if let File::Open(ticket) = kept.file {
             self.open.remove(ticket);
+            kept.file = File::default();
         }
     }
 
@@ -196,8 +213,8 @@ impl Files {
                 self.forget(kept);
                 match failure {
                     // From when it was looked for last.
-                    Failure::Missing if kept.missing_until == 0 => {
-                        kept.missing_until = self.now + RETRY_MISSING;
+                    Failure::Missing if matches!(kept.file, File::MissingUntil(0)) => {
+                        kept.file = File::MissingUntil(self.now + RETRY_MISSING);
                     }
                     Failure::Missing => {}
                     Failure::Gone => kept.went(),
@@ -214,7 +231,9 @@ impl Files {
         directory: &mut Directory,
         at: At<'_>,
     ) -> Result<(usize, bool), Failure> {
-        if let Some(open) = kept.ticket.and_then(|ticket| self.open.get(ticket)) {
+        if let File::Open(ticket) = kept.file
+            && let Some(open) = self.open.get(ticket)
+        {
             open.round = self.round;
             self.counters.hits += 1;
             match read(&open.descriptor, &mut self.buffer) {
@@ -225,10 +244,10 @@ impl Files {
                 length => return Ok((length?, false)),
             }
         }
-        if self.now < kept.missing_until {
+        if matches!(kept.file, File::MissingUntil(until) if self.now < until) {
             return Err(Failure::Missing);
         }
-        kept.missing_until = 0;
+        kept.file = File::default();
         let descriptor = self.open(at)?;
         self.counters.opens += 1;
         let length = read(&descriptor, &mut self.buffer)?;
@@ -237,7 +256,7 @@ impl Files {
         let generation = self.root(at).and_then(|root| directory.look(root, at.directory)).unwrap_or(WENT);
         let anew = kept.generation != 0 && (kept.generation != generation || generation == WENT);
         kept.generation = generation;
-        kept.ticket = self.keep(descriptor);
+        kept.file = self.keep(descriptor).map_or(File::default(), File::Open);
         Ok((length, anew))
     }
 
@@ -247,7 +266,7 @@ impl Files {
 
     fn keep(&mut self, descriptor: OwnedFd) -> Option<Ticket> {
         if self.open.len() >= self.bound {
-            let in_use = |oldest: &Open| self.round > 0 && oldest.round + 1 >= self.round;
+            let in_use = |oldest: &Open| self.round > 0 && oldest.round.saturating_add(1) >= self.round;
             if self.open.oldest().is_none_or(in_use) {
                 self.counters.passed += 1;
                 return None;

@@ -14,12 +14,19 @@ type Directory = fn(&Hierarchy, &Path) -> Option<(bool, PathBuf)>;
 /// A cgroup in one hierarchy.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    pub hierarchy: usize,
+    pub hierarchy: u16,
     pub version: Version,
     /// Below the hierarchy's directory.
     pub directory: Arc<Path>,
     /// Which one was seen there.
     pub seen: Seen,
+}
+
+impl Place {
+    /// The index of the hierarchy in the layout.
+    pub fn hierarchy(&self) -> usize {
+        usize::from(self.hierarchy)
+    }
 }
 
 /// The cgroup of one container, in all hierarchies: where its figures are.
@@ -79,7 +86,7 @@ impl Group {
         entries: &[Entry<'_>],
         directory: Directory,
     ) -> Option<u8> {
-        let existing = self.places.iter().position(|place| place.hierarchy == hierarchy);
+        let existing = self.places.iter().position(|place| place.hierarchy() == hierarchy);
         let index = existing.or_else(|| {
             let entry = entries.iter().find(|entry| layout.index_of(entry) == Some(hierarchy))?;
             let like_v1 = || entries.iter().any(|other| !other.is_v2() && other.path == entry.path);
@@ -96,6 +103,7 @@ impl Group {
             let same = self.places.iter().find(|place| *place.directory == *directory);
             let directory = same.map_or_else(|| directory.into(), |place| place.directory.clone());
             self.places.reserve_exact(1);
+            let hierarchy = u16::try_from(hierarchy).ok()?;
             self.places.push(Place { hierarchy, version: found.version(), directory, seen: Seen::default() });
             Some(self.places.len() - 1)
         });

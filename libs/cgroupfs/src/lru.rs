@@ -68,6 +68,11 @@ impl<T> Lru<T> {
                 index
             }
             None => {
+                if self.slots.len() == self.slots.capacity() {
+                    // By an eighth: there are a dozen for each container, and room that is not
+                    // used counts as well.
+                    self.slots.reserve_exact((self.slots.len() / 8).max(16));
+                }
                 self.slots.push(slot);
                 u32::try_from(self.slots.len() - 1).expect("a process has fewer than 2^32 descriptors")
             }

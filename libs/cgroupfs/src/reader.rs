@@ -302,7 +302,7 @@ pub(crate) fn text<'f>(
     notes: &mut Notes,
 ) -> Read<'f> {
     let Some(name) = role.file(place.version) else { return Read::Nothing };
-    let at = At { hierarchy: place.hierarchy, directory: &place.directory, name };
+    let at = At { hierarchy: place.hierarchy(), directory: &place.directory, name };
     match files.read(kept, &mut place.seen, at) {
         Ok(text) => return Read::Text(text),
         Err(Failure::Missing) => {}

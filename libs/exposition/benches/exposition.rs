@@ -27,17 +27,17 @@ struct Node(Vec<String>, fn(u64) -> Option<u64>);
 
 impl Labels for Node {
     fn node(&self) -> Constant<'_> {
-        Constant { text: "", epoch: 0 }
+        Constant::new("", 0)
     }
 
     fn container(&self, handle: u64) -> Option<Member<'_>> {
         let text = self.0.get(handle as usize - 1)?;
-        Some(Member { group: self.1(handle), ..Member::shown(Constant { text, epoch: 1 }) })
+        Some(Member { group: self.1(handle), ..Member::shown(Constant::new(text, 1)) })
     }
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let text = self.0.get(group as usize - 1)?;
-        Some(Group { labels: Constant { text, epoch: 1 }, gone: false, from_zero: false })
+        Some(Group { labels: Constant::new(text, 1), gone: false, from_zero: false })
     }
 }
 

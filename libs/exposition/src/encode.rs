@@ -50,7 +50,8 @@ pub fn encode(tables: &[&Table], format: Format, out: &mut Vec<u8>) -> Encoded {
                     duplicates[part.table] += 1;
                     continue;
                 }
-                encoded.samples += series.write(out, part.family, text, format);
+                let since = tables[part.table].store.created(series);
+                encoded.samples += series.write(out, part.family, text, since, format);
             }
         }
     }

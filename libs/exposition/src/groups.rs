@@ -3,7 +3,7 @@
 
 use crate::declared::Declared;
 use crate::reason::Reason;
-use crate::series::{Series, Value};
+use crate::series::{Flag, Series, Value};
 use crate::store::rehash;
 use crate::subjects::{NOWHERE, Subjects};
 use crate::table::Table;
@@ -98,18 +98,24 @@ impl Table {
     /// Adds to the base of the group what the series at a place counted last:
     /// it leaves, or begins anew.
     pub(crate) fn give(&mut self, place: u32) {
-        let Series { family, sum, created, value, .. } = self.store.get_mut(place);
-        let (family, sum, created) = (*family as usize, *sum, *created);
+        let series = self.store.get(place);
+        let (family, sum) = (series.family as usize, self.store.sum(series));
         if !self.families.get(family).is_some_and(counts) {
             return;
         }
-        let value = std::mem::take(value);
-        let of_group = self.store.get_mut(sum);
-        of_group.created = of_group.created.min(created);
-        if let Value::Sum(sum) = &mut of_group.value {
+        self.begin_with(sum, place);
+        let value = std::mem::take(&mut self.store.get_mut(place).value);
+        if let Value::Sum(sum) = &mut self.store.get_mut(sum).value {
             sum.base.add(&value);
         }
         self.store.get_mut(place).value = value;
+    }
+
+    /// The group's series at `sum` counts since the first of its members did.
+    fn begin_with(&mut self, sum: u32, member: u32) {
+        let created = self.store.created(self.store.get(member));
+        let of_group = self.store.created(self.store.get(sum));
+        self.store.set_created(sum, of_group.min(created));
     }
 
     /// Makes the series at a place a part of its group's, which is made where
@@ -125,7 +131,7 @@ impl Table {
     ) -> Result<(), Reason> {
         let series = self.store.get(place);
         let (family, hash) = (series.family as usize, rehash(series.hash, series.subject, group));
-        let goes_on = !series.newborn && subjects.goes_on(series.subject, group);
+        let goes_on = !series.is(Flag::Newborn) && subjects.goes_on(series.subject, group);
         let sum = match self.store.find_like(place, group, hash) {
             Some(sum) => sum,
             None => {
@@ -137,15 +143,17 @@ impl Table {
                     self.zero_first && is(is_counted_here) || subjects.counts_from_zero(group) && is(counts);
                 let sum = Sum { shown: series.value.clone(), ..Sum::default() };
                 let value = Value::Sum(Box::new(sum));
-                let new = Series { value, newborn: zero, ..Series::default() };
+                let new = Series { value, ..Series::default() }.with(Flag::Newborn, zero);
                 let sum = self.store.insert_like(place, group, hash, new);
                 self.rows[family].places.push(sum);
                 subjects.keep(group);
                 sum
             }
         };
-        self.store.get_mut(sum).newborn &= !goes_on;
-        self.store.get_mut(place).sum = sum;
+        if goes_on {
+            self.store.get_mut(sum).set(Flag::Newborn, false);
+        }
+        self.store.set_sum(place, sum);
         Ok(())
     }
 
@@ -156,14 +164,14 @@ impl Table {
         }
         let places = self.store.all_mut().len() as u32;
         for place in 0..places {
-            let Series { sum, family, created, value, .. } = self.store.get_mut(place);
-            let (sum, merge, created) = (*sum, self.families.get(*family as usize), *created);
-            let (false, Some(family)) = (sum == NOWHERE, merge) else { continue };
-            let value = std::mem::take(value);
-            let of_group = self.store.get_mut(sum);
-            of_group.created = of_group.created.min(created);
-            if let Value::Sum(sum) = &mut of_group.value {
-                sum.add(&value, family.info.merge);
+            let series = self.store.get(place);
+            let (sum, family) = (self.store.sum(series), self.families.get(series.family as usize));
+            let (false, Some(family)) = (sum == NOWHERE, family) else { continue };
+            let merge = family.info.merge;
+            self.begin_with(sum, place);
+            let value = std::mem::take(&mut self.store.get_mut(place).value);
+            if let Value::Sum(sum) = &mut self.store.get_mut(sum).value {
+                sum.add(&value, merge);
             }
             self.store.get_mut(place).value = value;
         }

@@ -2,6 +2,7 @@
 //! both are written.
 
 use crate::escape;
+use std::sync::Arc;
 
 /// The longest value of a label, in bytes. The longest that is known is a log
 /// line, cut to 4096; where these are characters they take four times that.
@@ -15,6 +16,13 @@ pub trait Labels {
     /// For the node's families. No `az` or `region` here: families of the node
     /// may have labels of these names.
     fn node(&self) -> Constant<'_>;
+
+    /// What the labels of all containers and groups begin with, up to a comma
+    /// and with it: it is kept once. What is said of each is the rest, which is
+    /// then not empty.
+    fn common(&self) -> &str {
+        ""
+    }
 
     /// For the families of containers: who this is at this collection. `None`:
     /// there is none of this handle (any more); its samples are refused and
@@ -33,10 +41,36 @@ pub trait Labels {
 /// Labels that the host adds, ready to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Constant<'a> {
-    /// As [`render_labels`] writes them: `a="b",c="d"`, without braces; may be empty.
-    pub text: &'a str,
-    /// Changes when the text of the same handle changes.
-    pub epoch: u64,
+    text: Lent<'a>,
+    pub(crate) epoch: u64,
+}
+
+/// A text, of which a table keeps a copy or its share.
+#[derive(Clone, Copy, Debug)]
+enum Lent<'a> {
+    Copied(&'a str),
+    Shared(&'a Arc<str>),
+}
+
+impl<'a> Constant<'a> {
+    /// Of a text as [`render_labels`] writes it: `a="b",c="d"`, without braces;
+    /// may be empty. `epoch` changes when the text of the same handle changes.
+    pub fn new(text: &'a str, epoch: u64) -> Self {
+        Self { text: Lent::Copied(text), epoch }
+    }
+
+    /// The same, of a text that is kept once for all who have it: there is one
+    /// for each container.
+    pub fn shared(text: &'a Arc<str>, epoch: u64) -> Self {
+        Self { text: Lent::Shared(text), epoch }
+    }
+
+    pub(crate) fn to_text(self) -> Arc<str> {
+        match self.text {
+            Lent::Copied(text) => text.into(),
+            Lent::Shared(text) => text.clone(),
+        }
+    }
 }
 
 /// A container, and how its series are shown.

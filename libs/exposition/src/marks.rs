@@ -3,7 +3,7 @@
 //! shown must.
 
 use crate::groups::is_counted_here;
-use crate::series::Text;
+use crate::series::{Flag, Text};
 use crate::table::Table;
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ const KEPT_FOR: f64 = 600.0;
 /// FNV-1a: the same in each build and on each machine. Whoever chooses labels
 /// so that two collide has one of his own counters begin without a 0.
 fn hash(family: &str, text: Text<'_>) -> u64 {
-    let parts = [family.as_bytes(), b"{", text.own, b"{", text.constant];
+    let parts = [family.as_bytes(), b"{", text.own, b"{", text.constant[0], text.constant[1]];
     parts
         .into_iter()
         .flatten()
@@ -40,8 +40,11 @@ impl Table {
             if family.refused.is_some() || !is_counted_here(family) {
                 continue;
             }
-            let shown = self.shown(place).filter(|(series, _)| !series.newborn || self.is_written());
-            marks.extend(shown.map(|(series, text)| (hash(&family.info.name, text), series.created)));
+            let shown =
+                self.shown(place).filter(|(series, _)| !series.is(Flag::Newborn) || self.is_written());
+            marks.extend(
+                shown.map(|(series, text)| (hash(&family.info.name, text), self.store.created(series))),
+            );
         }
         marks
     }
@@ -76,22 +79,21 @@ impl Table {
             }
             for &place in &rows.places {
                 let series = self.store.get(place);
-                if !series.newborn || !self.subjects.is_shown(series.subject) {
+                if !series.is(Flag::Newborn) || !self.subjects.is_shown(series.subject) {
                     continue;
                 }
                 let own =
                     if family.info.labels.is_empty() { family.own_text() } else { self.store.text(series) };
-                let text = Text { own, constant: self.subjects.text(series.subject).as_bytes() };
+                let text = Text { own, constant: self.subjects.constant(series.subject) };
                 if let Some(since) = self.marks.known.remove(&hash(&family.info.name, text)) {
                     back.push((place, since));
                 }
             }
         }
         for (place, since) in back {
-            let series = self.store.get_mut(place);
-            series.newborn = false;
+            self.store.get_mut(place).set(Flag::Newborn, false);
             if !since.is_nan() {
-                series.created = since;
+                self.store.set_created(place, since);
             }
         }
         if now >= until {
@@ -109,7 +111,7 @@ mod tests {
 
     impl Labels for Node {
         fn node(&self) -> Constant<'_> {
-            Constant { text: "machine_id=\"m\"", epoch: 0 }
+            Constant::new("machine_id=\"m\"", 0)
         }
         fn container(&self, _: u64) -> Option<Member<'_>> {
             None

@@ -3,7 +3,7 @@
 
 use crate::groups::{Room, counts};
 use crate::reason::Reason;
-use crate::series::{NO_FAMILY, Value};
+use crate::series::{Flag, NO_FAMILY, Value};
 use crate::subjects::{NOWHERE, Subjects};
 use crate::table::Table;
 
@@ -17,7 +17,8 @@ impl Table {
         for family in 0..self.rows.len() {
             let mut places = std::mem::take(&mut self.rows[family].places);
             places.retain(|&place| {
-                let emitted = self.store.get(place).generation == self.generation;
+                let emitted = self.store.get(place).is(Flag::Emitted);
+                self.store.get_mut(place).set(Flag::Emitted, false);
                 if emitted && !subjects.have_changed() {
                     return true;
                 }
@@ -46,14 +47,14 @@ impl Table {
     /// emitted.
     fn stays(&mut self, place: u32, emitted: bool, subjects: &mut Subjects) -> Result<bool, Reason> {
         let series = self.store.get(place);
-        let (subject, sum) = (series.subject, series.sum);
+        let (subject, sum) = (series.subject, self.store.sum(series));
         let group = subjects.summed_in(subject);
         if !emitted {
             self.age(place, subjects);
         }
         if sum != NOWHERE && (group == NOWHERE || self.store.get(sum).subject != group) {
             self.give(place);
-            self.store.get_mut(place).sum = NOWHERE;
+            self.store.set_sum(place, NOWHERE);
         }
         if group == NOWHERE {
             let stays = emitted || subjects.check(subject).is_ok() && subjects.is_gone(subject);
@@ -63,7 +64,7 @@ impl Table {
             return Ok(stays);
         }
         if emitted {
-            if self.store.get(place).sum == NOWHERE {
+            if self.store.sum(self.store.get(place)) == NOWHERE {
                 self.join(place, group, subjects, Room::Capped)?;
             }
             return Ok(true);
@@ -74,7 +75,7 @@ impl Table {
         if !counts && !subjects.is_gone(group) {
             return Ok(false);
         }
-        if self.store.get(place).sum == NOWHERE {
+        if self.store.sum(self.store.get(place)) == NOWHERE {
             self.join(place, group, subjects, Room::OfTheMember)?;
         }
         if counts && !subjects.is_gone(subject) && self.may_pause() {
@@ -108,8 +109,8 @@ impl Table {
     /// What has been written as 0 shows its value from now on.
     pub(crate) fn age(&mut self, place: u32, subjects: &Subjects) {
         let series = self.store.get_mut(place);
-        if series.newborn && self.was_written && subjects.was_shown(series.subject) {
-            series.newborn = false;
+        if series.is(Flag::Newborn) && self.was_written && subjects.was_shown(series.subject) {
+            series.set(Flag::Newborn, false);
         }
     }
 

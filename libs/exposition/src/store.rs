@@ -2,7 +2,7 @@
 //! and how they are found.
 
 use crate::labels;
-use crate::series::{Series, Value};
+use crate::series::{Flag, More, Series, Value, family};
 use crate::subjects::NOWHERE;
 use hashbrown::HashTable;
 
@@ -14,6 +14,9 @@ const SMALL: usize = 64 << 10;
 pub(crate) struct Store {
     slots: Vec<Series>,
     free: Vec<u32>,
+    /// What some series have besides; places are used again.
+    more: Vec<More>,
+    more_free: Vec<u32>,
     /// Places, by the hash of what makes the series.
     index: HashTable<u32>,
     text: Vec<u8>,
@@ -39,10 +42,10 @@ impl Store {
     /// Whether the series at a place is this one; there need be none.
     pub(crate) fn is_at(&self, place: u32, key: &Key<'_>) -> bool {
         self.slots.get(place as usize).is_some_and(|series| {
-            series.family == key.family
+            u32::from(series.family) == key.family
                 && series.subject == key.subject
                 && (key.glue.len() == 1
-                    || labels::is_written(self.text(series), series.plain, key.glue, key.labels))
+                    || labels::is_written(self.text(series), !series.is(Flag::Escaped), key.glue, key.labels))
         })
     }
 
@@ -77,17 +80,20 @@ impl Store {
             plain = labels::write(&mut self.text, key.glue, key.labels);
         }
         let (start, len) = (offset(start), offset(self.text.len() - start));
-        self.add(Series { subject: key.subject, start, len, hash, family: key.family, plain, ..series })
+        let series = Series { subject: key.subject, start, len, hash, family: family(key.family), ..series };
+        self.add(series.with(Flag::Escaped, !plain))
     }
 
     /// Adds the series that differs from the one at a place by its subject.
     pub(crate) fn insert_like(&mut self, place: u32, subject: u32, hash: u32, series: Series) -> u32 {
-        let &Series { start, len, family, plain, .. } = self.get(place);
+        let like = self.get(place);
+        let (start, len, family, is_escaped) = (like.start, like.len, like.family, like.is(Flag::Escaped));
         let from = start as usize..(start + len) as usize;
         let start = offset(self.text.len());
         reserve(&mut self.text, from.len());
         self.text.extend_from_within(from);
-        self.add(Series { subject, start, len, hash, family, plain, ..series })
+        let series = Series { subject, start, len, hash, family, ..series };
+        self.add(series.with(Flag::Escaped, is_escaped))
     }
 
     fn add(&mut self, series: Series) -> u32 {
@@ -114,6 +120,10 @@ impl Store {
         let series = std::mem::take(&mut self.slots[place as usize]);
         self.sums -= usize::from(matches!(series.value, Value::Sum(_)));
         self.garbage += series.len as usize;
+        if let Some(more) = self.more.get_mut(series.more as usize) {
+            *more = More::NOTHING;
+            self.more_free.push(series.more);
+        }
         self.weight -= series.weight();
         if let Ok(entry) = self.index.find_entry(spread(series.hash), |&other| other == place) {
             entry.remove();
@@ -134,23 +144,29 @@ impl Store {
         let mut slots: Vec<Series> = Vec::with_capacity(live);
         let mut text = Vec::with_capacity(self.text.len() - self.garbage);
         let mut index = HashTable::with_capacity(live);
+        let mut more = Vec::with_capacity(self.more.len() - self.more_free.len());
         let mut moved = vec![NOWHERE; self.slots.len()];
         for place in places {
             let mut series: Series = std::mem::take(&mut self.slots[*place as usize]);
             let start = text.len();
             text.extend_from_slice(self.text(&series));
             series.start = offset(start);
+            if let Some(has) = self.more.get(series.more as usize) {
+                series.more = offset(more.len());
+                more.push(*has);
+            }
             let from = std::mem::replace(place, offset(slots.len()));
             moved[from as usize] = *place;
             slots.push(series);
             let hash_of = |&other: &u32| -> u64 { spread(slots[other as usize].hash) };
             index.insert_unique(hash_of(place), *place, hash_of);
         }
-        for series in slots.iter_mut().filter(|series| series.sum != NOWHERE) {
-            series.sum = moved[series.sum as usize];
+        for More { sum, .. } in more.iter_mut().filter(|more| more.sum != NOWHERE) {
+            *sum = moved[*sum as usize];
         }
         let (weight, sums) = (self.weight, self.sums);
-        *self = Store { slots, free: Vec::new(), index, text, garbage: 0, weight, sums };
+        let (free, more_free) = (Vec::new(), Vec::new());
+        *self = Store { slots, free, more, more_free, index, text, garbage: 0, weight, sums };
     }
 
     pub(crate) fn get(&self, place: u32) -> &Series {
@@ -160,6 +176,41 @@ impl Store {
     /// For its value and times; what makes it a key stays.
     pub(crate) fn get_mut(&mut self, place: u32) -> &mut Series {
         &mut self.slots[place as usize]
+    }
+
+    /// Since when one of its series counts, in seconds since the epoch; NaN: not known.
+    pub(crate) fn created(&self, series: &Series) -> f64 {
+        self.more.get(series.more as usize).map_or(f64::NAN, |more| more.created)
+    }
+
+    pub(crate) fn set_created(&mut self, place: u32, created: f64) {
+        if let Some(more) = self.more_of(place, !created.is_nan()) {
+            more.created = created;
+        }
+    }
+
+    /// The place of the group's series that one of its series is a part of, or [`NOWHERE`].
+    pub(crate) fn sum(&self, series: &Series) -> u32 {
+        self.more.get(series.more as usize).map_or(NOWHERE, |more| more.sum)
+    }
+
+    pub(crate) fn set_sum(&mut self, place: u32, sum: u32) {
+        if let Some(more) = self.more_of(place, sum != NOWHERE) {
+            more.sum = sum;
+        }
+    }
+
+    /// What a series has besides; made where it is `wanted`.
+    fn more_of(&mut self, place: u32, wanted: bool) -> Option<&mut More> {
+        let series = &mut self.slots[place as usize];
+        if series.more == NOWHERE && wanted {
+            series.more = self.more_free.pop().unwrap_or_else(|| {
+                reserve(&mut self.more, 1);
+                self.more.push(More::NOTHING);
+                offset(self.more.len() - 1)
+            });
+        }
+        self.more.get_mut(series.more as usize)
     }
 
     /// The text of one of its series.
@@ -196,7 +247,8 @@ impl Store {
         self.slots.capacity() * size_of::<Series>()
             + self.text.capacity()
             + self.index.allocation_size()
-            + self.free.capacity() * size_of::<u32>()
+            + self.more.capacity() * size_of::<More>()
+            + (self.free.capacity() + self.more_free.capacity()) * size_of::<u32>()
     }
 }
 

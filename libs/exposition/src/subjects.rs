@@ -5,7 +5,9 @@ use crate::labels::{Constant, Labels};
 use crate::reason::Reason;
 use crate::store::reserve;
 use ahash::RandomState;
+use hashbrown::HashTable;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The handle that stands for the node, and its place.
 pub(crate) const NODE: u64 = 0;
@@ -19,13 +21,16 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Subjects {
     slots: Vec<Slot>,
-    /// Places by handle.
-    containers: HashMap<u64, u32, RandomState>,
+    /// Places of containers, by the hash of their handles. What is found lies in
+    /// the slots alone: a table has room for more than it holds.
+    containers: HashTable<u32>,
     /// Places by the group's number, which may equal a handle.
     groups: HashMap<u64, u32, RandomState>,
     /// Who writes lines with which labels, by their hash: no two with the same.
-    texts: HashMap<u64, u32, RandomState>,
+    texts: HashTable<u32>,
     free: Vec<u32>,
+    /// See [`Labels::common`].
+    common: String,
     random: RandomState,
     /// Number of this collection.
     generation: u32,
@@ -48,9 +53,10 @@ enum Who {
 struct Slot {
     who: Who,
     /// Empty while it is in a group.
-    text: String,
-    /// Of the text; `None`: to be read anew.
-    epoch: Option<u64>,
+    text: Arc<str>,
+    /// Of the text, unless that is to be read anew.
+    epoch: u64,
+    has_epoch: bool,
     text_hash: u64,
     /// The place of its group, or [`NOWHERE`].
     group: u32,
@@ -74,8 +80,9 @@ impl Slot {
     fn of(who: Who) -> Self {
         Self {
             who,
-            text: String::new(),
-            epoch: None,
+            text: Arc::default(),
+            epoch: 0,
+            has_epoch: false,
             text_hash: 0,
             group: NOWHERE,
             asked: 0,
@@ -90,17 +97,16 @@ impl Slot {
     }
 
     fn set_text(&mut self, constant: Constant<'_>) -> bool {
-        let differs = self.epoch != Some(constant.epoch);
+        let differs = !self.has_epoch || self.epoch != constant.epoch;
         if differs {
-            self.text.clear();
-            self.text.push_str(constant.text);
-            self.epoch = Some(constant.epoch);
+            self.text = constant.to_text();
+            (self.epoch, self.has_epoch) = (constant.epoch, true);
         }
         differs
     }
 
     fn forget_text(&mut self) {
-        (self.text, self.epoch) = (String::new(), None);
+        (self.text, self.has_epoch) = (Arc::default(), false);
     }
 }
 
@@ -108,6 +114,9 @@ impl Subjects {
     /// Begins a collection: asks the host for the node and for all that have series.
     fn refresh(&mut self, labels: &dyn Labels, generation: u32) {
         (self.changed, self.generation) = (false, generation);
+        if self.common != labels.common() {
+            labels.common().clone_into(&mut self.common);
+        }
         if self.slots.is_empty() {
             self.slots.push(Slot { shown: true, ..Slot::of(Who::Node) });
         }
@@ -166,19 +175,39 @@ impl Subjects {
         self.changed |= before != (slot.known, slot.held, slot.group);
         if slot.shown && (renamed || !slot.writes()) {
             slot.shown = false;
-            self.texts.remove(&slot.text_hash);
+            let hash = slot.text_hash;
+            self.release(hash, place);
         }
         if renamed {
+            let slot = &mut self.slots[place as usize];
             slot.text_hash = self.random.hash_one(&slot.text);
         }
     }
 
     /// Lets it write lines, where nobody else does so with its labels.
     fn claim(&mut self, place: u32) {
-        let slot = &mut self.slots[place as usize];
-        if !slot.shown && slot.writes() {
-            slot.shown = *self.texts.entry(slot.text_hash).or_insert(place) == place;
+        let slot = &self.slots[place as usize];
+        if slot.shown || !slot.writes() {
+            return;
         }
+        let (hash, slots) = (slot.text_hash, &self.slots);
+        let is_same = |other: &u32| slots[*other as usize].text_hash == hash;
+        if self.texts.find(hash, is_same).is_none() {
+            self.texts.insert_unique(hash, place, |other| slots[*other as usize].text_hash);
+            self.slots[place as usize].shown = true;
+        }
+    }
+
+    /// Nobody writes lines with its labels any more.
+    fn release(&mut self, hash: u64, place: u32) {
+        if let Ok(entry) = self.texts.find_entry(hash, |other| *other == place) {
+            entry.remove();
+        }
+    }
+
+    fn place_of(&self, handle: u64) -> Option<u32> {
+        let is_it = |&place: &u32| self.slots[place as usize].who == Who::Container(handle);
+        self.containers.find(self.random.hash_one(handle), is_it).copied()
     }
 
     /// The place of a group; new where it is not known yet.
@@ -206,7 +235,15 @@ impl Subjects {
             }
         };
         match who {
-            Who::Container(handle) => drop(self.containers.insert(handle, place)),
+            Who::Container(handle) => {
+                let (slots, random) = (&self.slots, &self.random);
+                let hash_of = |other: &u32| match slots[*other as usize].who {
+                    Who::Container(handle) => random.hash_one(handle),
+                    // None of these is among them.
+                    Who::Node | Who::Group(_) | Who::Nobody => 0,
+                };
+                self.containers.insert_unique(random.hash_one(handle), place, hash_of);
+            }
             Who::Group(number) => drop(self.groups.insert(number, place)),
             Who::Node | Who::Nobody => {}
         }
@@ -267,8 +304,15 @@ impl Subjects {
         self.slots[place as usize].used = self.generation;
     }
 
+    #[cfg(test)]
     pub(crate) fn text(&self, place: u32) -> &str {
         &self.slots[place as usize].text
+    }
+
+    /// The host's labels of one: those that all have, and its own.
+    pub(crate) fn constant(&self, place: u32) -> [&[u8]; 2] {
+        let common = if place == NODE_PLACE { "" } else { self.common.as_str() };
+        [common.as_bytes(), self.slots[place as usize].text.as_bytes()]
     }
 
     /// Whether this collection found one in another group or presence.
@@ -292,22 +336,28 @@ impl Subjects {
             }
         }
         self.has_hidden = false;
-        for (place, slot) in self.slots.iter_mut().enumerate() {
-            if slot.used == generation {
-                self.has_hidden |= !slot.shown;
+        for place in 0..self.slots.len() as u32 {
+            let &Slot { who, shown, used, text_hash, .. } = &self.slots[place as usize];
+            if used == generation {
+                self.has_hidden |= !shown;
                 continue;
             }
-            match slot.who {
+            match who {
                 Who::Nobody => continue,
-                Who::Container(handle) => drop(self.containers.remove(&handle)),
+                Who::Container(handle) => {
+                    let hash = self.random.hash_one(handle);
+                    if let Ok(entry) = self.containers.find_entry(hash, |other| *other == place) {
+                        entry.remove();
+                    }
+                }
                 Who::Group(number) => drop(self.groups.remove(&number)),
                 Who::Node => {}
             }
-            if slot.shown {
-                self.texts.remove(&slot.text_hash);
+            if shown {
+                self.release(text_hash, place);
             }
-            *slot = Slot::of(Who::Nobody);
-            self.free.push(place as u32);
+            self.slots[place as usize] = Slot::of(Who::Nobody);
+            self.free.push(place);
         }
     }
 }
@@ -348,8 +398,8 @@ impl<'a> Named<'a> {
             return Ok(NODE_PLACE);
         }
         let subjects = &mut self.subjects;
-        let place = match subjects.containers.get(&handle) {
-            Some(&place) => place,
+        let place = match subjects.place_of(handle) {
+            Some(place) => place,
             None => {
                 let place = subjects.add(Who::Container(handle), self.labels);
                 let group = subjects.slots[place as usize].group;

@@ -6,7 +6,7 @@ use crate::groups::{Room, counts, is_counted_here};
 use crate::histogram::{self, Buckets};
 use crate::labels::{Labels, MAX_LABEL_BYTES, values};
 use crate::reason::Reason;
-use crate::series::{Series, Value};
+use crate::series::{Flag, Series, Value};
 use crate::store::{self, Key};
 use crate::subjects::{NODE, NOWHERE, Named, Subjects};
 use crate::table::Table;
@@ -110,24 +110,24 @@ impl Table {
             known
         };
         *guess = known.wrapping_add(1);
-        let generation = self.generation;
+        let sum = self.store.sum(self.store.get(known));
         let series = self.store.get_mut(known);
-        if series.generation == generation {
+        if series.is(Flag::Emitted) {
             return Err(Reason::Duplicate);
         }
+        let newborn = series.is(Flag::Newborn);
         match &mut series.value {
             // Nearly all are so.
-            Value::Number(value) if series.sum == NOWHERE && !series.newborn => *value = sample.value,
+            Value::Number(value) if sum == NOWHERE && !newborn => *value = sample.value,
             _ => {
                 // A group's series mostly came right behind its first member's.
-                *guess = guess.wrapping_add(u32::from(series.sum == *guess));
+                *guess = guess.wrapping_add(u32::from(sum == *guess));
                 self.update_other(checked, known, subjects)?;
             }
         }
-        let series = self.store.get_mut(known);
-        series.generation = generation;
+        self.store.get_mut(known).set(Flag::Emitted, true);
         if let Some(at) = created(sample) {
-            series.created = at;
+            self.store.set_created(known, at);
         }
         Ok(None)
     }
@@ -136,7 +136,7 @@ impl Table {
     fn update_other(&mut self, checked: &Checked<'_>, place: u32, subjects: &Subjects) -> Result<(), Reason> {
         let series = self.store.get(place);
         let (before, after) = (series.weight(), checked.weight());
-        if series.sum != NOWHERE {
+        if self.store.sum(series) != NOWHERE {
             self.update_member(checked, place)?;
         } else if after > before {
             self.check_room(after - before, 0)?;
@@ -199,19 +199,17 @@ impl Table {
             None => Value::Number(sample.value),
         };
         let since = if counted_here { now } else { f64::NAN };
-        let series = Series {
-            created: created(sample).unwrap_or(since),
-            value,
-            generation: self.generation,
-            newborn: self.zero_first && counted_here,
-            ..Series::default()
-        };
+        let newborn = self.zero_first && counted_here;
+        let series = Series { value, ..Series::default() }.with(Flag::Newborn, newborn);
         let place = self.store.insert(&key, hash, series);
+        self.store.set_created(place, created(sample).unwrap_or(since));
         let group = subjects.summed_in(key.subject);
         if group != NOWHERE {
             self.join(place, group, subjects, Room::Capped).inspect_err(|_| self.store.remove(place))?;
         }
-        self.rows[sample.family as usize].places.push(place);
+        let places = &mut self.rows[sample.family as usize].places;
+        store::reserve(places, 1);
+        places.push(place);
         Ok(())
     }
 

@@ -61,18 +61,18 @@ impl Labelled {
 
 impl Labels for Labelled {
     fn node(&self) -> Constant<'_> {
-        Constant { text: "", epoch: 0 }
+        Constant::new("", 0)
     }
 
     /// As the host has it: those that share an id are one, and a newcomer with
     /// the id of one that is gone takes its place.
     fn container(&self, handle: u64) -> Option<Member<'_>> {
         let Label { text, gone, group, .. } = self.0.get(&handle).filter(|label| !label.replaced)?;
-        Some(Member { gone: *gone, group: *group, ..Member::shown(Constant { text, epoch: 0 }) })
+        Some(Member { gone: *gone, group: *group, ..Member::shown(Constant::new(text, 0)) })
     }
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let text = self.text(group)?;
-        Some(Group { labels: Constant { text, epoch: 0 }, gone: false, from_zero: false })
+        Some(Group { labels: Constant::new(text, 0), gone: false, from_zero: false })
     }
 }

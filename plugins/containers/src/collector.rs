@@ -1,6 +1,7 @@
 //! The metrics of all containers: at collections, and when a container ends.
 
 use crate::application::Applications;
+use crate::brief::Brief;
 use crate::figures::Figures;
 use crate::figures::kept::Counters;
 use crate::info;
@@ -10,9 +11,8 @@ use crate::restarts::Restarts;
 use crate::volumes::{Answers, Asked, Volumes};
 use gantry_cgroupfs::Layout;
 use gantry_plugin_api::host::Clock;
-use gantry_plugin_api::{Container, ContainerRef, Error, Host, Sink};
+use gantry_plugin_api::{ContainerRef, Error, Host, Sink};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Descriptors that are kept open, of those that a process may have: half.
 fn descriptors() -> usize {
@@ -65,14 +65,14 @@ impl Collector {
         }
         news.executed.iter().for_each(|process| self.applications.forget(process));
         for container in &news.changed {
-            if let Some(known) = known.get(*container).filter(|known| is_shown(known)) {
+            if let Some(known) = known.get(*container).filter(|known| known.is_shown()) {
                 if let Some(cgroups) = news.cgroups.get(container) {
                     self.figures.container_is(*container, cgroups);
                 }
                 self.restarts.count(*container, known);
             }
         }
-        for (container, known) in news.gone.iter().filter(|(_, known)| is_shown(known)) {
+        for (container, known) in news.gone.iter().filter(|(_, known)| known.is_shown()) {
             self.figures.container_goes(*container);
             self.volumes.let_go(*container);
             self.restarts.count(*container, known);
@@ -92,8 +92,8 @@ impl Collector {
     /// Looks at what there is, and says which file systems are to be asked.
     pub fn begin(&mut self, known: &Known) -> Asked {
         let host = &self.host;
-        let first = known.all().filter(|(_, known)| is_shown(known)).filter_map(|(container, known)| {
-            Some((container, &**known, host.processes(container).first()?.pid))
+        let first = known.all().filter(|(_, known)| known.is_shown()).filter_map(|(container, known)| {
+            Some((container, &*known.volumes, host.processes(container).first()?.pid))
         });
         let open_files = |container: ContainerRef| {
             let processes = host.processes(container);
@@ -106,8 +106,7 @@ impl Collector {
 
     /// Emits the samples of all containers that there are.
     pub fn collect(&mut self, known: &Known, answers: &Answers, sink: &mut Sink<'_>) {
-        let there: Vec<(ContainerRef, &Arc<Container>)> =
-            known.all().filter(|(_, known)| is_shown(known)).collect();
+        let there: Vec<(ContainerRef, &Brief)> = known.all().filter(|(_, known)| known.is_shown()).collect();
         self.figures.containers_are(there.iter().map(|(container, _)| *container));
         let mut budget = self.applications.begin();
         for (container, known) in &there {
@@ -126,7 +125,7 @@ impl Collector {
         self.restarts.emit(sink, |container| {
             known
                 .get(container)
-                .map_or_else(|| is_known(host, container, figures.key(container)), |known| is_shown(known))
+                .map_or_else(|| is_known(host, container, figures.key(container)), Brief::is_shown)
         });
     }
 
@@ -140,11 +139,6 @@ impl Collector {
         self.restarts.set_past(past.restarts);
         self.figures.set_past(past.counters);
     }
-}
-
-/// Whoever runs it did not ask to be left alone.
-fn is_shown(known: &Container) -> bool {
-    !known.opted_out.iter().any(|name| name == "containers")
 }
 
 /// Whether the host knows it still. By one of its cgroups, where there is one:

@@ -106,11 +106,10 @@ impl Shared {
         }
         let wanted = news.wanted.iter().filter_map(|container| known.get(*container));
         // Which wishes were lost nobody knows.
-        let nameless =
-            known.all().map(|(_, known)| known).filter(|known| news.lost && known.names.is_empty());
-        for known in wanted.chain(nameless).filter(|known| !known.runtime_id.is_empty()) {
-            for link in self.links.iter().filter(|link| link.may_know(&known.runtime)) {
-                link.want(&known.runtime_id);
+        let nameless = known.all().map(|(_, known)| known).filter(|known| news.lost && !known.is_named());
+        for known in wanted.chain(nameless).filter(|known| !known.runtime_id().is_empty()) {
+            for link in self.links.iter().filter(|link| link.may_know(known.runtime())) {
+                link.want(known.runtime_id());
             }
         }
         state

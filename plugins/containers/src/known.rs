@@ -1,9 +1,9 @@
 //! The containers that the host knows, kept up to date by its events.
 
+use crate::brief::Brief;
 use gantry_plugin_api::identity::{Cgroup, Cursor, EventKind, Process};
-use gantry_plugin_api::{Container, ContainerRef, Host};
+use gantry_plugin_api::{ContainerRef, Host};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// Events that are asked for at once: 40 KiB.
 const BATCH: u32 = 1024;
@@ -13,12 +13,13 @@ const BATCH: u32 = 1024;
 const MAX_BATCHES: usize = 64;
 
 /// All containers, by handle. A description is copied out of the host once for
-/// all events of a batch that are about it; what is long in it and not asked
-/// for again is not kept.
+/// all events of a batch that are about it; what is not asked for again is not
+/// kept.
 #[derive(Debug, Default)]
 pub struct Known {
     cursor: Cursor,
-    containers: HashMap<ContainerRef, Arc<Container>>,
+    /// Boxed: a map has room for more than it holds.
+    containers: HashMap<ContainerRef, Box<Brief>>,
     begun: bool,
 }
 
@@ -30,7 +31,7 @@ pub struct News {
     /// The cgroups of those that are there.
     pub cgroups: BTreeMap<ContainerRef, Vec<Cgroup>>,
     /// Those that are gone, as they were.
-    pub gone: BTreeMap<ContainerRef, Arc<Container>>,
+    pub gone: BTreeMap<ContainerRef, Brief>,
     /// Those of which a process exited.
     pub exited: BTreeSet<ContainerRef>,
     /// Processes that run another program now.
@@ -43,13 +44,13 @@ pub struct News {
 
 impl Known {
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = (ContainerRef, &Arc<Container>)> {
-        self.containers.iter().map(|(container, known)| (*container, known))
+    pub fn all(&self) -> impl Iterator<Item = (ContainerRef, &Brief)> {
+        self.containers.iter().map(|(container, known)| (*container, &**known))
     }
 
     /// One of them.
-    pub fn get(&self, container: ContainerRef) -> Option<&Arc<Container>> {
-        self.containers.get(&container)
+    pub fn get(&self, container: ContainerRef) -> Option<&Brief> {
+        self.containers.get(&container).map(Box::as_ref)
     }
 
     /// Up to which event it knows them, for [`Host::wait_events`].
@@ -95,11 +96,11 @@ impl Known {
             match host.container(*container) {
                 Some(known) if known.gone => {
                     self.containers.remove(container);
-                    news.gone.insert(*container, Arc::new(lean(known)));
+                    news.gone.insert(*container, Brief::of(&known));
                 }
-                Some(mut known) => {
-                    news.cgroups.insert(*container, std::mem::take(&mut known.cgroups));
-                    self.containers.insert(*container, Arc::new(lean(known)));
+                Some(known) => {
+                    self.containers.insert(*container, Box::new(Brief::of(&known)));
+                    news.cgroups.insert(*container, known.cgroups);
                 }
                 None => drop(self.containers.remove(container)),
             }
@@ -108,24 +109,15 @@ impl Known {
     }
 }
 
-/// Without what is not asked for again, and may be long.
-fn lean(mut known: Container) -> Container {
-    known.cgroups.clear();
-    known.labels.clear();
-    known.environment.clear();
-    known.ports.clear();
-    known.networks.clear();
-    known
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Containers;
     use gantry_plugin_testkit::{Kit, NewContainer};
 
-    fn ids(known: &Known) -> Vec<&str> {
-        let mut ids: Vec<&str> = known.all().map(|(_, container)| container.id.as_str()).collect();
+    fn ids(known: &Known, host: &Host) -> Vec<String> {
+        let all = known.all().filter_map(|(container, _)| host.container(container));
+        let mut ids: Vec<String> = all.map(|container| container.id).collect();
         ids.sort_unstable();
         ids
     }
@@ -137,18 +129,18 @@ mod tests {
         let old = identity.declare(NewContainer::new("/docker/old"));
         let mut known = Known::default();
         assert!(!known.catch_up(&host).lost);
-        assert_eq!(ids(&known), ["/docker/old"]);
+        assert_eq!(ids(&known, &host), ["/docker/old"]);
         let new = identity.appear(NewContainer::new("/docker/new"));
         identity.change(old, |old| old.image = "nginx".to_owned());
         identity.want_metadata(new);
         let news = known.catch_up(&host);
         assert_eq!(news.changed, BTreeSet::from([old, new]));
         assert_eq!(news.wanted, BTreeSet::from([new]));
-        assert_eq!(ids(&known), ["/docker/new", "/docker/old"]);
-        assert_eq!(known.get(old).map(|old| old.image.as_str()), Some("nginx"));
+        assert_eq!(ids(&known, &host), ["/docker/new", "/docker/old"]);
+        assert_eq!(known.get(old).map(Brief::image), Some("nginx"));
         identity.change(new, |new| new.gone = true);
         known.catch_up(&host);
-        assert_eq!(ids(&known), ["/docker/old"]);
+        assert_eq!(ids(&known, &host), ["/docker/old"]);
         assert_eq!(known.catch_up(&host), News::default());
     }
 
@@ -164,7 +156,7 @@ mod tests {
         identity.appear(NewContainer::new("/docker/one"));
         identity.appear(NewContainer::new("/docker/two"));
         assert!(known.catch_up(&host).lost);
-        assert_eq!(ids(&known), ["/docker/one", "/docker/two"]);
+        assert_eq!(ids(&known, &host), ["/docker/one", "/docker/two"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! * `metrics`: what is shown; `config`: what can be set.
-//! * `known`: the containers that there are; `follow`: the thread that keeps
+//! * `known`: the containers that there are; `brief`: one of them; `follow`: the thread that keeps
 //!   them up to date.
 //! * `runtimes`: those that are asked. `provider`: what is common to all;
 //!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O;
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod application;
+pub mod brief;
 mod collector;
 pub mod config;
 pub mod containerd;

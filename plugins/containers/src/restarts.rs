@@ -1,8 +1,9 @@
 //! How often containers began anew, whatever of the agent was restarted in between.
 
+use crate::brief::Brief;
 use crate::metrics::RESTARTS;
 use gantry_plugin_api::identity::Process;
-use gantry_plugin_api::{Container, ContainerRef, Sink};
+use gantry_plugin_api::{ContainerRef, Sink};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -35,7 +36,7 @@ struct Seen {
 
 impl Restarts {
     /// Counts what happened since the last time.
-    pub fn count(&mut self, container: ContainerRef, known: &Container) {
+    pub fn count(&mut self, container: ContainerRef, known: &Brief) {
         let mut now = Seen { restarts: known.restarts, init: known.init, total: 0, is_ours: true };
         now.total = self
             .seen

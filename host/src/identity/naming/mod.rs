@@ -160,11 +160,9 @@ pub fn is_named_by(environment: &BTreeMap<String, String>) -> bool {
 pub fn identity_key(found: &Found, metadata: Option<&Container>) -> Key {
     let pod = metadata.filter(|_| found.owner.is_none()).and_then(orchestrated::PodNames::of);
     match pod {
-        Some(pod) if !pod.is_pause() => Key::Pod {
-            namespace: pod.namespace.to_owned(),
-            pod: pod.pod.to_owned(),
-            container: pod.container.to_owned(),
-        },
+        Some(pod) if !pod.is_pause() => {
+            Key::Pod { namespace: pod.namespace.into(), pod: pod.pod.into(), container: pod.container.into() }
+        }
         _ => found.key.clone(),
     }
 }

@@ -27,6 +27,7 @@ mod tests;
 mod unit;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub use choose::{Entry, identify};
 #[cfg(test)]
@@ -55,20 +56,20 @@ pub struct Found {
     /// a service. For a user's own service its path, since the system's manager
     /// may have another of that name. Empty for a pod's sandbox of which the
     /// path does not tell the id ([`Found::in_sandbox`]).
-    pub raw_id: String,
+    pub raw_id: Arc<str>,
     /// What makes it the same container.
     pub key: Key,
     /// The user in whose slice it lies, if not root's. No provider of the
     /// node's own runtimes knows it, but one that asks this user's may.
     pub owner: Option<u32>,
     /// The pod's uid, with dashes, for a container of Kubernetes.
-    pub pod_uid: Option<String>,
+    pub pod_uid: Option<Box<str>>,
     /// It holds a whole pod: gVisor, Kata.
     pub sandbox: bool,
     /// The path does not tell the runtime; this one is the likeliest.
     pub guessed: bool,
     /// The id, where the path is all that there is to know (services).
-    pub path_id: Option<String>,
+    pub path_id: Option<Box<str>>,
 }
 
 /// What makes two sightings the same container.
@@ -76,12 +77,12 @@ pub struct Found {
 pub enum Key {
     /// A runtime's own id. `family` is one for all runtimes whose ids are
     /// digests, and otherwise the runtime.
-    Id { family: &'static str, owner: Option<u32>, id: String },
+    Id { family: &'static str, owner: Option<u32>, id: Arc<str> },
     /// A cgroup's path, for services.
-    Cgroup(String),
+    Cgroup(Box<str>),
     /// A container of a pod; it stays the same when it is started again under
     /// another raw id. Known from metadata alone.
-    Pod { namespace: String, pod: String, container: String },
+    Pod { namespace: Box<str>, pod: Box<str>, container: Box<str> },
 }
 
 impl std::fmt::Display for Key {
@@ -107,10 +108,12 @@ pub enum UserSlices {
 impl Found {
     fn new(runtime: Runtime, id: &str, owner: Option<u32>) -> Self {
         let family = if runtime.has_digests() && is_digest(id) { "digest" } else { runtime.as_str() };
+        // One text for both: there are many of these.
+        let raw_id: Arc<str> = id.into();
         Self {
             runtime,
-            raw_id: id.to_owned(),
-            key: Key::Id { family, owner, id: id.to_owned() },
+            raw_id: raw_id.clone(),
+            key: Key::Id { family, owner, id: raw_id },
             owner,
             pod_uid: None,
             sandbox: false,
@@ -122,13 +125,13 @@ impl Found {
     fn service(runtime: Runtime, raw_id: &str, cgroup: String, id: String) -> Self {
         Self {
             runtime,
-            raw_id: raw_id.to_owned(),
-            key: Key::Cgroup(cgroup),
+            raw_id: raw_id.into(),
+            key: Key::Cgroup(cgroup.into()),
             owner: None,
             pod_uid: None,
             sandbox: false,
             guessed: false,
-            path_id: Some(id),
+            path_id: Some(id.into()),
         }
     }
 
@@ -137,7 +140,7 @@ impl Found {
     pub fn told_id(&self) -> Cow<'_, str> {
         match self.owner {
             Some(uid) => Self::id_of_user(uid, &self.raw_id).into(),
-            None => self.raw_id.as_str().into(),
+            None => Cow::Borrowed(&self.raw_id),
         }
     }
 
@@ -177,8 +180,8 @@ impl Found {
             return self;
         }
         if self.raw_id.is_empty() {
-            id.clone_into(&mut self.raw_id);
-            self.key = Key::Id { family: "digest", owner: self.owner, id: id.to_owned() };
+            self.raw_id = id.into();
+            self.key = Key::Id { family: "digest", owner: self.owner, id: self.raw_id.clone() };
         }
         self.sandbox = true;
         self

@@ -19,11 +19,11 @@ pub fn find(parts: &[&str], owner: Option<u32>) -> Option<Place> {
             let (at, _) = uid.as_ref()?;
             let cgroup = format!("/{}", parts[..=root + at].join("/"));
             let mut found = Found::new(Runtime::Kubernetes, "", owner);
-            found.key = Key::Cgroup(cgroup);
+            found.key = Key::Cgroup(cgroup.into());
             found
         }
     };
-    found.pod_uid = uid.map(|(_, uid)| uid);
+    found.pod_uid = uid.map(|(_, uid)| uid.into());
     found.sandbox = found.raw_id.is_empty()
         || parts[..root].contains(&"kata_overhead")
         || shaped.is_some_and(|(at, _)| below[at].starts_with("kata_"));

@@ -94,7 +94,7 @@ fn a_sandbox_learns_its_id_from_its_command() {
     assert!(sandbox.sandbox && sandbox.raw_id.is_empty());
     let id = sandbox_of_command(command.into_iter()).expect("gVisor's");
     let sandbox = sandbox.in_sandbox(id);
-    assert_eq!(sandbox.raw_id, DIGEST);
+    assert_eq!(&*sandbox.raw_id, DIGEST);
     assert_eq!(sandbox.key, found(&format!("{pod}/{DIGEST}")).key, "one container, wherever it lies");
     // With systemd it lies in the pause container's scope.
     let scope = found(&format!(
@@ -102,7 +102,7 @@ fn a_sandbox_learns_its_id_from_its_command() {
     ));
     let scope = scope.in_sandbox(OTHER);
     assert!(scope.sandbox);
-    assert_eq!(scope.raw_id, OTHER, "the path's own id stays");
+    assert_eq!(&*scope.raw_id, OTHER, "the path's own id stays");
     for other in [&["nginx", DIGEST][..], &["runsc"], &[], &["runsc", "boot"]] {
         assert_eq!(sandbox_of_command(other.iter().copied()), None, "{other:?}");
     }
@@ -225,7 +225,7 @@ fn a_path_that_the_kernel_cannot_print_is_nobody_s() {
         Place::Nobody
     );
     let deep = format!("/docker/{DIGEST}/{}", "x/".repeat(1900));
-    assert_eq!(found(&deep).raw_id, DIGEST);
+    assert_eq!(&*found(&deep).raw_id, DIGEST);
 }
 
 /// The id and the path that a whole `/proc/PID/cgroup` comes to.
@@ -370,7 +370,7 @@ fn a_unit_s_name_has_at_most_255_bytes() {
     };
     let (longest, name) = of(255);
     assert!(
-        matches!(longest, Place::Container(found) if found.raw_id == name && found.runtime == Runtime::Systemd)
+        matches!(longest, Place::Container(found) if *found.raw_id == *name && found.runtime == Runtime::Systemd)
     );
     // In a slice whose children are services anyway it is one without a unit's name.
     let slice = |(_, name): (Place, String)| classify(&format!("/my.slice/{name}"), UserSlices::Hidden);

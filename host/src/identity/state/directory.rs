@@ -29,8 +29,8 @@ pub struct Directory {
 
 impl Directory {
     /// By what it is found.
-    pub fn place(&self) -> (u32, u64) {
-        (self.hierarchy.number, self.id)
+    pub fn place(&self) -> Place {
+        Place::new(self.hierarchy.number, self.id)
     }
 
     /// As plugins see it.
@@ -41,6 +41,21 @@ impl Directory {
         cgroup.path = self.path.to_string();
         cgroup.id = self.id;
         cgroup
+    }
+}
+
+/// A directory, by its hierarchy and its id there. Packed: there are a dozen for
+/// each container, and the number alone would be aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, packed(4))]
+pub struct Place {
+    hierarchy: u32,
+    id: u64,
+}
+
+impl Place {
+    pub fn new(hierarchy: u32, id: u64) -> Self {
+        Self { hierarchy, id }
     }
 }
 
@@ -104,7 +119,7 @@ impl Directories {
 
     /// One is gone; whether it was there.
     pub fn went(&mut self, hierarchy: u32, id: u64) -> bool {
-        let Some(at) = self.all.iter().position(|known| known.place() == (hierarchy, id)) else {
+        let Some(at) = self.all.iter().position(|known| known.place() == Place::new(hierarchy, id)) else {
             return false;
         };
         let was_there = self.there >> at & 1 == 1;
@@ -147,7 +162,10 @@ mod tests {
         assert!(those.are_gone());
         assert!(those.take(&[directory(1, "/a", 7), directory(2, "/a", 8)]));
         assert!(!those.take(&[directory(1, "/a", 0), directory(2, "/a", 8)]), "nothing is new");
-        assert_eq!(those.all().iter().map(Directory::place).collect::<Vec<_>>(), [(1, 7), (2, 8)]);
+        assert_eq!(
+            those.all().iter().map(Directory::place).collect::<Vec<_>>(),
+            [Place::new(1, 7), Place::new(2, 8)]
+        );
         assert!(!those.went(1, 9) && those.went(1, 7) && !those.went(1, 7) && !those.are_gone());
         assert!(those.take(&[directory(2, "/a", 18)]), "another one of the same path");
         assert!(!those.went(2, 8) && !those.are_gone(), "the one before");

@@ -3,7 +3,7 @@
 use super::super::clock;
 use super::super::path::Found;
 use super::State;
-use super::directory::Directory;
+use super::directory::{Directory, Place};
 use super::processes::{Known, same_start};
 use gantry_plugin_api::identity::{EventKind, Process};
 use std::collections::{BTreeMap, HashSet};
@@ -177,8 +177,8 @@ impl State {
     /// processes.
     pub fn directory_passed(&mut self, placement: &Placement, now: u64) {
         let Some(found) = &placement.found else { return };
-        let key = found.key.to_string();
-        if self.keys.get(&*key).is_none() && self.lives.get(&key, now).is_none() {
+        let key = self.names.of(&found.key.to_string());
+        if self.keys.get(key).is_none() && self.lives.get(key, now).is_none() {
             let handle = self.container_is(found, &[], now);
             self.is_it_gone(handle, now);
         }
@@ -186,7 +186,7 @@ impl State {
 
     /// A directory is gone; its id is known for as long as its container.
     pub fn directory_gone(&mut self, hierarchy: u32, id: u64, now: u64) {
-        let Some(handle) = self.cgroups.get(&(hierarchy, id)) else { return };
+        let Some(handle) = self.cgroups.get(Place::new(hierarchy, id)) else { return };
         if let Some(record) = self.records.get_mut(&handle) {
             // One directory gone, and all are going: what could not be watched in
             // other hierarchies is not waited for.
@@ -224,7 +224,7 @@ impl State {
 
     /// Whether the directories of a container are known, and it is there.
     pub fn has_directories(&self, key: &str) -> bool {
-        let known = self.keys.get(key).and_then(|handle| self.records.get(&handle));
+        let known = self.keys.get(self.names.of(key)).and_then(|handle| self.records.get(&handle));
         known.is_some_and(|record| {
             record.gone.is_none() && !record.processes.is_empty() && !record.cgroups.are_gone()
         })

@@ -1,6 +1,7 @@
 //! Who has which id, and who is one with whom in what is shown.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// All ids that are shown.
@@ -8,13 +9,14 @@ use std::sync::Arc;
 pub struct Ids {
     by_text: HashMap<Arc<str>, Id>,
     groups: HashMap<u64, Group>,
-    next: u64,
+    /// The number of the last group.
+    last: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default)]
 struct Id {
-    members: Vec<u64>,
-    group: Option<u64>,
+    members: Box<[u64]>,
+    group: Option<NonZeroU64>,
 }
 
 /// Several containers that are one in what is shown: their figures are summed.
@@ -57,47 +59,55 @@ impl Ids {
     /// and where all of them are gone (`is_gone`) the newcomer replaces them.
     pub fn join(
         &mut self,
-        id: &str,
-        app_id: &str,
+        id: &Arc<str>,
+        app_id: &Arc<str>,
         handle: u64,
         shared: bool,
         is_gone: impl Fn(u64) -> bool,
     ) -> Joined {
         let known = self.by_text.get_key_value(id).map(|(text, _)| text.clone());
-        let text = known.unwrap_or_else(|| id.into());
+        let text = known.unwrap_or_else(|| id.clone());
         let entry = self.by_text.entry(text.clone()).or_default();
-        entry.members.retain(|member| *member != handle);
+        entry.remove(handle);
         let mut joined = Joined { id: text.clone(), ..Joined::default() };
         if !shared && entry.members.iter().all(|member| is_gone(*member)) {
-            joined.replaced = std::mem::take(&mut entry.members);
+            joined.replaced = std::mem::take(&mut entry.members).into_vec();
             if let Some(group) = entry.group.take() {
-                self.groups.remove(&group);
+                self.groups.remove(&group.get());
             }
         }
         if shared || !entry.members.is_empty() {
             if entry.group.is_none() {
-                joined.regrouped = entry.members.clone();
+                joined.regrouped = entry.members.to_vec();
             }
             let group = *entry.group.get_or_insert_with(|| {
-                self.next += 1;
-                self.next
+                let next = self.last.map_or(NonZeroU64::MIN, |last| last.saturating_add(1));
+                self.last = Some(next);
+                next
             });
-            self.groups.entry(group).or_insert_with(|| Group { id: text, app_id: app_id.into() });
-            joined.group = Some(group);
+            self.groups.entry(group.get()).or_insert_with(|| Group { id: text, app_id: app_id.clone() });
+            joined.group = Some(group.get());
         }
-        entry.members.reserve_exact(1);
-        entry.members.push(handle);
+        entry.members = entry.members.iter().copied().chain([handle]).collect();
         joined
     }
 
     /// A container is forgotten. An id that nobody has is free again.
     pub fn leave(&mut self, id: &str, handle: u64) {
         let Some(entry) = self.by_text.get_mut(id) else { return };
-        entry.members.retain(|member| *member != handle);
+        entry.remove(handle);
         if entry.members.is_empty()
             && let Some(Id { group: Some(group), .. }) = self.by_text.remove(id)
         {
-            self.groups.remove(&group);
+            self.groups.remove(&group.get());
+        }
+    }
+}
+
+impl Id {
+    fn remove(&mut self, handle: u64) {
+        if self.members.contains(&handle) {
+            self.members = self.members.iter().copied().filter(|member| *member != handle).collect();
         }
     }
 }
@@ -112,11 +122,11 @@ mod tests {
         let living = |_| false;
         let id: Arc<str> = "/docker/a".into();
         let alone = Joined { id, ..Joined::default() };
-        assert_eq!(ids.join("/docker/a", "", 1, false, living), alone);
-        let joined = ids.join("/docker/a", "", 2, false, living);
+        assert_eq!(ids.join(&"/docker/a".into(), &"".into(), 1, false, living), alone);
+        let joined = ids.join(&"/docker/a".into(), &"".into(), 2, false, living);
         let group = joined.group.expect("a group");
         assert_eq!((joined.replaced, joined.regrouped), (vec![], vec![1]));
-        let third = ids.join("/docker/a", "", 3, false, |handle| handle == 1);
+        let third = ids.join(&"/docker/a".into(), &"".into(), 3, false, |handle| handle == 1);
         assert_eq!(third, Joined { group: Some(group), ..alone });
         assert_eq!(ids.group(group).map(|group| &*group.id), Some("/docker/a"));
         for handle in [1, 2, 3] {
@@ -129,11 +139,11 @@ mod tests {
     #[test]
     fn a_newcomer_replaces_those_that_are_gone() {
         let mut ids = Ids::default();
-        ids.join("/docker/a", "", 1, false, |_| false);
-        let joined = ids.join("/docker/a", "", 2, false, |_| true);
+        ids.join(&"/docker/a".into(), &"".into(), 1, false, |_| false);
+        let joined = ids.join(&"/docker/a".into(), &"".into(), 2, false, |_| true);
         assert_eq!(joined.replaced, [1]);
-        let group = ids.join("/docker/a", "", 3, false, |_| false).group.expect("a group");
-        let joined = ids.join("/docker/a", "", 4, false, |_| true);
+        let group = ids.join(&"/docker/a".into(), &"".into(), 3, false, |_| false).group.expect("a group");
+        let joined = ids.join(&"/docker/a".into(), &"".into(), 4, false, |_| true);
         assert_eq!(joined.replaced, [2, 3]);
         assert!(ids.group(group).is_none());
     }
@@ -141,8 +151,8 @@ mod tests {
     #[test]
     fn runs_of_a_cron_job_are_one_for_ever() {
         let mut ids = Ids::default();
-        let first = ids.join("/k8s-cronjob/ns/job/main", "app", 1, true, |_| true);
-        let second = ids.join("/k8s-cronjob/ns/job/main", "app", 2, true, |_| true);
+        let first = ids.join(&"/k8s-cronjob/ns/job/main".into(), &"app".into(), 1, true, |_| true);
+        let second = ids.join(&"/k8s-cronjob/ns/job/main".into(), &"app".into(), 2, true, |_| true);
         assert!(first.group.is_some());
         assert_eq!((second.group, second.replaced, second.regrouped), (first.group, vec![], vec![]));
     }

@@ -13,8 +13,9 @@ impl State {
     /// The container of this place, made where it is not known; 0 where there
     /// are too many.
     pub(super) fn container_is(&mut self, found: &Arc<Found>, cgroups: &[Directory], now: u64) -> u64 {
-        let key = found.key.to_string();
-        if let Some(handle) = self.keys.get(&*key)
+        let text = found.key.to_string();
+        let key = self.names.of(&text);
+        if let Some(handle) = self.keys.get(key)
             && !self.revive(handle, now)
         {
             if self.take_cgroups(handle, cgroups) {
@@ -29,14 +30,14 @@ impl State {
             self.counts.containers_refused += 1;
             return 0;
         }
-        let life = self.lives.get(&key, now);
+        let life = self.lives.get(key, now);
         let number = life.map_or(0, |life| life.number);
-        let handle = self.handles.make(&key, number, |number| self.records.contains_key(&number));
+        let handle = self.handles.make(&text, number, |number| self.records.contains_key(&number));
         self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
-        self.remembered.recall(handle, &key);
-        self.keys.give(key.into(), handle);
+        self.remembered.recall(handle, &text);
+        self.keys.give(key, handle);
         if !found.raw_id.is_empty() {
-            self.raw_ids.give(found.told_id().as_ref().into(), handle);
+            self.raw_ids.give(self.names.of(&found.told_id()), handle);
         }
         self.unsettled.insert(handle);
         self.newest.add(handle, now);
@@ -92,7 +93,7 @@ impl State {
     /// A process is not in it any more.
     pub(super) fn take_out(&mut self, container: u64, pid: u32, now: u64) {
         let Some(record) = self.records.get_mut(&container) else { return };
-        if !record.processes.remove(&pid) {
+        if !record.processes.remove(pid) {
             return;
         }
         if record.processes.is_empty() {
@@ -124,7 +125,7 @@ impl State {
         if !record.is_empty() || record.gone.is_some() {
             return;
         }
-        record.gone = Some(Gone { at: now, collections });
+        record.gone = Some(Box::new(Gone { at: now, collections }));
         self.unsettled.insert(handle);
         self.version += 1;
         let is_hidden = record.phase == Phase::Hidden;
@@ -163,7 +164,7 @@ impl State {
     /// There are too many: those that are gone for longest make room, though
     /// their last values were not yet served for as long as they should be.
     fn make_room(&mut self) {
-        let gone = self.records.values().filter_map(|record| Some((record.gone?.at, record.handle)));
+        let gone = self.records.values().filter_map(|record| Some((record.gone.as_ref()?.at, record.handle)));
         let mut gone: Vec<(u64, u64)> = gone.collect();
         gone.sort_unstable();
         // A tenth at once: sorting for each single one would cost the agent what the flood costs the machine.
@@ -182,8 +183,8 @@ impl State {
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);
         self.leave_namespace(record.network_namespace, handle);
-        if let Some(whole) = record.into.and_then(|whole| self.records.get_mut(&whole)) {
-            whole.parts.retain(|part| *part != handle);
+        if let Some(whole) = record.into.and_then(|whole| self.records.get_mut(&whole.get())) {
+            whole.parts = whole.parts.iter().copied().filter(|part| *part != handle).collect();
         }
         self.version += 1;
     }

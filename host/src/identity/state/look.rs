@@ -35,15 +35,15 @@ impl State {
     /// another's by now.
     pub fn looked(&mut self, look: Look, seen: Seen, placement: &Placement, now: u64) {
         let Look { handle, pid } = look;
-        let key = placement.found.as_ref().map(|found| found.key.to_string());
-        let is_its = key.is_some_and(|key| self.keys.get(&*key) == Some(handle));
+        let key = placement.found.as_ref().map(|found| self.names.of(&found.key.to_string()));
+        let is_its = key.is_some_and(|key| self.keys.get(key) == Some(handle));
         let Some(record) = self.records.get_mut(&handle).filter(|_| is_its) else {
             return self.look_at_another(look);
         };
         let Seen { namespace, environment, sandbox } = seen;
         let is_read = environment.is_some();
         if let Some(environment) = environment {
-            (record.opted_out, record.environment) = (environment.opted_out, environment.nomad);
+            record.set_environment(environment);
             record.is_seen = true;
         }
         self.set_namespace(handle, namespace);
@@ -65,7 +65,7 @@ impl State {
             return;
         }
         record.tries = record.tries.saturating_add(1);
-        let others = || record.processes.iter().copied().filter(|other| *other != pid);
+        let others = || record.processes.all().iter().copied().filter(|other| *other != pid);
         match others().filter(|other| *other > pid).min().or_else(|| others().min()) {
             Some(next) if record.tries < TRIES => self.want_look(Look { handle, pid: next }),
             _ => self.counts.unread += 1,
@@ -81,17 +81,15 @@ impl State {
         let before = std::mem::replace(&mut record.network_namespace, inode);
         self.leave_namespace(before, handle);
         if inode != self.host_namespace {
-            // Mostly it is the only one.
             let those = self.by_namespace.entry(inode).or_default();
-            those.reserve_exact(1);
-            those.push(handle);
+            *those = those.iter().copied().chain([handle]).collect();
         }
     }
 
     /// The number of a namespace is another's as soon as it is free.
     pub(super) fn leave_namespace(&mut self, inode: u64, handle: u64) {
         let Some(those) = self.by_namespace.get_mut(&inode) else { return };
-        those.retain(|other| *other != handle);
+        *those = those.iter().copied().filter(|other| *other != handle).collect();
         if those.is_empty() {
             self.by_namespace.remove(&inode);
         }
@@ -112,8 +110,9 @@ impl State {
         }
         let found = Arc::new(found);
         record.found = found.clone();
-        if self.raw_ids.get(&*found.told_id()).is_none() {
-            self.raw_ids.give(found.told_id().as_ref().into(), handle);
+        let told_id = self.names.of(&found.told_id());
+        if self.raw_ids.get(told_id).is_none() {
+            self.raw_ids.give(told_id, handle);
         }
         self.take_pending(handle);
         if self.absorb(handle, now).is_some() {

@@ -2,27 +2,27 @@
 
 use super::super::naming;
 use super::lives::Life;
+use super::names::Name;
 use super::processes::Known;
 use super::record::Gone;
 use super::{Phase, Record, State};
 use gantry_plugin_api::identity::EventKind;
-use std::sync::Arc;
-
-/// What makes it the same container, by all that is known of it.
-fn identity_key(record: &Record) -> Arc<str> {
-    let metadata = record.metadata.as_ref().map(|provided| provided.container.clone());
-    naming::identity_key(&record.found, metadata.as_deref()).to_string().into()
-}
+use std::num::NonZeroU64;
 
 impl State {
+    /// What makes it the same container, by all that is known of it.
+    fn identity_key(&self, record: &Record) -> Name {
+        self.names.of(&naming::identity_key(&record.found, record.told().as_ref()).to_string())
+    }
+
     /// A living container whose metadata say that it is one that was there
     /// before: a pod's container that was started again. The older one goes on
     /// with what the newer one has; gives its handle.
     pub(super) fn absorb(&mut self, handle: u64, now: u64) -> Option<u64> {
-        let key = identity_key(self.records.get(&handle)?);
+        let key = self.identity_key(self.records.get(&handle)?);
         let goes_on =
             |older: &Record| !matches!(older.phase, Phase::Folded | Phase::Merged | Phase::Replaced);
-        let older = self.keys.get(&*key).filter(|older| *older != handle);
+        let older = self.keys.get(key).filter(|older| *older != handle);
         match older.filter(|older| self.records.get(older).is_some_and(|older| goes_on(older))) {
             Some(older) => {
                 self.move_into(handle, older, now);
@@ -31,7 +31,7 @@ impl State {
                 Some(older)
             }
             None => {
-                if let Some(life) = self.lives.get(&key, now) {
+                if let Some(life) = self.lives.get(key, now) {
                     self.had_lives(handle, life);
                 }
                 self.keys.give(key, handle);
@@ -50,14 +50,15 @@ impl State {
     /// What it is became known after its end: that is for its next life alone.
     pub(super) fn was(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get(&handle) else { return };
-        let key = identity_key(record);
+        let key = self.identity_key(record);
         if record.phase == Phase::Folded {
-            let life = self.lives.get(&record.found.key.to_string(), now);
-            let before = self.lives.get(&key, now).map_or(0, |before| before.number);
-            if let Some(life) = life.filter(|_| *key != *record.found.key.to_string()) {
+            let own = self.names.of(&record.found.key.to_string());
+            let life = self.lives.get(own, now);
+            let before = self.lives.get(key, now).map_or(0, |before| before.number);
+            if let Some(life) = life.filter(|_| key != own) {
                 self.lives.add(key, Life { number: life.number.max(before + 1), ..life }, now);
             }
-        } else if self.keys.get(&*key).is_none() {
+        } else if self.keys.get(key).is_none() {
             self.keys.give(key, handle);
         }
     }
@@ -67,8 +68,8 @@ impl State {
         let collections = self.collections;
         let Some(record) = self.records.get_mut(&newer) else { return };
         let was_known = record.phase != Phase::Hidden && record.is_told();
-        (record.phase, record.into) = (Phase::Merged, Some(older));
-        record.gone = Some(Gone { at: now, collections });
+        (record.phase, record.into) = (Phase::Merged, NonZeroU64::new(older));
+        record.gone = Some(Box::new(Gone { at: now, collections }));
         let (processes, cgroups) =
             (std::mem::take(&mut record.processes), std::mem::take(&mut record.cgroups));
         let (found, metadata) = (record.found.clone(), record.metadata.take());
@@ -77,16 +78,14 @@ impl State {
         self.raw_ids.hand_over(newer, older);
         self.revive(older, now);
         if let Some(record) = self.records.get_mut(&older) {
-            record.parts.push(newer);
+            record.parts = record.parts.iter().copied().chain([newer]).collect();
             (record.found, record.metadata) = (found, metadata);
             // What its last life had is gone, and is not read any more.
             record.cgroups.forget_gone();
         }
         self.cgroups.hand_over(newer, older);
         self.take_cgroups(older, cgroups.all());
-        let mut pids: Vec<u32> = processes.into_iter().collect();
-        pids.sort_unstable();
-        for pid in pids {
+        for &pid in processes.all() {
             if let Some(known) = self.processes.living(pid) {
                 self.put(pid, Known { container: older, ..known }, now);
             }

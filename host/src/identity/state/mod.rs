@@ -3,11 +3,11 @@
 //!
 //! # Layout
 //! * [`record`]: one container. [`processes`]: who is in which. [`aliases`]: by
-//!   what a container is found; [`newest`]: those that were just made.
+//!   what a container is found, [`names`] among it; [`newest`]: those that were just made.
 //! * [`facts`]: processes and cgroups come and go. [`life`]: what that makes of
 //!   a container; [`merge`]: it turns out to be another.
 //! * [`look`]: what its processes tell. [`provided`]: what plugins tell,
-//!   [`pending`] while it is not there.
+//!   [`pending`] while it is not there; [`packed`]: how that is kept.
 //! * [`rules`]: its id, and whether a rule leaves it out.
 //! * [`time`]: what time alone changes: shown, folded, forgotten; [`presence`]:
 //!   the rules for that; [`lives`]: what is remembered of those that died young;
@@ -24,7 +24,9 @@ mod life;
 mod lives;
 mod look;
 mod merge;
+mod names;
 mod newest;
+mod packed;
 mod pending;
 mod presence;
 mod processes;
@@ -38,6 +40,7 @@ mod shown;
 mod tests;
 mod time;
 
+use directory::Place;
 pub use directory::{Directory, Hierarchy};
 pub use facts::{Environment, Look, Placement, Seen};
 pub use handles::Handles;
@@ -57,13 +60,13 @@ use gantry_plugin_api::abi::types::AbiEvent;
 use gantry_plugin_api::identity::{ContainerRef, EventKind, Process};
 use ids::Ids;
 use lives::Lives;
+use names::{Name, Names};
 use newest::Newest;
 use pending::Pending;
 use presence::Times;
 use processes::Processes;
 use remembered::Remembered;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// How many events plugins may be behind: ten seconds of 3,000 events.
 const EVENTS: usize = 32_768;
@@ -88,12 +91,13 @@ pub struct State {
     /// Boxed: a map has room for more than it holds.
     records: HashMap<u64, Box<Record>, RandomState>,
     /// What makes them the same: where they are, and what they are of.
-    keys: Aliases<Arc<str>>,
+    keys: Aliases<Name>,
     /// By hierarchy and id.
-    cgroups: Aliases<(u32, u64)>,
+    cgroups: Aliases<Place>,
     /// As runtimes know them.
-    raw_ids: Aliases<Arc<str>>,
-    by_namespace: HashMap<u64, Vec<u64>, RandomState>,
+    raw_ids: Aliases<Name>,
+    names: Names,
+    by_namespace: HashMap<u64, Box<[u64]>, RandomState>,
     lives: Lives,
     newest: Newest,
     processes: Processes,
@@ -149,6 +153,7 @@ impl State {
             keys: Aliases::new(MAX_NAMES),
             cgroups: Aliases::new(MAX_CGROUPS),
             raw_ids: Aliases::new(MAX_NAMES),
+            names: Names::default(),
             by_namespace: HashMap::default(),
             lives: Lives::default(),
             newest: Newest::default(),
@@ -204,7 +209,7 @@ impl State {
 
     /// The container of a cgroup, also for a while after it is gone.
     pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> Option<u64> {
-        self.cgroups.get(&(hierarchy, id)).map(|handle| self.known(handle))
+        self.cgroups.get(Place::new(hierarchy, id)).map(|handle| self.known(handle))
     }
 
     /// The container that owns a network namespace: the oldest of those that
@@ -230,7 +235,7 @@ impl State {
     }
 
     fn processes_in(&self, handle: u64) -> impl Iterator<Item = Process> {
-        let pids = self.records.get(&handle).into_iter().flat_map(|record| &record.processes);
+        let pids = self.records.get(&handle).into_iter().flat_map(|record| record.processes.all());
         pids.filter_map(|pid| Some(Process { pid: *pid, start: self.processes.living(*pid)?.start }))
     }
 

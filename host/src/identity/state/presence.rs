@@ -58,7 +58,7 @@ impl Times {
     /// Whether one that is gone may be forgotten: its last values were served
     /// for long enough, and in two collections.
     pub fn may_forget(&self, record: &Record, now: u64, collections: u64) -> bool {
-        let Some(gone) = record.gone else { return false };
+        let Some(gone) = &record.gone else { return false };
         let span = match record.phase {
             Phase::Replaced | Phase::Hidden => 0,
             // It is part of a series that stays; a plugin that is late brings the last of it.

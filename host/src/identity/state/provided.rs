@@ -2,6 +2,7 @@
 
 use super::super::naming;
 use super::super::path::{Found, Runtime};
+use super::packed::Packed;
 use super::record::Provided;
 use super::{Phase, Record, State};
 use gantry_plugin_api::identity::{Container, EventKind, Metadata};
@@ -87,7 +88,7 @@ impl State {
         let found = &record.found;
         match found.runtime {
             // Its processes say it, and the first of them may not be there yet.
-            Runtime::Nomad => !naming::is_named_by(&record.environment),
+            Runtime::Nomad => !record.nomad().is_some_and(naming::is_named_by),
             _ => record.metadata.is_none() && (!self.providers_are_known || self.is_provided(found)),
         }
     }
@@ -131,10 +132,11 @@ impl State {
                 self.pending.take(&runtime_id);
                 continue;
             }
-            let provided = Provided { order, plugin: plugin.clone(), container: Arc::new(container) };
-            let known = self.raw_ids.get(&*runtime_id).and_then(|handle| self.records.get(&handle));
+            let provided = Provided { order, plugin: plugin.clone(), container: Packed::of(&container) };
+            let known =
+                self.raw_ids.get(self.names.of(&runtime_id)).and_then(|handle| self.records.get(&handle));
             let before = match known {
-                Some(record) => record.metadata.as_ref(),
+                Some(record) => record.metadata.as_deref(),
                 None => self.pending.get(&runtime_id),
             };
             if before.is_some_and(|before| self.goes_before(before, &provided)) {
@@ -160,13 +162,13 @@ impl State {
         if let Some(record) = self.records.get_mut(&handle)
             && let Some(provided) = self.pending.take(&record.found.told_id())
         {
-            record.metadata = Some(provided);
+            record.metadata = Some(Box::new(provided));
         }
     }
 
     fn take_provided(&mut self, handle: u64, provided: Provided, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
-        record.metadata = Some(provided);
+        record.metadata = Some(Box::new(provided));
         if record.gone.is_some() {
             return self.was(handle, now);
         }

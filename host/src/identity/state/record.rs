@@ -1,24 +1,26 @@
 //! One container, as the service keeps it.
 
-use super::super::naming::Named;
+use super::super::naming::{self, Named};
 use super::super::optout::opted_out;
 use super::super::path::Found;
 use super::directory::{Directories, Directory};
+use super::facts::Environment;
 use super::lives::Life;
+use super::packed::Packed;
 use super::presence::Phase;
 use ahash::RandomState;
 use gantry_plugin_api::identity::{Container, Process};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::{Arc, LazyLock};
 
-/// A container.
+/// A container. What few have is boxed.
 #[derive(Debug)]
 pub struct Record {
     pub handle: u64,
     pub found: Arc<Found>,
-    /// Its pids, living.
-    pub processes: HashSet<u32>,
+    pub processes: Pids,
     pub cgroups: Directories,
     /// When this was made, in nanoseconds since boot.
     pub made: u64,
@@ -38,24 +40,22 @@ pub struct Record {
     /// When its last process went; nothing before it had one.
     pub emptied: Option<u64>,
     pub network_namespace: u64,
-    /// Collectors that its processes' environment asks to leave it alone.
-    pub opted_out: Vec<String>,
-    /// What a task of Nomad is named by.
-    pub environment: BTreeMap<String, String>,
+    /// What its processes' environment says. Boxed, as mostly it says nothing.
+    pub environment: Option<Box<Environment>>,
     /// What a provider told.
-    pub metadata: Option<Provided>,
-    pub named: Named,
+    pub metadata: Option<Box<Provided>>,
+    pub named: Label,
     pub phase: Phase,
     /// The id that it has in what is shown.
     pub member: Option<Arc<str>>,
     /// With whom it is one in what is shown.
-    pub group: Option<u64>,
+    pub group: Option<NonZeroU64>,
     /// Those that turned out to be this one, while something of them is there.
-    pub parts: Vec<u64>,
+    pub parts: Box<[u64]>,
     /// The one that this turned out to be.
-    pub into: Option<u64>,
+    pub into: Option<NonZeroU64>,
     /// Since when it is gone.
-    pub gone: Option<Gone>,
+    pub gone: Option<Box<Gone>>,
     /// What plugins were told of last.
     pub published: Option<Published>,
 }
@@ -66,7 +66,61 @@ pub struct Provided {
     /// The provider's place in the order; lower goes before.
     pub order: usize,
     pub plugin: Arc<str>,
-    pub container: Arc<Container>,
+    pub container: Packed,
+}
+
+/// How a container is shown, as [`Named`]. Its id is one text with what is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Label {
+    pub id: Arc<str>,
+    pub app_id: Arc<str>,
+    pub shared: bool,
+    pub skipped: Option<&'static str>,
+}
+
+impl Label {
+    fn of(named: Named) -> Self {
+        let Named { id, app_id, shared, skipped } = named;
+        // That which is empty is one for all.
+        let text = |text: String| if text.is_empty() { Arc::default() } else { text.into() };
+        Self { id: text(id), app_id: text(app_id), shared, skipped }
+    }
+}
+
+/// Pids in their order: mostly there are few.
+#[derive(Debug, Default)]
+pub struct Pids(Vec<u32>);
+
+impl Pids {
+    /// Whether it is one more.
+    pub fn insert(&mut self, pid: u32) -> bool {
+        let Err(at) = self.0.binary_search(&pid) else { return false };
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
+        self.0.insert(at, pid);
+        true
+    }
+
+    /// Whether it was there.
+    pub fn remove(&mut self, pid: u32) -> bool {
+        let Ok(at) = self.0.binary_search(&pid) else { return false };
+        self.0.remove(at);
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The smallest first.
+    pub fn all(&self) -> &[u32] {
+        &self.0
+    }
 }
 
 /// A container that is gone.
@@ -84,7 +138,7 @@ impl Record {
         Self {
             handle,
             found,
-            processes: HashSet::new(),
+            processes: Pids::default(),
             cgroups: Directories::default(),
             made: now,
             first_seen: life.map_or(now, |life| life.first_seen),
@@ -95,14 +149,13 @@ impl Record {
             restarts: u64::from(life.is_some()),
             emptied: None,
             network_namespace: 0,
-            opted_out: Vec::new(),
-            environment: BTreeMap::new(),
+            environment: None,
             metadata: None,
-            named: Named::default(),
+            named: Label::default(),
             phase: Phase::Held,
             member: None,
             group: None,
-            parts: Vec::new(),
+            parts: Box::default(),
             into: None,
             gone: None,
             published: None,
@@ -116,28 +169,62 @@ impl Record {
 
     /// For how long it is or was there.
     pub fn age(&self, now: u64) -> u64 {
-        self.gone.map_or(now, |gone| gone.at).saturating_sub(self.first_seen.min(self.started))
+        self.gone.as_ref().map_or(now, |gone| gone.at).saturating_sub(self.first_seen.min(self.started))
+    }
+
+    /// Collectors that its processes' environment asks to leave it alone.
+    fn opted_out(&self) -> &[String] {
+        self.environment.as_ref().map_or(&[], |environment| &environment.opted_out)
+    }
+
+    /// Takes what its processes' environment says instead of what another's said.
+    pub fn set_environment(&mut self, environment: Environment) {
+        let says_something = !environment.opted_out.is_empty() || !environment.nomad.is_empty();
+        self.environment = says_something.then(|| Box::new(environment));
+    }
+
+    /// Gives it the name that follows from what is known.
+    pub fn name(&mut self, now: u64) {
+        self.named = Label::of(self.name_by(self.told().as_ref(), now));
+    }
+
+    /// Whether its id is another than the one that it has without a provider.
+    pub fn is_named(&self) -> bool {
+        *self.name_by(None, 0).id != *self.named.id
+    }
+
+    fn name_by(&self, metadata: Option<&Container>, now: u64) -> Named {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let environment = self.nomad().unwrap_or(&NONE);
+        naming::name(&self.found, naming::Known { metadata, environment, now })
+    }
+
+    /// What a provider told.
+    pub fn told(&self) -> Option<Container> {
+        self.metadata.as_ref().map(|provided| provided.container.container())
+    }
+
+    /// What a task of Nomad is named by.
+    pub fn nomad(&self) -> Option<&BTreeMap<String, String>> {
+        self.environment.as_ref().map(|environment| &environment.nomad)
     }
 
     /// As plugins see it. Made when somebody asks: labels and environment are
     /// the provider's own, and long.
     pub fn container(&self) -> Container {
-        let mut all = match &self.metadata {
-            Some(provided) => Container::clone(&provided.container),
-            None => Container::default(),
-        };
+        let mut all = self.told().unwrap_or_default();
         // What the runtime was told counts also where no process can be read.
         all.opted_out.extend(opted_out(all.environment.iter().map(|(name, value)| (&**name, &**value))));
-        all.id = self.named.id.clone();
-        all.app_id = self.named.app_id.clone();
+        all.id = self.named.id.to_string();
+        all.app_id = self.named.app_id.to_string();
         all.runtime = self.found.runtime_of(&all.runtime).to_owned();
-        all.runtime_id = self.found.raw_id.clone();
+        all.runtime_id = self.found.raw_id.to_string();
         all.cgroups = self.cgroups.all().iter().map(Directory::cgroup).collect();
         all.network_namespace = self.network_namespace;
         all.init = self.init.or(all.init);
         all.restarts = self.restarts;
         all.gone = self.gone.is_some();
-        for name in &self.opted_out {
+        for name in self.opted_out() {
             if !all.opted_out.contains(name) {
                 all.opted_out.push(name.clone());
             }
@@ -148,27 +235,24 @@ impl Record {
     /// Whether plugins see it otherwise than they were told last; then they
     /// are told, and this is what they were told.
     pub fn publish(&mut self) -> bool {
-        let now = Published {
-            digest: self.digest(),
-            has_id: !self.named.id.is_empty(),
-            metadata: self.metadata.as_ref().map(|provided| provided.container.clone()),
-        };
-        let changed = self.published.as_ref() != Some(&now);
+        let now = Published { digest: self.digest(), has_id: !self.named.id.is_empty() };
+        let changed = self.published != Some(now);
         self.published = Some(now);
         changed
     }
 
-    /// Of all that plugins see of it besides what a provider told. Nobody can
-    /// choose names that have the same.
+    /// Of all that plugins see of it. Nobody can choose names that have the same.
     fn digest(&self) -> u64 {
         static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let mut digest = SECRET.build_hasher();
+        self.metadata.as_ref().map(|provided| &provided.container).hash(&mut digest);
         (&self.named.id, &self.named.app_id, &self.found.raw_id).hash(&mut digest);
         for one in self.cgroups.all() {
             (one.place(), &one.path).hash(&mut digest);
         }
         let init = self.init.map(|init| (init.pid, init.start));
-        (self.network_namespace, init, self.restarts, &self.opted_out, self.gone.is_some()).hash(&mut digest);
+        (self.network_namespace, init, self.restarts, self.opted_out(), self.gone.is_some())
+            .hash(&mut digest);
         digest.finish()
     }
 
@@ -180,9 +264,8 @@ impl Record {
 
 /// What plugins were told of a container: enough to see whether it is
 /// different, as the whole of it would be there twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     digest: u64,
     has_id: bool,
-    metadata: Option<Arc<Container>>,
 }

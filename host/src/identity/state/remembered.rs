@@ -6,7 +6,7 @@
 //! shown must not vanish. What was not there at the first look at everything is
 //! gone, and what comes later by its key is new.
 
-use super::super::naming::{self, Named};
+use super::record::Label;
 use super::{Phase, Record, State};
 use ahash::RandomState;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// How one container was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownId {
-    /// All that it is known by.
-    pub keys: Vec<String>,
+    /// What it is known by.
+    pub key: String,
     pub id: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub app_id: String,
@@ -49,10 +49,10 @@ impl Remembered {
     }
 
     /// The id that it keeps.
-    pub fn named(&self, handle: u64) -> Option<Named> {
+    pub fn named(&self, handle: u64) -> Option<Label> {
         let known = self.held.get(&handle).filter(|known| known.named)?;
-        let (id, app_id, shared) = (known.id.clone(), known.app_id.clone(), known.shared);
-        Some(Named { id, app_id, shared, skipped: None })
+        let (id, app_id) = (known.id.as_str().into(), known.app_id.as_str().into());
+        Some(Label { id, app_id, shared: known.shared, skipped: None })
     }
 
     /// A container was made that is known by this.
@@ -71,7 +71,7 @@ impl State {
     /// What an agent before showed; before anything is looked at.
     pub fn remember(&mut self, ids: Vec<ShownId>) {
         for known in ids.into_iter().map(Arc::new) {
-            self.remembered.by_key.extend(known.keys.iter().map(|key| (key.as_str().into(), known.clone())));
+            self.remembered.by_key.insert(known.key.as_str().into(), known);
         }
     }
 
@@ -92,15 +92,14 @@ impl State {
     }
 
     fn shown_id(&self, record: &Record) -> Option<ShownId> {
-        let keys = self.keys.of(record.handle).iter().map(|key| key.to_string()).collect();
+        let key = record.found.key.to_string();
         if let Some(known) = self.remembered.held.get(&record.handle) {
-            return Some(ShownId { keys, ..ShownId::clone(known) });
+            return Some(ShownId { key, ..ShownId::clone(known) });
         }
-        let Named { id, app_id, shared, .. } = &record.named;
+        let Label { id, app_id, shared, .. } = &record.named;
+        let (id, app_id, shared) = (id.to_string(), app_id.to_string(), *shared);
         // One that came too late for this agent is for the next.
-        let unnamed = naming::Known { metadata: None, environment: &record.environment, now: 0 };
-        let named = naming::name(&record.found, unnamed).id != *id;
-        let (id, app_id, shared) = (id.clone(), app_id.clone(), *shared);
-        (record.phase == Phase::Shown).then_some(ShownId { keys, id, app_id, shared, named })
+        let named = record.is_named();
+        (record.phase == Phase::Shown).then_some(ShownId { key, id, app_id, shared, named })
     }
 }

@@ -1,11 +1,10 @@
 //! Which id a container has, and whether a rule leaves it out.
 
 use super::super::filter::UnitFacts;
-use super::super::naming;
 use super::super::path::Runtime;
 use super::{Phase, Record, State};
 use crate::config::IdentityConfig;
-use gantry_plugin_api::identity::{Container, EventKind};
+use gantry_plugin_api::identity::EventKind;
 
 /// Why a unit of systemd is not shown.
 const NOISE: &str = "a unit that is skipped";
@@ -29,9 +28,10 @@ impl State {
         let shown = self.remembered.named(handle);
         let Some(record) = self.records.get_mut(&handle) else { return };
         if matches!(record.phase, Phase::Held | Phase::Hidden) {
-            let metadata = record.metadata.as_ref().map(|provided| &*provided.container);
-            let known = naming::Known { metadata, environment: &record.environment, now: epoch };
-            record.named = shown.unwrap_or_else(|| naming::name(&record.found, known));
+            match shown {
+                Some(label) => record.named = label,
+                None => record.name(epoch),
+            }
         }
         self.judge(handle, now);
     }
@@ -59,8 +59,8 @@ impl State {
     }
 
     fn skips_unit(&self, record: &Record) -> bool {
-        let metadata: Option<&Container> = record.metadata.as_ref().map(|provided| &*provided.container);
-        let fact = |key: &str| metadata.and_then(|known| known.names.get(key)).map_or("", String::as_str);
+        let told = record.told().unwrap_or_default();
+        let fact = |key: &str| told.names.get(key).map_or("", String::as_str);
         let facts = UnitFacts {
             systemd_type: fact("systemd_type"),
             systemd_triggered_by: fact("systemd_triggered_by"),

@@ -1,18 +1,20 @@
 //! Under which id a container's figures are, and with whom they are one.
 
 use super::{Phase, State};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 
 impl State {
     /// Gives a container an id in what is shown, and takes its old one.
     /// `shared`: all that ever have it are one.
-    pub(super) fn join(&mut self, handle: u64, id: &str, app_id: &str, shared: bool) {
+    pub(super) fn join(&mut self, handle: u64, id: &Arc<str>, app_id: &Arc<str>, shared: bool) {
         self.leave(handle);
         let records = &self.records;
         let is_gone = |other: u64| records.get(&other).is_none_or(|record| record.gone.is_some());
         let joined = self.ids.join(id, app_id, handle, shared, is_gone);
         for member in joined.regrouped.iter().chain([&handle]) {
             if let Some(record) = self.records.get_mut(member) {
-                record.group = joined.group;
+                record.group = joined.group.and_then(NonZeroU64::new);
             }
         }
         for replaced in joined.replaced {
@@ -38,7 +40,7 @@ impl State {
 
     /// What was counted of those that turned out to be this one is shown where
     /// it is.
-    pub(super) fn join_parts(&mut self, handle: u64, id: &str, app_id: &str) {
+    pub(super) fn join_parts(&mut self, handle: u64, id: &Arc<str>, app_id: &Arc<str>) {
         let Some(record) = self.records.get(&handle) else { return };
         for part in record.parts.clone() {
             self.join(part, id, app_id, true);

@@ -2,6 +2,7 @@
 
 use super::{Phase, Record, State};
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// One container's place in what is shown.
@@ -66,21 +67,17 @@ impl State {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let text = |text: &str| if text.is_empty() { Arc::default() } else { Arc::from(text) };
         let shown = self.records.values().filter(|record| record.phase != Phase::Replaced).map(|record| {
             let shown = Shown {
-                id: match &record.member {
-                    Some(member) if **member == *record.named.id => member.clone(),
-                    _ => text(&record.named.id),
-                },
-                app_id: text(&record.named.app_id),
+                id: record.named.id.clone(),
+                app_id: record.named.app_id.clone(),
                 held: match record.phase {
                     Phase::Held | Phase::Hidden => true,
                     Phase::Merged => record.group.is_none(),
                     Phase::Shown | Phase::Folded | Phase::Replaced => false,
                 },
                 gone: record.gone.is_some(),
-                group: record.group,
+                group: record.group.map(NonZeroU64::get),
             };
             (record.handle, shown)
         });

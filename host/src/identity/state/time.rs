@@ -2,6 +2,7 @@
 
 use super::lives::Life;
 use super::{Phase, State};
+use std::sync::Arc;
 
 /// The most folded ids. They stay as long as the agent runs, with some twenty
 /// series each: one that went and came again would begin at nothing, and what
@@ -62,19 +63,19 @@ impl State {
     fn fold(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Folded;
-        let id = self.folded_id(handle);
+        let (id, app_id) = (self.folded_id(handle).into(), Arc::default());
         let Some(record) = self.records.get(&handle) else { return };
         let first_seen = record.first_seen.min(record.started);
         for key in self.keys.of(handle).to_vec() {
-            let number = self.lives.get(&key, now).map_or(0, |life| life.number) + 1;
+            let number = self.lives.get(key, now).map_or(0, |life| life.number) + 1;
             self.lives.add(key, Life { number, first_seen, ended: now }, now);
         }
-        self.join(handle, &id, "", true);
-        self.join_parts(handle, &id, "");
+        self.join(handle, &id, &app_id, true);
+        self.join_parts(handle, &id, &app_id);
         if let Some(group) = self.records.get(&handle).and_then(|record| record.group) {
             // The fold itself has a place of its own, so that it stays when its members go.
-            self.ids.join(&id, "", 0, true, |_| false);
-            self.folds.insert(group);
+            self.ids.join(&id, &app_id, 0, true, |_| false);
+            self.folds.insert(group.get());
         }
         self.counts.folded += 1;
         self.version += 1;
@@ -82,7 +83,7 @@ impl State {
 
     /// The id under which one that died young is shown with others.
     fn folded_id(&mut self, handle: u64) -> String {
-        let id = self.records.get(&handle).map_or("", |record| &record.named.id);
+        let id = self.records.get(&handle).map_or("", |record| &*record.named.id);
         let id = folded_id(id);
         if self.folds.len() < MAX_FOLDS || self.ids.has(&id) {
             return id;

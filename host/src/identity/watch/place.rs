@@ -200,9 +200,9 @@ impl Places {
 /// A container's own directory, where a process lies deeper in it.
 fn root_of(path: &str, found: &Found) -> String {
     if let Key::Cgroup(own) = &found.key {
-        return own.clone();
+        return own.to_string();
     }
-    let end = path.find(&found.raw_id).map_or(path.len(), |at| at + found.raw_id.len());
+    let end = path.find(&*found.raw_id).map_or(path.len(), |at| at + found.raw_id.len());
     let end = path[end..].find('/').map_or(path.len(), |more| end + more);
     path[..end].to_owned()
 }

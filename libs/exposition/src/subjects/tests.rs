@@ -8,11 +8,11 @@ struct Three(Cell<u32>, u64);
 
 impl Labels for Three {
     fn node(&self) -> Constant<'_> {
-        Constant { text: "node", epoch: 1 }
+        Constant::new("node", 1)
     }
     fn container(&self, handle: u64) -> Option<Member<'_>> {
         self.0.set(self.0.get() + 1);
-        let member = |text, epoch| Member::shown(Constant { text, epoch });
+        let member = |text, epoch| Member::shown(Constant::new(text, epoch));
         match handle {
             5 | 6 => Some(member("same", handle)),
             7 => Some(member(if self.1 == 7 { "other" } else { "new" }, self.1)),
@@ -22,11 +22,7 @@ impl Labels for Three {
     }
     fn group(&self, group: u64) -> Option<Group<'_>> {
         self.0.set(self.0.get() + 1);
-        (group == 7).then_some(Group {
-            labels: Constant { text: "group", epoch: 0 },
-            gone: false,
-            from_zero: false,
-        })
+        (group == 7).then_some(Group { labels: Constant::new("group", 0), gone: false, from_zero: false })
     }
 }
 

@@ -59,19 +59,19 @@ impl Host {
 
 impl Labels for Host {
     fn node(&self) -> Constant<'_> {
-        Constant { text: &self.node.0, epoch: self.node.1 }
+        Constant::new(&self.node.0, self.node.1)
     }
 
     fn container(&self, handle: u64) -> Option<Member<'_>> {
         let Container { text, epoch, held, gone, group } = self.containers.get(&handle)?;
-        let labels = Constant { text, epoch: *epoch };
+        let labels = Constant::new(text, *epoch);
         Some(Member { labels, held: *held, gone: *gone, group: *group })
     }
 
     fn group(&self, group: u64) -> Option<Group<'_>> {
         let (text, gone) = self.groups.get(&group)?;
         let from_zero = self.from_zero.contains(&group);
-        Some(Group { labels: Constant { text, epoch: 1 }, gone: *gone, from_zero })
+        Some(Group { labels: Constant::new(text, 1), gone: *gone, from_zero })
     }
 }
 

@@ -27,18 +27,25 @@ const MAX_BINARIES: usize = 4096;
 pub struct Applications {
     proc: PathBuf,
     processes: HashMap<Process, Known>,
+    /// Application types and languages that go together: as many as there are of
+    /// both, at most, and mostly a handful.
+    types: Vec<Types>,
     /// By device, inode and time of change: many processes run one binary.
     binaries: HashMap<(u64, u64, i64), Option<&'static str>>,
-    round: u64,
+    round: u32,
 }
 
+/// By the names, and by what the binary was built with.
+type Types = [Option<&'static str>; 2];
+
+/// Each process has one: it is small.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    application: Option<&'static str>,
-    language: Option<&'static str>,
+    /// Their place.
+    types: u16,
     /// Device and inode of what it ran then; 0 where that could not be seen.
     program: (u64, u64),
-    round: u64,
+    round: u32,
 }
 
 /// Of how many known processes it is looked at in one collection whether they
@@ -52,7 +59,13 @@ const MOST: usize = 256;
 
 impl Applications {
     pub fn new(proc: &Path) -> Self {
-        Self { proc: proc.to_owned(), processes: HashMap::new(), binaries: HashMap::new(), round: 0 }
+        Self {
+            proc: proc.to_owned(),
+            processes: HashMap::new(),
+            types: Vec::new(),
+            binaries: HashMap::new(),
+            round: 0,
+        }
     }
 
     /// Begins a collection, and forgets processes that were not asked for in
@@ -60,7 +73,7 @@ impl Applications {
     pub fn begin(&mut self) -> usize {
         let last = self.round;
         self.processes.retain(|_, known| known.round == last);
-        self.round += 1;
+        self.round = self.round.wrapping_add(1);
         MOST
     }
 
@@ -78,7 +91,7 @@ impl Applications {
     /// rounds as it takes to check [`CHECKED`] at a time.
     fn is_its_turn(&self, process: Process) -> bool {
         let turns = self.processes.len().div_ceil(CHECKED).max(1) as u64;
-        u64::from(process.pid) % turns == self.round % turns
+        u64::from(process.pid) % turns == u64::from(self.round) % turns
     }
 
     /// The types of these processes, each once, in the order of the alphabet.
@@ -87,7 +100,7 @@ impl Applications {
         let mut found = Vec::new();
         for process in processes {
             if let Some(known) = self.known(*process, budget) {
-                found.extend([known.application, known.language].into_iter().flatten());
+                found.extend(self.types[usize::from(known.types)].into_iter().flatten());
             }
         }
         found.sort_unstable();
@@ -107,10 +120,18 @@ impl Applications {
         *budget = budget.checked_sub(1)?;
         // Before it is looked at: what it runs in between is seen at its next turn.
         let program = program.unwrap_or_else(|| self.program(process.pid));
-        let (application, language) = self.look(process.pid);
-        let known = Known { application, language, program, round: self.round };
+        let types = self.look(process.pid);
+        let known = Known { types: self.place_of(types), program, round: self.round };
         self.processes.insert(process, known);
         Some(known)
+    }
+
+    fn place_of(&mut self, types: Types) -> u16 {
+        let at = self.types.iter().position(|known| *known == types).unwrap_or_else(|| {
+            self.types.push(types);
+            self.types.len() - 1
+        });
+        u16::try_from(at).expect("some seventy applications and a handful of languages are known")
     }
 
     /// Device and inode of what a process runs.
@@ -119,7 +140,7 @@ impl Applications {
         seen.map_or((0, 0), |seen| (seen.dev(), seen.ino()))
     }
 
-    fn look(&mut self, pid: u32) -> (Option<&'static str>, Option<&'static str>) {
+    fn look(&mut self, pid: u32) -> Types {
         let dir = self.proc.join(pid.to_string());
         let mut command = Vec::new();
         if let Ok(file) = File::open(dir.join("cmdline")) {
@@ -128,7 +149,7 @@ impl Applications {
         let exe = readlinkat(CWD, dir.join("exe"), Vec::with_capacity(256)).ok();
         let exe = exe.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default();
         let application = names::of(&command, exe);
-        (application, self.language(&dir))
+        [application, self.language(&dir)]
     }
 
     /// What the process's program was built with. `/proc/PID/exe` opens the

@@ -1,41 +1,47 @@
 //! The figures of one container: of one cgroup mostly, of several where they
 //! are one container.
 
-use super::total::Total;
+use super::total::{Total, Totals};
 use gantry_cgroupfs::usage::{Counted, Stall, Usage};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-/// Counters, summed over all cgroups that the container has or had.
+/// A counter of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figure {
+    CpuUsage,
+    CpuThrottled,
+    CpuPeriods,
+    CpuThrottledPeriods,
+    MajorFaults,
+    /// `some` and `full` of cpu, memory and io, one behind the other.
+    Pressure,
+}
+
+/// How many there are.
+const FIGURES: usize = Figure::Pressure as usize + 6;
+
+/// Where the time is that was waited for the first, second or third of cpu,
+/// memory and io: by some (0), or all (1).
+pub fn pressure(of: usize, kind: usize) -> usize {
+    Figure::Pressure as usize + 2 * of + kind
+}
+
+/// Counters, summed over all cgroups that the container has or had. There is
+/// one of these for each cgroup, so it takes little room.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "Written", into = "Written")]
 pub struct Counters {
-    pub cpu_usage: Option<Total>,
-    pub cpu_throttled: Option<Total>,
-    pub cpu_periods: Option<Total>,
-    pub cpu_throttled_periods: Option<Total>,
-    pub major_faults: Option<Total>,
-    /// `some` and `full` of cpu, memory and io.
-    pub pressure: [[Option<Total>; 2]; 3],
-    #[serde(with = "as_pairs")]
-    pub devices: BTreeMap<(u32, u32), Traffic>,
+    /// By [`Figure`].
+    totals: Totals<FIGURES>,
+    /// By number.
+    devices: Vec<Device>,
 }
 
-/// Traffic of one block device.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Traffic {
-    pub reads: Total,
-    pub writes: Total,
-    pub read_bytes: Total,
-    pub written_bytes: Total,
-}
-
-impl Traffic {
-    fn begin_anew(&mut self) {
-        for total in [&mut self.reads, &mut self.writes, &mut self.read_bytes, &mut self.written_bytes] {
-            total.begin_anew();
-        }
-    }
+/// Traffic of one block device: reads, writes, bytes read, bytes written.
+#[derive(Debug, Clone)]
+struct Device {
+    number: (u32, u32),
+    traffic: Totals<4>,
 }
 
 /// A container's devices are few; one with more is not worth its series.
@@ -50,142 +56,177 @@ impl Counters {
     /// What the cgroup's files say now. How many devices are more than are kept.
     pub fn take(&mut self, usage: &Usage) -> u64 {
         let anew = |what| usage.notes.anew.has(what);
-        let set = |total: &mut Option<Total>, value: Option<u64>, unit: f64, anew: bool| {
+        let totals = &mut self.totals;
+        let mut set = |at: usize, value: Option<u64>, unit: f64, anew: bool| {
             if let Some(value) = value {
-                let total = total.get_or_insert_default();
-                if anew {
-                    total.begin_anew();
-                }
-                total.set(value as f64 / unit);
+                totals.update(at, |total| {
+                    if anew {
+                        total.begin_anew();
+                    }
+                    total.set(value as f64 / unit);
+                });
             }
         };
         let (cpu, throttling) = (anew(Counted::CpuUsage), anew(Counted::Throttling));
-        set(&mut self.cpu_usage, usage.cpu.usage, NANOS, cpu);
-        set(&mut self.cpu_throttled, usage.cpu.throttled, NANOS, throttling);
-        set(&mut self.cpu_periods, usage.cpu.periods, 1.0, throttling);
-        set(&mut self.cpu_throttled_periods, usage.cpu.throttled_periods, 1.0, throttling);
-        set(&mut self.major_faults, usage.memory.major_faults, 1.0, anew(Counted::Memory));
-        let pressure = [
+        set(Figure::CpuUsage as usize, usage.cpu.usage, NANOS, cpu);
+        set(Figure::CpuThrottled as usize, usage.cpu.throttled, NANOS, throttling);
+        set(Figure::CpuPeriods as usize, usage.cpu.periods, 1.0, throttling);
+        set(Figure::CpuThrottledPeriods as usize, usage.cpu.throttled_periods, 1.0, throttling);
+        set(Figure::MajorFaults as usize, usage.memory.major_faults, 1.0, anew(Counted::Memory));
+        let waited = [
             (usage.pressure.cpu, Counted::CpuPressure),
             (usage.pressure.memory, Counted::MemoryPressure),
             (usage.pressure.io, Counted::IoPressure),
         ];
-        for (kept, (Stall { some, full }, counted)) in self.pressure.iter_mut().zip(pressure) {
-            set(&mut kept[0], some, MICROS, anew(counted));
-            set(&mut kept[1], full, MICROS, anew(counted));
+        for (of, (Stall { some, full }, counted)) in waited.into_iter().enumerate() {
+            set(pressure(of, 0), some, MICROS, anew(counted));
+            set(pressure(of, 1), full, MICROS, anew(counted));
         }
         if anew(Counted::Io) {
-            self.devices.values_mut().for_each(Traffic::begin_anew);
+            self.devices.iter_mut().for_each(|device| device.traffic.begin_anew());
         }
         let mut beyond = 0;
         for device in &usage.io.devices {
-            if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(&device.number) {
-                beyond += 1;
-                continue;
+            let values = [device.reads, device.writes, device.read_bytes, device.written_bytes];
+            match self.device(device.number, MAX_DEVICES) {
+                Some(traffic) => {
+                    let all = values.into_iter().enumerate();
+                    all.for_each(|(at, value)| traffic.update(at, |total| total.set(value as f64)));
+                }
+                None => beyond += 1,
             }
-            let traffic = self.devices.entry(device.number).or_default();
-            traffic.reads.set(device.reads as f64);
-            traffic.writes.set(device.writes as f64);
-            traffic.read_bytes.set(device.read_bytes as f64);
-            traffic.written_bytes.set(device.written_bytes as f64);
         }
         beyond
+    }
+
+    /// The traffic of a device; `None` where it would be one more than are kept.
+    fn device(&mut self, number: (u32, u32), most: usize) -> Option<&mut Totals<4>> {
+        let at = match self.devices.binary_search_by_key(&number, |device| device.number) {
+            Ok(at) => at,
+            Err(_) if self.devices.len() >= most => return None,
+            Err(at) => {
+                // Mostly there is one, and no more will come.
+                self.devices.reserve_exact(1);
+                self.devices.insert(at, Device { number, traffic: Totals::default() });
+                at
+            }
+        };
+        self.devices.get_mut(at).map(|device| &mut device.traffic)
+    }
+
+    /// One of them, where the kernel says it.
+    pub fn get(&self, at: usize) -> Option<f64> {
+        self.totals.total(at).map(|total| total.get())
+    }
+
+    /// The devices with their traffic.
+    pub fn devices(&self) -> impl Iterator<Item = ((u32, u32), [f64; 4])> {
+        let value = |traffic: &Totals<4>, at| traffic.total(at).map_or(0.0, |total| total.get());
+        let traffic = move |traffic| [0, 1, 2, 3].map(|at| value(traffic, at));
+        self.devices.iter().map(move |device| (device.number, traffic(&device.traffic)))
     }
 
     /// Adds what another cgroup counted, which is gone for good. How many
     /// devices are more than are kept.
     pub fn add(&mut self, other: &Self) -> u64 {
-        let add = |sum: &mut Option<Total>, other: Option<Total>| {
-            if let Some(other) = other {
-                sum.get_or_insert_default().add(other);
-            }
-        };
-        add(&mut self.cpu_usage, other.cpu_usage);
-        add(&mut self.cpu_throttled, other.cpu_throttled);
-        add(&mut self.cpu_periods, other.cpu_periods);
-        add(&mut self.cpu_throttled_periods, other.cpu_throttled_periods);
-        add(&mut self.major_faults, other.major_faults);
-        let pressure = self.pressure.iter_mut().flatten().zip(other.pressure.iter().flatten());
-        pressure.for_each(|(sum, other)| add(sum, *other));
+        self.totals.add(&other.totals);
         let mut beyond = 0;
-        for (number, other) in &other.devices {
-            if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(number) {
-                beyond += 1;
-                continue;
+        for other in &other.devices {
+            match self.device(other.number, MAX_DEVICES) {
+                Some(traffic) => traffic.add(&other.traffic),
+                None => beyond += 1,
             }
-            let sum = self.devices.entry(*number).or_default();
-            sum.reads.add(other.reads);
-            sum.writes.add(other.writes);
-            sum.read_bytes.add(other.read_bytes);
-            sum.written_bytes.add(other.written_bytes);
         }
         beyond
     }
 
     /// The cgroup is gone; another of the same path begins at zero.
     pub fn begin_anew(&mut self) {
-        for total in self.totals() {
-            total.begin_anew();
-        }
+        self.totals.begin_anew();
+        self.devices.iter_mut().for_each(|device| device.traffic.begin_anew());
     }
 
     /// Goes on from what the instance before read of the same cgroup.
-    pub fn inherit(&mut self, past: Self) {
-        let go_on = |own: &mut Option<Total>, past: Option<Total>| match (own, past) {
-            (Some(own), Some(past)) => own.inherit(past),
-            (own, past) => *own = (*own).or(past),
-        };
-        go_on(&mut self.cpu_usage, past.cpu_usage);
-        go_on(&mut self.cpu_throttled, past.cpu_throttled);
-        go_on(&mut self.cpu_periods, past.cpu_periods);
-        go_on(&mut self.cpu_throttled_periods, past.cpu_throttled_periods);
-        go_on(&mut self.major_faults, past.major_faults);
-        let pressure = self.pressure.iter_mut().flatten();
-        pressure.zip(past.pressure.into_iter().flatten()).for_each(|(own, past)| go_on(own, past));
-        for (device, past) in past.devices {
-            let own = self.devices.entry(device).or_default();
-            own.reads.inherit(past.reads);
-            own.writes.inherit(past.writes);
-            own.read_bytes.inherit(past.read_bytes);
-            own.written_bytes.inherit(past.written_bytes);
+    pub fn inherit(&mut self, past: &Self) {
+        self.totals.inherit(&past.totals);
+        for past in &past.devices {
+            if let Some(traffic) = self.device(past.number, usize::MAX) {
+                traffic.inherit(&past.traffic);
+            }
         }
     }
 
     /// Whether it has more than the cgroup that is there says.
-    pub fn has_past(&mut self) -> bool {
-        self.totals().any(|total| total.has_past())
-    }
-
-    fn totals(&mut self) -> impl Iterator<Item = &mut Total> {
-        let one = [
-            &mut self.cpu_usage,
-            &mut self.cpu_throttled,
-            &mut self.cpu_periods,
-            &mut self.cpu_throttled_periods,
-            &mut self.major_faults,
-        ];
-        let pressure = self.pressure.iter_mut().flatten();
-        let devices = self.devices.values_mut().flat_map(|traffic| {
-            [&mut traffic.reads, &mut traffic.writes, &mut traffic.read_bytes, &mut traffic.written_bytes]
-        });
-        one.into_iter().chain(pressure).flatten().chain(devices)
+    pub fn has_past(&self) -> bool {
+        self.totals.has_past() || self.devices.iter().any(|device| device.traffic.has_past())
     }
 }
 
-/// JSON has no keys but texts.
-mod as_pairs {
-    use super::Traffic;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::collections::BTreeMap;
+/// As it is handed over.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Written {
+    cpu_usage: Option<Total>,
+    cpu_throttled: Option<Total>,
+    cpu_periods: Option<Total>,
+    cpu_throttled_periods: Option<Total>,
+    major_faults: Option<Total>,
+    pressure: [[Option<Total>; 2]; 3],
+    /// In pairs: JSON has no keys but texts.
+    devices: Vec<((u32, u32), Traffic)>,
+}
 
-    type Devices = BTreeMap<(u32, u32), Traffic>;
+#[derive(Default, Serialize, Deserialize)]
+struct Traffic {
+    reads: Total,
+    writes: Total,
+    read_bytes: Total,
+    written_bytes: Total,
+}
 
-    pub fn serialize<S: Serializer>(devices: &Devices, to: S) -> Result<S::Ok, S::Error> {
-        devices.iter().collect::<Vec<_>>().serialize(to)
+impl From<Counters> for Written {
+    fn from(counters: Counters) -> Self {
+        let total = |figure: Figure| counters.totals.total(figure as usize);
+        let traffic = |Device { number, traffic }: &Device| {
+            let total = |at| traffic.total(at).unwrap_or_default();
+            let [reads, writes, read_bytes, written_bytes] = [0, 1, 2, 3].map(total);
+            (*number, Traffic { reads, writes, read_bytes, written_bytes })
+        };
+        Self {
+            cpu_usage: total(Figure::CpuUsage),
+            cpu_throttled: total(Figure::CpuThrottled),
+            cpu_periods: total(Figure::CpuPeriods),
+            cpu_throttled_periods: total(Figure::CpuThrottledPeriods),
+            major_faults: total(Figure::MajorFaults),
+            pressure: [0, 1, 2].map(|of| [0, 1].map(|kind| counters.totals.total(pressure(of, kind)))),
+            devices: counters.devices.iter().map(traffic).collect(),
+        }
     }
+}
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Devices, D::Error> {
-        Ok(Vec::deserialize(from)?.into_iter().collect())
+impl From<Written> for Counters {
+    fn from(written: Written) -> Self {
+        let mut counters = Self::default();
+        let one = [
+            written.cpu_usage,
+            written.cpu_throttled,
+            written.cpu_periods,
+            written.cpu_throttled_periods,
+            written.major_faults,
+        ];
+        let all = one.into_iter().chain(written.pressure.into_iter().flatten());
+        for (at, total) in all.enumerate() {
+            if let Some(total) = total {
+                counters.totals.update(at, |kept| *kept = total);
+            }
+        }
+        for (number, Traffic { reads, writes, read_bytes, written_bytes }) in written.devices {
+            if let Some(traffic) = counters.device(number, usize::MAX) {
+                let all = [reads, writes, read_bytes, written_bytes].into_iter().enumerate();
+                all.for_each(|(at, total)| traffic.update(at, |kept| *kept = total));
+            }
+        }
+        counters
     }
 }
 
@@ -203,10 +244,27 @@ mod tests {
         counters.begin_anew();
         usage.cpu.usage = Some(3_000_000_000);
         counters.take(&usage);
-        let seconds = counters.cpu_usage.expect("known").get();
+        let seconds = counters.get(Figure::CpuUsage as usize).expect("known");
         assert!((seconds - 5.0).abs() < 1e-9, "{seconds}");
-        assert_eq!(counters.cpu_throttled, None, "the kernel has no such file");
-        let waited = counters.pressure[2][1].expect("known").get();
+        assert_eq!(counters.get(Figure::CpuThrottled as usize), None, "the kernel has no such file");
+        let waited = counters.get(pressure(2, 1)).expect("known");
         assert!((waited - 1.0).abs() < 1e-9, "{waited}");
+    }
+
+    #[test]
+    fn what_is_handed_over_has_the_form_that_it_always_had() {
+        let json = "{\"cpu_usage\":{\"base\":2.0,\"last\":3.0},\"cpu_throttled\":null,\
+                    \"cpu_periods\":null,\"cpu_throttled_periods\":null,\
+                    \"major_faults\":{\"base\":0.0,\"last\":7.0},\
+                    \"pressure\":[[null,null],[null,null],[null,{\"base\":0.0,\"last\":0.5}]],\
+                    \"devices\":[[[8,0],{\"reads\":{\"base\":1.0,\"last\":2.0},\
+                    \"writes\":{\"base\":0.0,\"last\":3.0},\"read_bytes\":{\"base\":0.0,\"last\":4.0},\
+                    \"written_bytes\":{\"base\":0.0,\"last\":5.0}}]]}";
+        let counters: Counters = serde_json::from_str(json).expect("it is read");
+        assert_eq!(counters.get(Figure::CpuUsage as usize), Some(5.0));
+        assert_eq!(counters.devices().collect::<Vec<_>>(), [((8, 0), [3.0, 3.0, 4.0, 5.0])]);
+        assert!(counters.has_past());
+        assert_eq!(serde_json::to_string(&counters).expect("it is written"), json);
+        assert!(!serde_json::from_str::<Counters>("{}").expect("it is read").has_past());
     }
 }

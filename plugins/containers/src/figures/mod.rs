@@ -40,7 +40,8 @@ const SWEEP_FROM: usize = 4096;
 pub struct Figures {
     layout: Layout,
     reader: Reader,
-    containers: HashMap<ContainerRef, Watched>,
+    /// Boxed: a map has room for more than it holds.
+    containers: HashMap<ContainerRef, Box<Watched>>,
     usage: Usage,
     troubles: Troubles,
     /// See [`SWEEP_FROM`]; twice of what was left the last time.
@@ -166,7 +167,7 @@ impl Figures {
                 continue;
             }
             match watched.groups.iter_mut().find(|watch| watch.path() == path) {
-                Some(watch) => watch.inherit(counters),
+                Some(watch) => watch.inherit(&counters),
                 None => {
                     let group = Group::of(&self.layout, std::iter::empty());
                     watched.groups.push(Watch::of_the_past(&path, group, counters));

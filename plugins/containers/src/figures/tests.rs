@@ -76,8 +76,7 @@ impl Machine {
         let groups = watched.groups.iter().map(|watch| watch.counters());
         groups
             .chain(watched.past.as_deref())
-            .filter_map(|counters| counters.cpu_usage)
-            .map(|total| total.get())
+            .filter_map(|counters| counters.get(kept::Figure::CpuUsage as usize))
             .sum()
     }
 }

@@ -50,6 +50,72 @@ impl Total {
     }
 }
 
+/// Several of them, each of which may not be known. What cgroups counted that
+/// are gone is there only where there were such.
+#[derive(Debug, Clone)]
+pub struct Totals<const N: usize> {
+    /// NaN where it is not known.
+    last: [f64; N],
+    base: Option<Box<[f64; N]>>,
+}
+
+impl<const N: usize> Default for Totals<N> {
+    fn default() -> Self {
+        Self { last: [f64::NAN; N], base: None }
+    }
+}
+
+impl<const N: usize> Totals<N> {
+    /// One of them, where it is known.
+    pub fn total(&self, at: usize) -> Option<Total> {
+        let base = self.base.as_ref().map_or(0.0, |base| base[at]);
+        (!self.last[at].is_nan()).then_some(Total { base, last: self.last[at] })
+    }
+
+    /// Changes one of them, which is known from then on.
+    pub fn update(&mut self, at: usize, change: impl FnOnce(&mut Total)) {
+        let mut total = self.total(at).unwrap_or_default();
+        change(&mut total);
+        self.last[at] = total.last;
+        if total.has_past() || self.base.is_some() {
+            self.base.get_or_insert_with(|| Box::new([0.0; N]))[at] = total.base;
+        }
+    }
+
+    /// See [`Total::begin_anew`].
+    pub fn begin_anew(&mut self) {
+        for at in 0..N {
+            if self.total(at).is_some() {
+                self.update(at, Total::begin_anew);
+            }
+        }
+    }
+
+    /// See [`Total::add`].
+    pub fn add(&mut self, other: &Self) {
+        for at in 0..N {
+            if let Some(other) = other.total(at) {
+                self.update(at, |total| total.add(other));
+            }
+        }
+    }
+
+    /// See [`Total::inherit`]; one that was not read yet is as it was.
+    pub fn inherit(&mut self, past: &Self) {
+        for at in 0..N {
+            if let Some(past) = past.total(at) {
+                let is_known = self.total(at).is_some();
+                self.update(at, |total| if is_known { total.inherit(past) } else { *total = past });
+            }
+        }
+    }
+
+    /// See [`Total::has_past`].
+    pub fn has_past(&self) -> bool {
+        (0..N).any(|at| self.total(at).is_some_and(|total| total.has_past()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

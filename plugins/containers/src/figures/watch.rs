@@ -72,7 +72,7 @@ impl Watch {
     }
 
     /// Goes on from what the instance before read.
-    pub(super) fn inherit(&mut self, past: Counters) {
+    pub(super) fn inherit(&mut self, past: &Counters) {
         self.counters.inherit(past);
     }
 

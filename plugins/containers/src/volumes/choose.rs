@@ -2,8 +2,8 @@
 
 use super::devices::Devices;
 use super::within;
+use crate::brief::Volume;
 use gantry_mounts::{Mount, mountinfo};
-use gantry_plugin_api::Container;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,7 @@ impl Noted {
 /// own mounts, the files that it has open; only what they lie on is of it.
 pub fn of(
     text: &[u8],
-    known: &Container,
+    volumes: &[Volume],
     open: Option<&[String]>,
     devices: &mut Devices,
     pid: u32,
@@ -106,7 +106,7 @@ pub fn of(
         let of_source = || devices.number_of(&mount.source).filter(|_| mount.fs_type == "btrfs");
         let number = of_source().unwrap_or(mount.device);
         let device = devices.of(number);
-        let volume = volume(&mount, known);
+        let volume = volume(&mount, volumes);
         Chosen {
             ask: within::path(pid, mount.id, &mount.path),
             device_name: if device.name.is_empty() && mount.device.0 == 0 {
@@ -138,12 +138,11 @@ fn mount_of(file: &Path, visible: &HashMap<PathBuf, Mount>) -> Option<PathBuf> {
 }
 
 /// The name that an orchestrator or a runtime gave to what is mounted there.
-fn volume(mount: &Mount, known: &Container) -> String {
-    let here = known.volumes.iter().find(|volume| Path::new(&volume.mount_point) == mount.path);
-    let sources =
-        [here.map(|volume| volume.source.as_str()), mount.root.to_str(), Some(mount.source.as_str())];
+fn volume(mount: &Mount, volumes: &[Volume]) -> String {
+    let here = volumes.iter().find(|volume| Path::new(&*volume.mount_point) == mount.path);
+    let sources = [here.map(|volume| &*volume.source), mount.root.to_str(), Some(mount.source.as_str())];
     let claim = sources.into_iter().flatten().find_map(claim_of);
-    claim.or_else(|| here.map(|volume| volume.name.clone())).unwrap_or_default()
+    claim.or_else(|| here.map(|volume| volume.name.to_string())).unwrap_or_default()
 }
 
 /// `pvc-` and a UUID: how provisioners name what they make for a claim
@@ -163,7 +162,6 @@ fn claim_of(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gantry_plugin_api::identity::Volume;
 
     const CONTAINER: &[u8] = b"\
 1 0 0:50 / / rw - overlay overlay rw\n\
@@ -177,12 +175,9 @@ mod tests {
 
     #[test]
     fn disks_claims_and_shares_are_shown() {
-        let mut known = Container::default();
-        let mut volume = Volume::default();
-        (volume.mount_point, volume.name) = ("/data".to_owned(), "data".to_owned());
-        known.volumes.push(volume);
+        let volume = Volume { mount_point: "/data".into(), name: "data".into(), ..Volume::default() };
         let root = tempfile::tempdir().expect("a directory");
-        let chosen = of(CONTAINER, &known, None, &mut Devices::new(root.path(), root.path()), 7).0;
+        let chosen = of(CONTAINER, &[volume], None, &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<[&str; 3]> = chosen.iter().map(Chosen::labels).collect();
         let claim = "pvc-0a1b2c3d-0000-1111-2222-333344445555";
         assert_eq!(shown, [["/claim", "", claim], ["/data", "", "data"], ["/share", "nas:/export", ""]]);
@@ -195,8 +190,7 @@ mod tests {
                        3 1 254:3 / /home rw - ext4 /dev/vdc rw\n";
         let open = ["/var/lib/db/data/1".to_owned(), "/var/log/x".to_owned()];
         let root = tempfile::tempdir().expect("a directory");
-        let chosen =
-            of(mounts, &Container::default(), Some(&open), &mut Devices::new(root.path(), root.path()), 7).0;
+        let chosen = of(mounts, &[], Some(&open), &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<&str> = chosen.iter().map(|mount| mount.mount_point.as_str()).collect();
         assert_eq!(shown, ["/", "/var/lib/db"]);
     }

@@ -13,13 +13,14 @@ pub mod filled;
 mod mounted;
 pub mod within;
 
+use crate::brief::Volume;
 use crate::figures::Traffic;
 use crate::metrics::*;
 use choose::Noted;
 use devices::Devices;
 use filled::{Answered, Device};
 pub use filled::{Answers, Asked, FileSystems};
-use gantry_plugin_api::{Container, ContainerRef, Sink};
+use gantry_plugin_api::{ContainerRef, Sink};
 use mounted::Mounted;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -41,7 +42,8 @@ const GONE: u32 = 3;
 pub struct Volumes {
     proc: PathBuf,
     devices: Devices,
-    containers: HashMap<ContainerRef, Mounted>,
+    /// Boxed: a map has room for more than it holds.
+    containers: HashMap<ContainerRef, Box<Mounted>>,
     /// So many `mountinfo` are kept open, by which the kernel tells of changes.
     kept_open: usize,
     /// Containers whose mounts could not be read, since the last collection.
@@ -66,7 +68,7 @@ impl Volumes {
     /// their mounts changed is read again. Which file systems are to be asked.
     pub fn containers_are<'a>(
         &mut self,
-        all: impl Iterator<Item = (ContainerRef, &'a Container, u32)>,
+        all: impl Iterator<Item = (ContainerRef, &'a [Volume], u32)>,
         open_files: &OpenFiles<'_>,
         now: Duration,
     ) -> Asked {
@@ -75,7 +77,7 @@ impl Volumes {
             mounted.gone += 1;
         }
         let mut asked_again = ASKED_AGAIN;
-        for (container, known, pid) in all {
+        for (container, volumes, pid) in all {
             if let Some(mounted) = self.containers.get_mut(&container).filter(|mounted| mounted.pid == pid) {
                 mounted.gone = 0;
                 let is_due = mounted.is_due(now) && asked_again > 0;
@@ -84,7 +86,7 @@ impl Volumes {
                 }
                 asked_again -= usize::from(is_due && asked_again > 0);
             }
-            self.look(container, (known, pid), open_files, now);
+            self.look(container, (volumes, pid), open_files, now);
         }
         self.containers.retain(|_, mounted| mounted.gone <= GONE);
         let there = self.containers.values().filter(|mounted| mounted.gone == 0);
@@ -95,20 +97,20 @@ impl Volumes {
     fn look(
         &mut self,
         container: ContainerRef,
-        (known, pid): (&Container, u32),
+        (volumes, pid): (&[Volume], u32),
         open_files: &OpenFiles<'_>,
         now: Duration,
     ) {
         let before = self.containers.remove(&container);
         let open = self.containers.values().filter(|mounted| mounted.is_open()).count();
         let files = || open_files(container);
-        match mounted::read((&self.proc, now), pid, known, &files, &mut self.devices) {
+        match mounted::read((&self.proc, now), pid, volumes, &files, &mut self.devices) {
             Ok(mut mounted) => {
                 if open >= self.kept_open {
                     mounted.let_go();
                 }
                 mounted.looks = before.map_or(0, |before| before.looks).saturating_add(1);
-                self.containers.insert(container, mounted);
+                self.containers.insert(container, Box::new(mounted));
             }
             // Its process is gone meanwhile: the next collection has another.
             Err(error) if is_gone(&error) => {}
@@ -165,7 +167,8 @@ impl Volumes {
     /// What is left out of this collection.
     pub fn report(&mut self, answers: &Answers, sink: &mut Sink<'_>) {
         let there = self.containers.values().filter(|mounted| mounted.gone == 0);
-        let noted = there.map(|mounted| mounted.noted).fold(Noted::default(), Noted::and);
+        let noted =
+            there.filter_map(|mounted| mounted.noted.as_deref().copied()).fold(Noted::default(), Noted::and);
         let (failed, not_asked) = answers.left_out();
         for (reason, count) in [
             ("mounts_unreadable", std::mem::take(&mut self.unreadable)),

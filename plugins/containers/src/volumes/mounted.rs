@@ -2,7 +2,7 @@
 
 use super::choose::{self, Chosen, Noted};
 use super::devices::Devices;
-use gantry_plugin_api::Container;
+use crate::brief::Volume;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ pub(super) struct Mounted {
     pub looks: u32,
     /// Collections since it was gone.
     pub gone: u32,
-    /// What of it is not shown.
-    pub noted: Noted,
+    /// What of it is not shown; mostly all is.
+    pub noted: Option<Box<Noted>>,
 }
 
 impl Mounted {
@@ -59,7 +59,7 @@ impl Mounted {
 pub(super) fn read(
     (proc, now): (&Path, Duration),
     pid: u32,
-    known: &Container,
+    volumes: &[Volume],
     files: &dyn Fn() -> (Vec<String>, u64),
     devices: &mut Devices,
 ) -> io::Result<Mounted> {
@@ -70,10 +70,11 @@ pub(super) fn read(
     file.rewind()?;
     let shares = shares_mounts(proc, &dir);
     let (open, processes) = shares.then(files).unzip();
-    let (mounts, mut noted) = choose::of(&text, known, open.as_deref(), devices, pid);
+    let (mounts, mut noted) = choose::of(&text, volumes, open.as_deref(), devices, pid);
     noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
     noted.processes = processes.unwrap_or_default();
     let mounts = mounts.into_boxed_slice();
+    let noted = (noted != Noted::default()).then(|| Box::new(noted));
     Ok(Mounted { pid, file: Some(file), mounts, shares, read_at: now, looks: 0, gone: 0, noted })
 }
 

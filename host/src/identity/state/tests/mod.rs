@@ -329,7 +329,7 @@ fn folded_ids_are_bounded_and_the_runtime_s_takes_what_is_beyond() {
     let mut machine = Machine::new();
     let pod = |number: u32| {
         let mut found = classify(&format!("/kubepods/pod{number:032}/{number:064}")).expect("a pod's");
-        found.raw_id = format!("{number:064}");
+        found.raw_id = format!("{number:064}").into();
         Placement { found: Some(Arc::new(found)), cgroups: Vec::new() }
     };
     let mut groups = HashSet::new();
@@ -382,7 +382,7 @@ fn one_that_dies_again_and_again_grows_old_at_last() {
     machine.after(10);
     assert_eq!(machine.start(13, &docker('a')), third, "it is the same again");
     let record = machine.state.record(third).expect("there");
-    assert_eq!((record.restarts, record.gone), (2, None));
+    assert_eq!((record.restarts, record.gone.is_none()), (2, true));
 }
 
 #[test]
@@ -551,7 +551,7 @@ fn a_pod_s_container_that_is_started_again_is_the_same() {
     assert_ne!(first, second, "nobody knows yet");
     machine.provide("containers", of_pod('b'));
     let record = machine.state.record(first).expect("there");
-    assert_eq!((record.restarts, record.gone, record.processes.len()), (1, None, 1));
+    assert_eq!((record.restarts, record.gone.is_none(), record.processes.len()), (1, true, 1));
     assert_eq!((machine.state.of_pid(20, 0), machine.state.of_cgroup(4, 98)), (Some(first), Some(first)));
     assert_eq!(record.container().cgroups.len(), 1, "the cgroup that is gone is not read");
     assert_eq!(

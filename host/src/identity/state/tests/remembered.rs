@@ -4,8 +4,7 @@ use super::*;
 
 fn shown(letter: char, id: &str, named: bool) -> ShownId {
     let found = classify(&format!("/docker/{}", raw(letter))).expect("a container");
-    let keys = vec![found.key.to_string()];
-    ShownId { keys, id: id.to_owned(), app_id: String::new(), shared: false, named }
+    ShownId { key: found.key.to_string(), id: id.to_owned(), app_id: String::new(), shared: false, named }
 }
 
 #[test]
