@@ -145,6 +145,7 @@ impl State {
             Phase::Folded | Phase::Merged | Phase::Replaced => true,
             Phase::Held | Phase::Shown | Phase::Hidden => {
                 record.gone = None;
+                self.late.remove(&handle);
                 // Whoever is the first now comes after all that were.
                 record.emptied = record.emptied.map(|_| 0);
                 record.publish();
@@ -176,6 +177,7 @@ impl State {
         self.leave(handle);
         let Some(record) = self.records.remove(&handle) else { return };
         self.unsettled.remove(&handle);
+        self.late.remove(&handle);
         self.keys.forget(handle);
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);

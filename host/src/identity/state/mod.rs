@@ -100,6 +100,8 @@ pub struct State {
     pending: Pending,
     /// Held, or gone: time alone may change them.
     unsettled: HashSet<u64, RandomState>,
+    /// Of them, those that are gone and wait for their names.
+    late: HashSet<u64, RandomState>,
     /// Somebody should look at their first process.
     looks: Vec<Look>,
     /// Processes whose end nobody will tell.
@@ -154,6 +156,7 @@ impl State {
             providers_are_known: false,
             pending: Pending::default(),
             unsettled: HashSet::default(),
+            late: HashSet::default(),
             looks: Vec::new(),
             rechecks: Vec::new(),
             host_namespace: 0,

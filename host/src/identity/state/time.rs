@@ -1,6 +1,7 @@
 //! What time alone changes.
 
 use super::lives::Life;
+use super::record::Gone;
 use super::{Phase, State};
 
 /// The most folded ids. They stay as long as the agent runs, with some twenty
@@ -32,7 +33,11 @@ impl State {
         let Some(record) = self.records.get(&handle) else { return };
         if record.phase == Phase::Held {
             if record.gone.is_some() && self.times.died_young(record) {
-                self.fold(handle, now);
+                if self.waits_for_name(record, now) {
+                    self.late.insert(handle);
+                } else {
+                    self.fold(handle, now);
+                }
             } else if record.gone.is_some()
                 || (self.times.is_old(record, now) && !self.waits_for_name(record, now))
             {
@@ -61,6 +66,10 @@ impl State {
     fn fold(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Folded;
+        // It is served from now on.
+        let collections = self.collections;
+        record.gone = record.gone.map(|gone| Gone { collections, ..gone });
+        self.late.remove(&handle);
         let id = self.folded_id(handle);
         let Some(record) = self.records.get(&handle) else { return };
         let first_seen = record.first_seen.min(record.started);
