@@ -6,6 +6,7 @@ mod support;
 use support::agent::Agent;
 use support::cgroup::Cgroup;
 use support::http::PATIENCE;
+use support::kernel::{Disk, Figure, Kernel, agree};
 use support::private_dir;
 use support::series::{scrape_until, value};
 
@@ -80,66 +81,16 @@ fn keyed(cgroup: &Cgroup, file: &str) -> BTreeMap<String, f64> {
     text.lines().filter_map(pair).collect()
 }
 
-fn number(cgroup: &Cgroup, file: &str) -> f64 {
-    cgroup.read(file).trim().parse().unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-type Labels = Vec<(&'static str, &'static str)>;
-
-/// Each family with its labels, and what the kernel's files say.
-fn wanted(cgroup: &Cgroup) -> Vec<(String, Labels, f64)> {
-    let mut all = Vec::new();
-    let mut add = |name: &str, labels: &[(&'static str, &'static str)], value: f64| {
-        all.push((format!("container_resources_{name}"), labels.to_vec(), value));
-    };
-    let cpu = keyed(cgroup, "cpu.stat");
-    add("cpu_usage_seconds_total", &[], cpu["usage_usec"] / 1e6);
-    add("cpu_throttled_seconds_total", &[], cpu["throttled_usec"] / 1e6);
-    add("cpu_periods_total", &[], cpu["nr_periods"]);
-    add("cpu_throttled_periods_total", &[], cpu["nr_throttled"]);
-    add("cpu_limit_cores", &[], 0.25);
-    add("cpu_binding_limit_cores", &[], 0.25);
-
-    let memory = keyed(cgroup, "memory.stat");
-    let current = number(cgroup, "memory.current");
-    add("memory_rss_bytes", &[], memory["anon"] + memory["file_mapped"]);
-    add("memory_cache_bytes", &[], memory["file"]);
-    add("memory_working_set_bytes", &[], (current - memory["inactive_file"]).max(0.0));
-    add("memory_swap_bytes", &[], number(cgroup, "memory.swap.current"));
-    add("memory_major_faults_total", &[], memory["pgmajfault"]);
-    add("memory_limit_bytes", &[], f64::from(32 << 20));
-    add("memory_binding_limit_bytes", &[], f64::from(24 << 20));
-    add("memory_swap_limit_bytes", &[], f64::from(48 << 20));
-
-    for resource in ["cpu", "memory", "io"] {
-        for line in cgroup.read(&format!("{resource}.pressure")).lines() {
-            let (kind, rest) = line.split_once(' ').expect("some or full");
-            let kind = if kind == "some" { "some" } else { "full" };
-            let total = rest.rsplit_once("total=").expect("a total").1;
-            let seconds = total.parse::<f64>().expect("a number") / 1e6;
-            add(&format!("{resource}_pressure_waiting_seconds_total"), &[("kind", kind)], seconds);
-        }
-    }
-
-    let io = cgroup.read("io.stat");
-    // Swap goes to the same disk.
-    let line = io.lines().find(|line| line.contains("wbytes=")).unwrap_or_else(|| panic!("io.stat: {io:?}"));
-    let of = |key: &str| {
-        let value = line.split(' ').find_map(|word| word.strip_prefix(key)).expect("a key of io.stat");
-        value.parse::<f64>().expect("a number")
-    };
-    let data = [("mount_point", "/mnt")];
-    add("disk_reads_total", &data, of("rios="));
-    add("disk_writes_total", &data, of("wios="));
-    add("disk_read_bytes_total", &data, of("rbytes="));
-    add("disk_written_bytes_total", &data, of("wbytes="));
-    let disk = rustix::fs::statvfs(env!("CARGO_TARGET_TMPDIR")).expect("it is mounted");
-    let bytes = |blocks: u64| (blocks * disk.f_frsize) as f64;
-    add("disk_size_bytes", &data, bytes(disk.f_blocks));
-    add("disk_used_bytes", &data, bytes(disk.f_blocks - disk.f_bfree));
-    add("disk_reserved_bytes", &data, bytes(disk.f_bfree - disk.f_bavail));
-    add("disk_hung", &data, 0.0);
-    all
+/// What it was given.
+fn limits() -> Vec<Figure> {
+    let limits = [
+        ("cpu_limit_cores", 0.25),
+        ("cpu_binding_limit_cores", 0.25),
+        ("memory_limit_bytes", f64::from(32 << 20)),
+        ("memory_binding_limit_bytes", f64::from(24 << 20)),
+        ("memory_swap_limit_bytes", f64::from(48 << 20)),
+    ];
+    limits.map(|(name, value)| (format!("container_resources_{name}"), vec![], value)).to_vec()
 }
 
 /// Uses CPU, memory and disk beyond its limits, and rests: `dd` with its block in
@@ -173,32 +124,13 @@ fn every_family_is_as_the_kernel_says() {
     });
     rests(&flag);
 
-    let mut right = std::collections::BTreeSet::new();
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        let before = wanted(nested.cgroup());
-        let text = agent.scrape();
-        let after = wanted(nested.cgroup());
-        let mut wrong = Vec::new();
-        for ((family, labels, low), (_, _, high)) in before.into_iter().zip(after) {
-            let mut all = labels.clone();
-            all.push(("container_id", &nested.id));
-            let shown = value(&text, &family, &all);
-            if shown.is_some_and(|shown| (low.min(high) - 1e-6..=low.max(high) + 1e-6).contains(&shown)) {
-                right.insert((family, labels));
-            } else if !right.contains(&(family.clone(), labels.clone())) {
-                wrong.push(format!("{family}{labels:?}: {shown:?}, not between {low} and {high}"));
-            }
-        }
-        if wrong.is_empty() {
-            break;
-        }
-        assert!(std::time::Instant::now() < until, "{}", wrong.join("\n"));
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
-    }
+    let kernel = Kernel::of(member.0.id());
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let disk = Disk::of(directory).expect("the machine has a disk");
+    let figures = agree(&agent, &nested.id, || {
+        [kernel.figures(), limits(), kernel.of_disk(&disk, "/mnt", directory)].concat()
+    });
     // What was to happen did.
-    let figures: BTreeMap<String, f64> =
-        wanted(nested.cgroup()).into_iter().map(|(family, _, value)| (family, value)).collect();
     for family in [
         "cpu_throttled_seconds_total",
         "memory_swap_bytes",

@@ -108,3 +108,76 @@ fn without_inotify_they_are_known_by_their_processes_until_there_is_some() {
         sample(text, "gantry_identity_resyncs_total").is_some_and(|count| count >= 2.0)
     });
 }
+
+#[test]
+fn in_a_cgroup_namespace_of_its_own_each_container_has_its_id_and_figures() {
+    // Its own cgroup is the root of what it sees of others.
+    let Some(before) = Cgroup::new() else { return };
+    let own = Cgroup::at(&format!("/gantry-agent-{}", std::process::id()));
+    let script = "for procs in $PROCS; do echo $$ > $procs || exit 1; done; exec \"$0\" \"$@\"";
+    let Some(unshared) = unshared(&["--cgroup"]) else { return };
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(unshared.get_program()).args(unshared.get_args());
+    command.env("PROCS", own.files("cgroup.procs").join(" ")).env("NO_COLOR", "1");
+    command.stdin(std::process::Stdio::null());
+    let _there = before.spawn(&["sleep", "1000"]);
+    let agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/cgroup")).expect("it runs");
+    assert_ne!(namespace("self"), namespace(&agent.pid().to_string()));
+    let text = agent.scrape();
+    assert!(used(&before.path())(&text), "it was there before: {text}");
+    let after = Cgroup::new().expect("as the other one");
+    let _member = after.spawn(&["sleep", "1000"]);
+    let id = after.path();
+    let text = scrape_until(&agent, "one that comes later is shown", used(&id));
+    assert!(!text.contains(".."), "no path from within: {text}");
+    for id in [before.path(), id] {
+        let rows = agent.table(&["containers", "--where", &format!("id={id}")]);
+        assert!(rows.len() == 1 && rows[0]["processes"] == 1.0, "{rows:?}");
+    }
+}
+
+/// More of them have more files than an agent with so many descriptors may keep open.
+const CGROUPS: usize = 60;
+const DESCRIPTORS: usize = 512;
+
+#[test]
+fn at_most_half_of_the_descriptors_are_of_cgroups_and_mounts() {
+    if !needs::program("prlimit") {
+        return;
+    }
+    let cgroups: Vec<Cgroup> = (0..CGROUPS).map_while(|_| Cgroup::new()).collect();
+    if cgroups.is_empty() {
+        return;
+    }
+    let _members: Vec<_> = cgroups.iter().map(|cgroup| cgroup.spawn(&["sleep", "1000"])).collect();
+    let host = gantry();
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={DESCRIPTORS}")).arg(host.get_program()).env("NO_COLOR", "1");
+    command.stdin(std::process::Stdio::null());
+    let agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
+    let families = ["cpu_usage_seconds_total", "memory_rss_bytes", "memory_cache_bytes"];
+    let figures = |text: &str| {
+        let of = |cgroup: &Cgroup, family: &str| {
+            let family = format!("container_resources_{family}");
+            value(text, &family, &[("container_id", &cgroup.path())]).is_some()
+        };
+        cgroups.iter().all(|cgroup| families.iter().all(|family| of(cgroup, family)))
+    };
+    for _ in 0..3 {
+        let text = scrape_until(&agent, "all figures of all of them", figures);
+        assert!(!text.contains("reason=\"cgroup_unreadable\""), "{text}");
+        let open: Vec<std::path::PathBuf> = std::fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+            .expect("it runs")
+            .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+            .collect();
+        // Besides the roots of the hierarchies.
+        let is_file =
+            |path: &std::path::Path| path.starts_with("/sys/fs/cgroup") && path.components().count() > 5;
+        let of_containers = open.iter().filter(|path| is_file(path) || path.ends_with("mountinfo"));
+        let count = of_containers.count();
+        assert!(count <= DESCRIPTORS / 2, "{count} of {}: {open:?}", open.len());
+        assert!(count > CGROUPS, "what is kept is kept: {open:?}");
+        assert!(open.len() < DESCRIPTORS / 2 + 64, "{}", open.len());
+    }
+}

@@ -92,6 +92,11 @@ impl Cgroup {
         found.unwrap_or_else(|| panic!("no hierarchy has {file}"))
     }
 
+    /// A file of it in each hierarchy.
+    pub fn files(&self, file: &str) -> Vec<String> {
+        self.directories.iter().map(|directory| directory.join(file).display().to_string()).collect()
+    }
+
     /// As a runtime does when the last process is gone.
     pub fn remove(self) {
         drop(self);

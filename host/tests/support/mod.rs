@@ -10,6 +10,7 @@ pub mod compiled;
 pub mod control;
 pub mod day;
 pub mod http;
+pub mod kernel;
 pub mod ledger;
 pub mod mount;
 pub mod needs;

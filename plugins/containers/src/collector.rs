@@ -1,6 +1,7 @@
 //! The metrics of all containers: at collections, and when a container ends.
 
-use crate::application::Applications;
+use crate::application::looks::{Looked, Question};
+use crate::application::{Applications, Questions};
 use crate::brief::Brief;
 use crate::figures::Figures;
 use crate::figures::kept::Counters;
@@ -52,7 +53,7 @@ impl Collector {
             host: host.clone(),
             figures: Figures::new(layout, descriptors() - for_mounts),
             volumes: Volumes::new(&host.proc(), &host.sys(), &host.root(), for_mounts),
-            applications: Applications::new(&host.proc()),
+            applications: Applications::default(),
             restarts: Restarts::default(),
         })
     }
@@ -89,11 +90,15 @@ impl Collector {
         self.restarts.sweep(|container| is_known(&self.host, container, self.figures.key(container)));
     }
 
-    /// Looks at what there is, and says which file systems are to be asked.
-    pub fn begin(&mut self, known: &Known) -> Asked {
-        let host = &self.host;
+    /// Looks at what there is, and says which file systems are to be asked and
+    /// which programs are to be looked at.
+    pub fn begin(&mut self, known: &Known) -> (Asked, Vec<Question>) {
+        let (host, applications) = (&self.host, &mut self.applications);
+        let mut questions: Questions = applications.begin();
         let first = known.all().filter(|(_, known)| known.is_shown()).filter_map(|(container, known)| {
-            Some((container, &*known.volumes, host.processes(container).first()?.pid))
+            let processes = host.processes(container);
+            applications.ask(&processes, &mut questions);
+            Some((container, &*known.volumes, processes.first()?.pid))
         });
         let open_files = |container: ContainerRef| {
             let processes = host.processes(container);
@@ -101,23 +106,30 @@ impl Collector {
             let files = processes.into_iter().take(MOST_PROCESSES);
             (files.filter_map(|process| host.open_files(process)).flatten().collect(), beyond)
         };
-        self.volumes.containers_are(first, &open_files, host.now(Clock::Monotonic))
+        let asked = self.volumes.containers_are(first, &open_files, host.now(Clock::Monotonic));
+        (asked, questions.into_inner())
     }
 
     /// Emits the samples of all containers that there are.
-    pub fn collect(&mut self, known: &Known, answers: &Answers, sink: &mut Sink<'_>) {
+    pub fn collect(&mut self, known: &Known, answers: &Answers, looked: Looked, sink: &mut Sink<'_>) {
         let there: Vec<(ContainerRef, &Brief)> = known.all().filter(|(_, known)| known.is_shown()).collect();
         self.figures.containers_are(there.iter().map(|(container, _)| *container));
-        let mut budget = self.applications.begin();
+        self.applications.learn(looked);
         for (container, known) in &there {
             info::emit(*container, known, sink);
             let processes = self.host.processes(*container);
-            for application in self.applications.of(&processes, &mut budget) {
+            for application in self.applications.of(&processes) {
                 sink.container(&APPLICATION_TYPE, *container, &[application], 1);
             }
             self.volumes.emit(*container, answers, sink);
         }
         self.volumes.report(answers, sink);
+        let (hung, not_asked) = self.applications.left_out();
+        for (reason, count) in [("program_hung", hung), ("program_not_asked", not_asked)] {
+            if count > 0 {
+                sink.skipped(reason, count);
+            }
+        }
         // What is gone is known for a while, and shown as it was.
         let host = &self.host;
         self.figures.collect(sink, &self.volumes, &|container, key| is_known(host, container, key));

@@ -34,6 +34,7 @@ mod runtimes;
 pub mod systemd;
 mod volumes;
 
+use application::looks::Looks;
 use collector::Collector;
 use config::Config;
 use follow::{Follower, State};
@@ -56,6 +57,7 @@ pub struct Containers {
     workers: Vec<Worker>,
     losses: Arc<Losses>,
     file_systems: FileSystems,
+    programs: Looks,
     active: bool,
 }
 
@@ -169,8 +171,8 @@ impl Plugin for Containers {
         let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };
         let follower = Follower::start(&host, links, collector)?;
-        let file_systems = FileSystems::new(&host.proc());
-        Ok(Self { follower, config, workers, losses, file_systems, active: false })
+        let (file_systems, programs) = (FileSystems::new(&host.proc()), Looks::new(&host.proc()));
+        Ok(Self { follower, config, workers, losses, file_systems, programs, active: false })
     }
 
     fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
@@ -190,13 +192,14 @@ impl Plugin for Containers {
             let State { known, collector } = &mut *self.follower.now();
             collector.as_mut().map(|collector| collector.begin(known))
         };
-        if let Some(asked) = begun {
+        if let Some((asked, questions)) = begun {
             // With nothing held: a file system that is slow must not keep the
             // other thread from hearing which containers end.
             let answers = self.file_systems.ask(asked);
+            let looked = self.programs.look(questions);
             let State { known, collector } = &mut *self.follower.now();
             if let Some(collector) = collector {
-                collector.collect(known, &answers, sink);
+                collector.collect(known, &answers, looked, sink);
             }
         }
         for link in self.workers.iter().map(Worker::link) {
@@ -240,7 +243,8 @@ impl Plugin for Containers {
         self.workers.iter().for_each(Worker::end);
         let stuck = self.workers.iter().filter(|worker| !worker.join(left())).count()
             + usize::from(!self.follower.join(left()))
-            + self.file_systems.stop(left());
+            + self.file_systems.stop(left())
+            + self.programs.stop(left());
         if stuck > 0 {
             tracing::warn!("{stuck} threads did not end in time and are left behind");
         }

@@ -263,6 +263,47 @@ fn mounts_that_come_and_go_are_followed_and_bind_mounts_are_what_they_show() {
 }
 
 #[test]
+fn a_program_that_hangs_holds_nobody_until_it_is_back() {
+    let kit = machine("", &[]).allow(gantry_plugin_testkit::Check::Skipped, "");
+    let tree = kit.tree();
+    tree.write("proc/8/cmdline", "nginx: master process\0");
+    // Whoever opens a pipe that nobody writes to waits, as for a file system that hangs.
+    let cmdline = tree.path("proc/7/cmdline");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &cmdline, 0o600.into()).expect("a pipe");
+    kit.identity().declare(NewContainer::new("/docker/hung").process(7, 1));
+    kit.identity().declare(NewContainer::new("/docker/web").process(8, 1));
+    let mut running = kit.start(CONFIG).expect("it starts");
+    let type_of = |collected: &Collected, container: &str| -> Vec<String> {
+        let of = |sample: &&Sample| sample.series.contains(&format!("container_id=\"{container}\""));
+        let types = collected.of_family("container_application_type").filter(of);
+        types.map(|sample| label(sample, "application_type").to_owned()).collect()
+    };
+    // Who is asked first is not said.
+    eventually(|| {
+        let collected = running.collect().map_err(|failure| failure.to_string())?;
+        let is_said = collected.skipped().get("program_hung") == Some(&1);
+        (is_said && type_of(&collected, "/docker/web") == ["nginx"])
+            .then_some(())
+            .ok_or_else(|| format!("{:?} {}", collected.skipped(), collected.text()))
+    })
+    .expect("the other one is shown, and this one is counted");
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&cmdline).expect("somebody waits for that");
+    std::fs::remove_file(&cmdline).expect("it is there");
+    tree.write("proc/7/cmdline", "redis-server *:6379\0");
+    std::io::Write::write_all(&mut writer, b"gone\0").expect("a pipe");
+    drop(writer);
+    eventually(|| {
+        let collected = running.collect().map_err(|failure| failure.to_string())?;
+        let types = ["/docker/hung", "/docker/web"].map(|container| type_of(&collected, container));
+        (types == [["redis"], ["nginx"]] && collected.skipped().is_empty())
+            .then_some(())
+            .ok_or(collected.text())
+    })
+    .expect("it is looked at again");
+    running.stop().expect("it stops");
+}
+
+#[test]
 fn a_mount_that_hangs_is_said_and_the_others_are_shown() {
     if !needs::root_and(&["unshare", "mount"]) || !needs::have("/dev/fuse", Path::new("/dev/fuse").exists()) {
         return;

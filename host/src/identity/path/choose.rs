@@ -19,40 +19,6 @@ pub struct Entry<'a> {
 /// The kernel has fourteen controllers, and named hierarchies are few.
 const MAX_ENTRIES: usize = 64;
 
-/// The lines of a file (`HIERARCHY:CONTROLLERS:PATH`); others are left out.
-#[cfg(test)]
-pub fn entries(text: &str) -> Vec<Entry<'_>> {
-    text.lines().filter_map(entry).take(MAX_ENTRIES).collect()
-}
-
-#[cfg(test)]
-fn entry(line: &str) -> Option<Entry<'_>> {
-    let (_, rest) = line.split_once(':')?;
-    let (controllers, path) = rest.split_once(':')?;
-    Some(Entry { controllers, path })
-}
-
-/// A path as the machine's first process would see it, from what a reader in a
-/// cgroup namespace sees whose root is `base`.
-#[cfg(test)]
-pub fn absolute(base: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        if part == ".." {
-            parts.pop();
-        } else {
-            parts.push(part);
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-/// The path that counts; `/` where none does.
-#[cfg(test)]
-pub fn choose<'a>(entries: &[Entry<'a>], users: UserSlices) -> &'a str {
-    identify(entries, users).0
-}
-
 /// The path that counts, and what it stands for.
 pub fn identify<'a>(entries: &[Entry<'a>], users: UserSlices) -> (&'a str, Place) {
     let mut sightings = sightings(entries, users);

@@ -30,8 +30,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use choose::{Entry, identify};
-#[cfg(test)]
-use choose::{absolute, choose, entries};
 pub use pods::sandbox_of_command;
 pub use runtime::Runtime;
 
@@ -159,6 +157,11 @@ impl Found {
     pub fn runtime_of<'a>(&self, told: &'a str) -> &'a str {
         let known = Runtime::parse(told).filter(|told| self.is_open() && told.has_digests());
         known.map_or(self.runtime.as_str(), |_| told)
+    }
+
+    /// Whether it may turn out to be a pod's, whose name says of which namespace.
+    pub fn may_be_of_pod(&self) -> bool {
+        self.owner.is_none() && (self.pod_uid.is_some() || self.is_open())
     }
 
     /// Whether a provider of this runtime's metadata can know it.

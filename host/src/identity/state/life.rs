@@ -147,6 +147,7 @@ impl State {
             Phase::Folded | Phase::Merged | Phase::Replaced => true,
             Phase::Held | Phase::Shown | Phase::Hidden => {
                 record.gone = None;
+                self.late.remove(&handle);
                 // Whoever is the first now comes after all that were.
                 record.emptied = record.emptied.map(|_| 0);
                 record.publish();
@@ -179,6 +180,7 @@ impl State {
         let Some(record) = self.records.remove(&handle) else { return };
         self.unsettled.remove(&handle);
         self.remembered.forget(handle);
+        self.late.remove(&handle);
         self.keys.forget(handle);
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);

@@ -109,6 +109,8 @@ pub struct State {
     remembered: Remembered,
     /// Held, or gone: time alone may change them.
     unsettled: HashSet<u64, RandomState>,
+    /// Of them, those that are gone and wait for their names.
+    late: HashSet<u64, RandomState>,
     /// Somebody should look at their first process.
     looks: Vec<Look>,
     /// Processes whose end nobody will tell.
@@ -165,6 +167,7 @@ impl State {
             pending: Pending::default(),
             remembered: Remembered::default(),
             unsettled: HashSet::default(),
+            late: HashSet::default(),
             looks: Vec::new(),
             rechecks: Vec::new(),
             host_namespace: 0,

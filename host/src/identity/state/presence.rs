@@ -50,6 +50,14 @@ impl Times {
         record.gone.is_none() && now.saturating_sub(record.made) < self.metadata_wait
     }
 
+    /// Whether the name of one that is gone may still come.
+    pub fn may_wait_after_end(&self, record: &Record, now: u64) -> bool {
+        record
+            .gone
+            .as_ref()
+            .is_some_and(|gone| now.saturating_sub(gone.at) < self.metadata_wait.min(AFTER_END))
+    }
+
     /// Whether one that is gone died so young that it was never shown.
     pub fn died_young(&self, record: &Record) -> bool {
         record.age(record.first_seen) < self.min_age
@@ -68,6 +76,10 @@ impl Times {
         now.saturating_sub(gone.at) >= span && collections >= gone.collections + COLLECTIONS
     }
 }
+
+/// How long the name of one that is gone is waited for: runtimes keep what ended
+/// for a while, and answer within some milliseconds.
+const AFTER_END: u64 = 1_000_000_000;
 
 /// How late a plugin may be: its collections are served stale for a minute.
 const LATE: u64 = 60_000_000_000;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Users' runtimes that one plugin asks; more cost each look at a container.
 pub(super) const MOST_USERS: usize = 256;
 
+/// Containers that are gone and wait for their names; more are folded without.
+pub(super) const MOST_LATE: usize = 1024;
+
 /// The user whose runtime tells of a container, where it is not root's.
 fn user(told: &Container) -> Option<u32> {
     told.names.get("user")?.parse().ok().filter(|uid| *uid != 0)
@@ -93,12 +96,21 @@ impl State {
         }
     }
 
-    /// Whether a container waits for its name.
+    /// Whether a container waits for its name; for a moment also after its end.
     pub(super) fn waits_for_name(&self, record: &Record, now: u64) -> bool {
         record.phase == Phase::Held
-            && self.times.may_wait(record, now)
+            && (self.times.may_wait(record, now) || self.may_be_named_late(record, now))
             && self.is_awaited(record)
             && !self.remembered.waits_no_more(record.handle)
+    }
+
+    /// Whether one that died young is not yet folded: its name says of which
+    /// namespace the fold is, and comes later than the end of what ran for moments.
+    fn may_be_named_late(&self, record: &Record, now: u64) -> bool {
+        record.found.may_be_of_pod()
+            && self.times.died_young(record)
+            && self.times.may_wait_after_end(record, now)
+            && (self.late.len() < MOST_LATE || self.late.contains(&record.handle))
     }
 
     /// Whether a container in which something runs waits for its name.
@@ -170,6 +182,11 @@ impl State {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.metadata = Some(Box::new(provided));
         if record.gone.is_some() {
+            if record.phase == Phase::Held {
+                // It was waited for.
+                self.rename(handle, now);
+                self.settle(handle, now);
+            }
             return self.was(handle, now);
         }
         if self.absorb(handle, now).is_none() {

@@ -35,7 +35,11 @@ impl State {
             let was_shown = self.remembered.has(handle);
             let is_old = was_shown || self.times.is_old(record, now);
             if record.gone.is_some() && !was_shown && self.times.died_young(record) {
-                self.fold(handle, now);
+                if self.waits_for_name(record, now) {
+                    self.late.insert(handle);
+                } else {
+                    self.fold(handle, now);
+                }
             } else if record.gone.is_some() || (is_old && !self.waits_for_name(record, now)) {
                 self.show(handle, now);
             }
@@ -63,6 +67,12 @@ impl State {
     fn fold(&mut self, handle: u64, now: u64) {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Folded;
+        // It is served from now on.
+        let collections = self.collections;
+        if let Some(gone) = &mut record.gone {
+            gone.collections = collections;
+        }
+        self.late.remove(&handle);
         let (id, app_id) = (self.folded_id(handle).into(), Arc::default());
         let Some(record) = self.records.get(&handle) else { return };
         let first_seen = record.first_seen.min(record.started);

@@ -206,3 +206,36 @@ fn root_of(path: &str, found: &Found) -> String {
     let end = path[end..].find('/').map_or(path.len(), |more| end + more);
     path[..end].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_is_worked_out_once() {
+        let [proc, sys, cgroup, root] = ["/proc", "/sys", "/sys/fs/cgroup", "/"].map(PathBuf::from);
+        let paths = Paths { proc, sys, cgroup, root };
+        let mut places = Places::read(&paths, UserSlices::Hidden).expect("this machine has cgroups");
+        let own = std::fs::read_to_string("/proc/self/cgroup").expect("its own");
+        // In all hierarchies, as a runtime puts it.
+        let of = |digit: &str| -> String {
+            let line = |line: &str| {
+                let (names, _) = line.rsplit_once(':').expect("a path");
+                format!("{names}:/docker/{}\n", digit.repeat(64))
+            };
+            own.lines().map(line).collect()
+        };
+        let (a, b) = (of("a"), of("b"));
+        let first = places.of(a.as_bytes(), |_| true);
+        assert_eq!(first.found.as_ref().map(|found| found.raw_id.clone()), Some("a".repeat(64)));
+        assert_eq!(places.known.len(), 1);
+        let again = places.of(a.as_bytes(), |_| true);
+        assert!(Arc::ptr_eq(&first.found.expect("a container"), &again.found.expect("the same")));
+        assert_eq!((places.known.len(), again.cgroups.len()), (1, 0), "nobody asked for its directories");
+        assert!(!places.of(a.as_bytes(), |_| false).cgroups.is_empty(), "they are worked out again");
+        assert_eq!(places.known.len(), 1);
+        places.of(b.as_bytes(), |_| true);
+        assert_eq!(places.known.len(), 2);
+        assert!(places.set_users(UserSlices::Shown) && places.known.is_empty(), "other rules");
+    }
+}

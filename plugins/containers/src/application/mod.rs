@@ -1,37 +1,31 @@
 //! What runs in a container, by the programs of its processes.
 //!
 //! # Layout
+//! * [`looks`]: looking at them, apart from all locks.
 //! * [`names`]: programs and their application types.
 //! * [`binary`]: what a program was built with.
 
 pub mod binary;
+pub mod looks;
 pub mod names;
 
 use gantry_plugin_api::identity::Process;
-use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use looks::{Found, Looked, Program, Question};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-
-/// The most that is read of a command line: the names of Java's main classes
-/// stand behind a class path of some KiB.
-const MAX_COMMAND: u64 = 32 << 10;
-
-/// Binaries that were looked into; more are forgotten together.
-const MAX_BINARIES: usize = 4096;
 
 /// What was found out, by process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Applications {
-    proc: PathBuf,
     processes: HashMap<Process, Known>,
     /// Application types and languages that go together: as many as there are of
     /// both, at most, and mostly a handful.
     types: Vec<Types>,
-    /// By device, inode and time of change: many processes run one binary.
-    binaries: HashMap<(u64, u64, i64), Option<&'static str>>,
+    /// Whose answers count, and since when they are asked for. Who runs another
+    /// program meanwhile is none of them.
+    asked: HashMap<Process, u32>,
+    /// Those of the collection before, in the middle of this one's questions.
+    asked_before: HashMap<Process, u32>,
+    not_asked: u64,
     round: u32,
 }
 
@@ -43,9 +37,11 @@ type Types = [Option<&'static str>; 2];
 struct Known {
     /// Their place.
     types: u16,
-    /// Device and inode of what it ran then; 0 where that could not be seen.
-    program: (u64, u64),
+    /// Whoever looked at it hangs.
+    is_hung: bool,
     round: u32,
+    /// What it ran then.
+    program: Program,
 }
 
 /// Of how many known processes it is looked at in one collection whether they
@@ -57,34 +53,40 @@ const CHECKED: usize = 64;
 /// time. Each costs some 30 µs, and a new binary's sections some 100.
 const MOST: usize = 256;
 
-impl Applications {
-    pub fn new(proc: &Path) -> Self {
-        Self {
-            proc: proc.to_owned(),
-            processes: HashMap::new(),
-            types: Vec::new(),
-            binaries: HashMap::new(),
-            round: 0,
-        }
-    }
+/// What a collection asks.
+#[derive(Debug, Default)]
+pub struct Questions {
+    all: Vec<Question>,
+    new: usize,
+}
 
+impl Questions {
+    pub fn into_inner(self) -> Vec<Question> {
+        self.all
+    }
+}
+
+impl Applications {
     /// Begins a collection, and forgets processes that were not asked for in
-    /// the last one. How many may be looked at in this one.
-    pub fn begin(&mut self) -> usize {
+    /// the last one.
+    pub fn begin(&mut self) -> Questions {
         let last = self.round;
         self.processes.retain(|_, known| known.round == last);
+        self.asked_before = std::mem::take(&mut self.asked);
         self.round = self.round.wrapping_add(1);
-        MOST
+        Questions::default()
     }
 
     /// A process runs another program now, as an entry point does at its end.
     pub fn forget(&mut self, process: &Process) {
         self.processes.remove(process);
+        self.asked.remove(process);
     }
 
     /// Any of them may.
     pub fn forget_all(&mut self) {
         self.processes.clear();
+        self.asked.clear();
     }
 
     /// Whether it is this process's turn to be checked: each once in so many
@@ -94,36 +96,52 @@ impl Applications {
         u64::from(process.pid) % turns == u64::from(self.round) % turns
     }
 
-    /// The types of these processes, each once, in the order of the alphabet.
-    /// `budget` is what is left of [`Applications::begin`].
-    pub fn of(&mut self, processes: &[Process], budget: &mut usize) -> Vec<&'static str> {
-        let mut found = Vec::new();
+    /// What must be found out of these.
+    pub fn ask(&mut self, processes: &[Process], questions: &mut Questions) {
         for process in processes {
-            if let Some(known) = self.known(*process, budget) {
-                found.extend(self.types[usize::from(known.types)].into_iter().flatten());
+            let known = self.processes.get(process);
+            let is_asked = match known {
+                Some(known) => !known.is_hung && self.is_its_turn(*process),
+                None => questions.new < MOST,
+            };
+            if is_asked {
+                questions.new += usize::from(known.is_none());
+                let known = known.map(|known| known.program);
+                let round = self.asked_before.get(process).copied().unwrap_or(self.round);
+                self.asked.insert(*process, round);
+                questions.all.push(Question { process: *process, round, known });
             }
         }
-        found.sort_unstable();
-        found.dedup();
-        found
     }
 
-    fn known(&mut self, process: Process, budget: &mut usize) -> Option<Known> {
-        let is_its_turn = self.is_its_turn(process);
-        let program = is_its_turn.then(|| self.program(process.pid));
-        if let Some(known) = self.processes.get_mut(&process)
-            && program.is_none_or(|program| program == known.program)
-        {
-            known.round = self.round;
-            return Some(*known);
+    /// Takes what was found out.
+    pub fn learn(&mut self, looked: Looked) {
+        let Looked { answers, hung, is_back, not_asked } = looked;
+        self.not_asked = not_asked;
+        if is_back {
+            self.processes.retain(|_, known| !known.is_hung);
         }
-        *budget = budget.checked_sub(1)?;
-        // Before it is looked at: what it runs in between is seen at its next turn.
-        let program = program.unwrap_or_else(|| self.program(process.pid));
-        let types = self.look(process.pid);
-        let known = Known { types: self.place_of(types), program, round: self.round };
-        self.processes.insert(process, known);
-        Some(known)
+        for (question, found) in answers {
+            if let Some(found) = found.filter(|_| self.is_asked(question)) {
+                let known = self.known(found, false);
+                self.processes.insert(question.process, known);
+            }
+        }
+        if let Some(question) = hung.filter(|question| self.is_asked(*question)) {
+            let nothing = Found { application: None, language: None, program: Program::default() };
+            let known = self.known(nothing, true);
+            self.processes.insert(question.process, known);
+        }
+    }
+
+    fn is_asked(&self, question: Question) -> bool {
+        self.asked.get(&question.process) == Some(&question.round)
+    }
+
+    fn known(&mut self, found: Found, is_hung: bool) -> Known {
+        let Found { application, language, program } = found;
+        let types = self.place_of([application, language]);
+        Known { types, program, is_hung, round: self.round }
     }
 
     fn place_of(&mut self, types: Types) -> u16 {
@@ -134,64 +152,66 @@ impl Applications {
         u16::try_from(at).expect("some seventy applications and a handful of languages are known")
     }
 
-    /// Device and inode of what a process runs.
-    fn program(&self, pid: u32) -> (u64, u64) {
-        let seen = std::fs::metadata(self.proc.join(pid.to_string()).join("exe"));
-        seen.map_or((0, 0), |seen| (seen.dev(), seen.ino()))
-    }
-
-    fn look(&mut self, pid: u32) -> Types {
-        let dir = self.proc.join(pid.to_string());
-        let mut command = Vec::new();
-        if let Ok(file) = File::open(dir.join("cmdline")) {
-            let _ = file.take(MAX_COMMAND).read_to_end(&mut command);
+    /// The types of these processes, each once, in the order of the alphabet.
+    pub fn of(&mut self, processes: &[Process]) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        for process in processes {
+            if let Some(known) = self.processes.get_mut(process) {
+                known.round = self.round;
+                found.extend(self.types[usize::from(known.types)].into_iter().flatten());
+            }
         }
-        let exe = readlinkat(CWD, dir.join("exe"), Vec::with_capacity(256)).ok();
-        let exe = exe.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default();
-        let application = names::of(&command, exe);
-        [application, self.language(&dir)]
-    }
-
-    /// What the process's program was built with. `/proc/PID/exe` opens the
-    /// file that runs, whatever lies at its path now.
-    fn language(&mut self, dir: &Path) -> Option<&'static str> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = File::from(openat(CWD, dir.join("exe"), flags, Mode::empty()).ok()?);
-        let metadata = file.metadata().ok()?;
-        let key = (metadata.dev(), metadata.ino(), metadata.mtime());
-        if let Some(known) = self.binaries.get(&key) {
-            return *known;
-        }
-        if self.binaries.len() >= MAX_BINARIES {
-            self.binaries.clear();
-        }
-        let found = binary::language(file);
-        self.binaries.insert(key, found);
+        found.sort_unstable();
+        found.dedup();
         found
+    }
+
+    /// What this collection lacks: processes at which somebody hangs, and those
+    /// that nobody was there to look at.
+    pub fn left_out(&self) -> (u64, u64) {
+        let hung = self.processes.values().filter(|known| known.is_hung && known.round == self.round);
+        (hung.count() as u64, self.not_asked)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use looks::Looks;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    /// What a collection asks, answers and shows; how many were new.
+    fn collect(
+        all: &mut Applications,
+        looks: &mut Looks,
+        processes: &[Process],
+    ) -> (Vec<&'static str>, usize) {
+        let mut questions = all.begin();
+        all.ask(processes, &mut questions);
+        let new = questions.new;
+        all.learn(looks.look(questions.into_inner()));
+        (all.of(processes), new)
+    }
+
+    fn end(mut child: Child) {
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
 
     #[test]
     fn this_test_is_written_in_rust_and_a_sleep_is_nothing() {
-        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().expect("sleep");
-        let mut all = Applications::new(Path::new("/proc"));
-        let mut budget = all.begin();
+        let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().expect("sleep");
+        let (mut all, mut looks) = (Applications::default(), Looks::new(Path::new("/proc")));
         let of = |pid| Process { pid, start: 1 };
-        assert_eq!(all.of(&[of(std::process::id())], &mut budget), ["rust"]);
-        assert_eq!(all.of(&[of(child.id())], &mut budget), [""; 0]);
-        assert_eq!(budget, MOST - 2);
-        all.of(&[of(child.id())], &mut budget);
-        assert_eq!(budget, MOST - 2, "known");
-        all.begin();
+        let (this, sleep) = (of(std::process::id()), of(child.id()));
+        assert_eq!(collect(&mut all, &mut looks, &[this]), (vec!["rust"], 1));
+        assert_eq!(collect(&mut all, &mut looks, &[sleep]), (vec![], 1));
+        assert_eq!(collect(&mut all, &mut looks, &[sleep]), (vec![], 0), "known");
+        collect(&mut all, &mut looks, &[]);
         all.begin();
         assert!(all.processes.is_empty());
-        child.kill().expect("kill");
-        child.wait().expect("wait");
+        end(child);
     }
 
     #[test]
@@ -201,21 +221,31 @@ mod tests {
             .stdin(Stdio::piped())
             .spawn()
             .expect("a shell");
-        let mut all = Applications::new(Path::new("/proc"));
+        let (mut all, mut looks) = (Applications::default(), Looks::new(Path::new("/proc")));
         let process = Process { pid: child.id(), start: 1 };
-        let mut budget = all.begin();
-        all.of(&[process], &mut budget);
+        collect(&mut all, &mut looks, &[process]);
         let before = all.processes[&process].program;
-        assert_ne!(before, (0, 0));
+        assert_ne!(before, Program::default());
         std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"go\n").expect("it reads");
-        while all.program(child.id()) == before {
+        let dir = Path::new("/proc").join(child.id().to_string());
+        while looks::program(&dir) == before {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let mut budget = all.begin();
-        all.of(&[process], &mut budget);
-        assert_eq!(budget, MOST - 1, "it was looked at again");
+        collect(&mut all, &mut looks, &[process]);
         assert_ne!(all.processes[&process].program, before);
-        child.kill().expect("kill");
-        child.wait().expect("wait");
+        end(child);
+    }
+
+    #[test]
+    fn an_answer_to_what_ran_before_does_not_count() {
+        let (mut all, mut looks) = (Applications::default(), Looks::new(Path::new("/proc")));
+        let process = Process { pid: std::process::id(), start: 1 };
+        let mut questions = all.begin();
+        all.ask(&[process], &mut questions);
+        let looked = looks.look(questions.into_inner());
+        all.forget(&process);
+        all.learn(looked);
+        assert_eq!(all.of(&[process]), [""; 0]);
+        assert_eq!(collect(&mut all, &mut looks, &[process]), (vec!["rust"], 1));
     }
 }

@@ -40,6 +40,51 @@ fn one_that_is_gone_brings_nothing_back() {
     assert_eq!((machine.state.records.len(), groups), (0, 1), "the fold alone stays");
 }
 
+/// A container of a pod's, by its path.
+fn pod(letter: char) -> Placement {
+    let pod = "8d1a1f0e-5c1e-4f0a-9d5a-0a1b2c3d4e5f";
+    place(4, &format!("/kubepods/besteffort/pod{pod}/{}", raw(letter)), u64::from(u32::from(letter)))
+}
+
+#[test]
+fn a_pod_s_that_is_gone_before_its_name_is_folded_with_its_namespace() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let first = machine.live(10, &pod('a'));
+    assert_eq!((machine.presence(first), machine.group(first)), (Some(Presence::Held), None), "it waits");
+    machine.provide("containers", of_pod('a'));
+    assert_eq!(machine.group(first).as_deref(), Some("/k8s/shop/~short-lived"));
+    let second = machine.live(11, &pod('b'));
+    machine.state.advance(machine.now + SECOND - 1);
+    assert_eq!(machine.group(second), None);
+    machine.state.advance(machine.now + SECOND);
+    assert_eq!(machine.group(second).as_deref(), Some("/kubernetes/~short-lived"), "not for ever");
+    machine.provide("containers", of_pod('b'));
+    assert_eq!(machine.group(second).as_deref(), Some("/kubernetes/~short-lived"), "where it was counted");
+    // One that comes back while it waits goes on.
+    let third = machine.live(12, &pod('c'));
+    assert_eq!(machine.start(13, &pod('c')), third);
+    assert_eq!(machine.state.late.len(), 0);
+    let docker = machine.live(14, &docker('d'));
+    assert_eq!(machine.group(docker).as_deref(), Some("/docker/~short-lived"), "of no pod");
+    assert_eq!(machine.state.counts.folded, 3);
+}
+
+#[test]
+fn so_many_wait_for_their_names_after_their_end_and_each_is_served_twice() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let all: Vec<u64> =
+        ('\u{4e00}'..).take(1100).zip(10..).map(|(letter, pid)| machine.live(pid, &pod(letter))).collect();
+    assert_eq!((machine.state.late.len(), machine.state.counts.folded), (1024, 76));
+    // Collected while it waits, and when it waits no more.
+    (0..3).for_each(|_| machine.state.collected());
+    machine.after(70);
+    assert_eq!((machine.state.late.len(), machine.state.counts.folded), (0, 1100));
+    machine.after(0);
+    assert!(all.iter().take(1024).all(|handle| machine.group(*handle).is_some()), "it is served once more");
+    machine.after(0);
+    assert_eq!(machine.state.snapshot().containers.len(), 0);
+}
+
 #[test]
 fn its_end_is_told_once() {
     let (mut machine, first) = lingers();
