@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::agent::{Agent, sample};
+use support::agent::{Agent, sample, write_config};
 use support::cgroup::Cgroup;
 use support::http::PATIENCE;
 use support::private_dir;
@@ -148,4 +148,65 @@ fn a_process_whose_first_thread_ends_is_there_until_the_last_one_does() {
     scrape_until(&agent, "both are there", |_| processes() == 2.0);
     drop(leaderless);
     scrape_until(&agent, "its end is seen, though nobody tells it", |_| processes() == 1.0);
+}
+
+#[test]
+fn what_is_left_out_and_what_users_run_follow_a_reload() {
+    let Some(denied) = Cgroup::new() else { return };
+    let own = format!("gantry{}", std::process::id());
+    let path = format!("/user.slice/user-1000.slice/user@1000.service/app.slice/{own}.service");
+    let id = format!("/user.slice/user-1000.slice/{own}.service");
+    let of_user = Cgroup::at(&path);
+    let members = [&denied, &of_user].map(|cgroup| cgroup.spawn(&["sleep", "1000"]));
+    let agent = at_once();
+    let restarts = "container_restarts_total";
+    let is_shown = |text: &str| {
+        let of_user = text.lines().any(|line| line.starts_with(restarts) && line.contains(&own));
+        [value(text, restarts, &[("container_id", &denied.path())]).is_some(), of_user]
+    };
+    scrape_until(&agent, "by default users' own are left out", |text| is_shown(text) == [true, false]);
+    let rules = |rules: &str| {
+        let host = format!("[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"\n{rules}");
+        write_config(agent.dir.path(), &Agent::configuration(&host, CONTAINERS));
+        agent.good(&["reload"]);
+    };
+    rules(&format!("user_slices = true\ndeny = [\"^{}$\"]", denied.path()));
+    scrape_until(&agent, "users' own are shown, and what is denied is not", |text| {
+        is_shown(text) == [false, true]
+    });
+    let rows = agent.table(&["containers", "--where", &format!("id={}", denied.path())]);
+    assert!(rows[0]["shown"].as_str().is_some_and(|shown| shown.starts_with("no")), "{rows:?}");
+    // What is left out is as if it were gone: its last values stay for a while.
+    let there = |agent: &Agent| agent.table(&["containers", "--where", &format!("id={id}")]).len();
+    assert_eq!(there(&agent), 1);
+    rules("");
+    scrape_until(&agent, "all is as before", |text| is_shown(text)[0] && there(&agent) == 0);
+    drop(members);
+    drop(of_user);
+    let parents = ["user@1000.service/app.slice", "user@1000.service", ""];
+    for hierarchy in support::cgroup::hierarchies() {
+        for parent in parents {
+            // Somebody else's may be in it.
+            let _ = std::fs::remove_dir(hierarchy.join("user.slice/user-1000.slice").join(parent));
+        }
+        let _ = std::fs::remove_dir(hierarchy.join("user.slice"));
+    }
+}
+
+#[test]
+fn a_bare_process_opts_its_container_out_by_its_own_environment() {
+    let (Some(quiet), Some(other)) = (Cgroup::new(), Cgroup::new()) else { return };
+    let agent = at_once();
+    let _quiet = quiet.spawn_with(&["/bin/sleep", "1000"], |command| {
+        command.env("GANTRY_DISABLE", "containers,logs");
+    });
+    let _other = other.spawn(&["/bin/sleep", "1000"]);
+    // What is known of it before its environment is read is gone some collections later.
+    scrape_until(&agent, "one is shown, and the other is known and not shown", |text| {
+        let rows = agent.table(&["containers", "--where", &format!("id={}", quiet.path())]);
+        let said = rows.first().and_then(|row| row["shown"].as_str().map(str::to_owned));
+        said.as_deref() == Some("yes, but not by containers, logs")
+            && value(text, "container_restarts_total", &[("container_id", &other.path())]).is_some()
+            && !text.contains(&quiet.path())
+    });
 }

@@ -83,3 +83,44 @@ fn a_pod_that_is_made_anew_under_its_name_goes_on_while_the_old_one_lingers() {
     let text = scrape_until(&agent, "the new one stays", |text| of(text, USAGE, id).is_some());
     assert_eq!(of(&text, "container_restarts_total", id), Some(1.0));
 }
+
+#[test]
+fn what_lives_for_moments_is_folded_with_its_namespace() {
+    let Some(containerd) = Containerd::start("") else { return };
+    let plugins = format!(
+        "[plugins.containers]\nenabled = true\n\
+         config.docker.enabled = false\nconfig.podman.enabled = false\nconfig.systemd.enabled = false\n\
+         config.cri = {{ socket = {:?}, deadline = \"20s\" }}\n",
+        containerd.socket()
+    );
+    let agent = Agent::start_in(private_dir(), "[host.identity]\nmetadata_wait = \"30s\"", &plugins);
+    // No other test's: each agent sees all containers of the machine.
+    let pod = containerd.pod("moments", "web-7d4b9c6f5-x2x7k", UID);
+    agent.scrape();
+    for name in ["one", "two", "three"] {
+        containerd.container(&pod, name, 0, "true", &[]);
+    }
+    let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+    containerd.container(&pod, "busy", 0, busy, &[]);
+    // The pod's cgroup keeps what those in it used; its sandbox is there still.
+    let parent = format!("{}/kubepods/besteffort/pod{UID}", containerd.name());
+    let sandbox = format!("{parent}/{}", pod.id);
+    let text = scrape_until(&agent, "what they used is in the fold of their namespace", |text| {
+        let used = cpu_seconds(&parent) - cpu_seconds(&sandbox);
+        let folded = of(text, USAGE, "/k8s/moments/~short-lived").unwrap_or_default();
+        // The busy one lives long enough to be read, whatever else the machine does.
+        folded > 0.005 && folded >= 0.99 * used
+    });
+    assert!(!text.contains("web-7d4b9c6f5-x2x7k/"), "none has a series of its own: {text}");
+}
+
+/// Seconds of CPU time of a cgroup.
+fn cpu_seconds(path: &str) -> f64 {
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    if let Ok(nanos) = std::fs::read_to_string(root.join("cpuacct").join(path).join("cpuacct.usage")) {
+        return nanos.trim().parse::<f64>().expect("a number") / 1e9;
+    }
+    let stat = std::fs::read_to_string(root.join(path).join("cpu.stat")).expect("one of both");
+    let micros = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).expect("usage");
+    micros.parse::<f64>().expect("a number") / 1e6
+}

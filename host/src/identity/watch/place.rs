@@ -86,9 +86,12 @@ impl Places {
         those.filter_map(root).collect()
     }
 
-    /// Whether containers may lie below: not below one of them.
+    /// Whether containers may lie below: not below one of them, but in a pod's own.
     pub fn may_hold_containers(&self, path: &str) -> bool {
-        path::classify(path, self.users) == Place::Nobody
+        match path::classify(path, self.users) {
+            Place::Nobody => true,
+            Place::Container(found) => found.raw_id.is_empty() && found.pod_uid.is_some(),
+        }
     }
 
     /// Where a process is that has this `/proc/PID/cgroup`. The directories and
