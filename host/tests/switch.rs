@@ -182,7 +182,10 @@ fn a_plugin_without_a_section_gets_one() {
     assert!(agent.good(&["enable", "node"]).starts_with("node: running ("));
     assert_eq!(text(&agent), format!("{before}\n[plugins.node]\nenabled = true\n").replace("\n\n\n", "\n\n"));
     assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
-    assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+    // An agent of root's gave up a capability that nothing named asked for then.
+    let said = agent.good(&["reload"]);
+    let lacks = "node: it runs without CAP_SYS_ADMIN, dropped at start; restart the agent\n";
+    assert!([lacks, "the configuration is in force; nothing differed\n"].contains(&said.as_str()), "{said}");
     assert_eq!(agent.good(&["disable", "node"]), "node: disabled\n");
     assert!(sample(&agent.scrape(), "node_uptime_seconds").is_none());
 }
@@ -228,13 +231,15 @@ fn until_restart_starts_what_the_file_leaves_out() {
     let agent = Agent::start("");
     let before = text(&agent);
     assert!(agent.good(&["enable", "node", "--until-restart"]).starts_with("node: running ("));
-    assert_eq!(agent.row("node")["note"], "differs from configuration");
+    let note = agent.row("node")["note"].as_str().unwrap_or_default().to_owned();
+    assert!(note.starts_with("differs from configuration"), "{note}");
     agent.good(&["reload"]);
     assert_eq!(agent.row("node")["state"], "running", "it survives a reload");
     assert_eq!(text(&agent), before);
     // Without the option it goes into the file, and differs no more.
     assert_eq!(agent.good(&["enable", "node"]), "node: enabled, as it was already\n");
-    assert_eq!(agent.row("node")["note"], serde_json::Value::Null);
+    let note = agent.row("node")["note"].as_str().unwrap_or_default().to_owned();
+    assert!(!note.contains("differs"), "{note}");
     assert!(text(&agent).contains("[plugins.node]\nenabled = true"));
 }
 

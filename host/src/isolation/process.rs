@@ -68,6 +68,8 @@ struct Fate {
     why: Option<String>,
     /// How it ended, with its last words.
     ended: Option<String>,
+    /// It got SIGKILL, and not from here.
+    was_killed: bool,
     /// CPU time in all, from its end on.
     cpu: Option<Duration>,
 }
@@ -178,6 +180,12 @@ impl Process {
         }
     }
 
+    /// Whether somebody killed it, or the kernel did where memory is short: what it
+    /// was at then is not to blame.
+    pub fn was_killed(&self) -> bool {
+        lock(&self.fate).was_killed
+    }
+
     /// Ends it where nothing more is wanted of it, and waits until it is gone.
     pub fn end(&self) {
         self.kill("it is not wanted any more");
@@ -226,6 +234,7 @@ impl Process {
         // Before it is waited for: then its number may be another's.
         let cpu = cpu_of(self.pid);
         let status = child.wait();
+        let by_sigkill = status.as_ref().is_ok_and(|status| status.signal() == Some(Signal::KILL.as_raw()));
         let words = last_words.map(|words| format!("; its last words: {words}")).unwrap_or_default();
         let ended = match status {
             Ok(status) => format!("{}{words}", in_words(status)),
@@ -233,6 +242,7 @@ impl Process {
         };
         let mut fate = lock(&self.fate);
         (fate.ended, fate.cpu) = (Some(ended), Some(cpu.unwrap_or_default()));
+        fate.was_killed = by_sigkill && fate.why.is_none();
         drop(fate);
         self.changed.notify_all();
         self.hang_up();
@@ -375,6 +385,11 @@ mod tests {
         assert!(process.how_it_ended().contains("signal 9"), "{}", process.how_it_ended());
         process.when_gone(move || again.send("later").expect("it is awaited"));
         assert_eq!(told.recv(), Ok("later"), "it is gone already");
+        assert!(process.was_killed());
+        let Spawned { process, .. } = Process::spawn("acme", 2).expect("the agent is built");
+        process.kill("it did not come back in time");
+        process.end();
+        assert!(!process.was_killed(), "by the agent");
     }
 
     #[test]

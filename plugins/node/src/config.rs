@@ -49,27 +49,28 @@ mod checked {
     }
 
     macro_rules! patterns {
-        ($($function:ident, $key:literal;)*) => {$(
+        ($($function:ident;)*) => {$(
             pub(super) fn $function<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
                 let patterns = Vec::deserialize(deserializer)?;
-                Excluded::of($key, &patterns).map_err(D::Error::custom)?;
+                Excluded::of(&patterns).map_err(D::Error::custom)?;
                 Ok(patterns)
             }
         )*};
     }
     patterns! {
-        devices, "exclude_devices";
-        interfaces, "exclude_interfaces";
-        mount_points, "exclude_mount_points";
-        fs_types, "exclude_fs_types";
+        devices;
+        interfaces;
+        mount_points;
+        fs_types;
     }
 }
 
-fn check_timeout(timeout: HumanDuration) -> Result<Duration, Error> {
+/// Of one key, which whoever reads the table names.
+fn check_timeout(timeout: HumanDuration) -> Result<Duration, String> {
     if TIMEOUTS.contains(&timeout.0) {
         return Ok(timeout.0);
     }
-    Err(Error::config("filesystem_timeout: must be between 10ms and 10s"))
+    Err("must be between 10ms and 10s".to_owned())
 }
 
 fn texts(list: &[&str]) -> Vec<String> {
@@ -119,12 +120,14 @@ impl Settings {
     /// # Errors
     /// One of the kind `Config`, which begins with the key.
     pub fn of(config: &Config) -> Result<Self, Error> {
+        let at = |key: &'static str| move |why: String| Error::config(format!("{key}: {why}"));
+        let excluded = |key, patterns: &[String]| Excluded::of(patterns).map_err(at(key));
         Ok(Self {
-            filesystem_timeout: check_timeout(config.filesystem_timeout)?,
-            devices: Excluded::of("exclude_devices", &config.exclude_devices)?,
-            interfaces: Excluded::of("exclude_interfaces", &config.exclude_interfaces)?,
-            mount_points: Excluded::of("exclude_mount_points", &config.exclude_mount_points)?,
-            fs_types: Excluded::of("exclude_fs_types", &config.exclude_fs_types)?,
+            filesystem_timeout: check_timeout(config.filesystem_timeout).map_err(at("filesystem_timeout"))?,
+            devices: excluded("exclude_devices", &config.exclude_devices)?,
+            interfaces: excluded("exclude_interfaces", &config.exclude_interfaces)?,
+            mount_points: excluded("exclude_mount_points", &config.exclude_mount_points)?,
+            fs_types: excluded("exclude_fs_types", &config.exclude_fs_types)?,
         })
     }
 }
@@ -134,7 +137,7 @@ impl Settings {
 pub struct Excluded(Option<Regex>);
 
 impl Excluded {
-    fn of(key: &str, patterns: &[String]) -> Result<Self, Error> {
+    fn of(patterns: &[String]) -> Result<Self, String> {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
@@ -144,14 +147,13 @@ impl Excluded {
             Regex::new(pattern).map_err(|error| {
                 let text = error.to_string();
                 let last = text.lines().last().unwrap_or_default();
-                Error::config(format!("{key}[{index}]: {pattern:?} is no regular expression: {last}"))
+                format!("[{index}]: {pattern:?} is no regular expression: {last}")
             })?;
         }
         let alternatives: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
         let whole = format!("^(?:{})$", alternatives.join("|"));
-        let regex = Regex::new(&whole).map_err(|error| {
-            Error::config(format!("{key}: the patterns together are no regular expression: {error}"))
-        })?;
+        let regex = Regex::new(&whole)
+            .map_err(|error| format!("the patterns together are no regular expression: {error}"))?;
         Ok(Self(Some(regex)))
     }
 

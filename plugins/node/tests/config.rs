@@ -10,12 +10,12 @@ use support::{Rig, kit};
 fn wrong_values_are_refused_by_their_key() {
     let tree = whole();
     for (config, expected) in [
-        (r#"{"exclude_devices": ["ok", "a("]}"#, "exclude_devices[1]"),
-        (r#"{"exclude_interfaces": ["[z-a]"]}"#, "exclude_interfaces[0]"),
-        (r#"{"exclude_mount_points": ["*"]}"#, "exclude_mount_points[0]"),
-        (r#"{"exclude_fs_types": ["\\"]}"#, "exclude_fs_types[0]"),
-        (r#"{"exclude_fs_types": ["a{999}{999}{999}"]}"#, "exclude_fs_types[0]"),
-        (r#"{"filesystem_timeout": "1ms"}"#, "filesystem_timeout"),
+        (r#"{"exclude_devices": ["ok", "a("]}"#, "exclude_devices: [1]: "),
+        (r#"{"exclude_interfaces": ["[z-a]"]}"#, "exclude_interfaces: [0]: "),
+        (r#"{"exclude_mount_points": ["*"]}"#, "exclude_mount_points: [0]: "),
+        (r#"{"exclude_fs_types": ["\\"]}"#, "exclude_fs_types: [0]: "),
+        (r#"{"exclude_fs_types": ["a{999}{999}{999}"]}"#, "exclude_fs_types: [0]: "),
+        (r#"{"filesystem_timeout": "1ms"}"#, "filesystem_timeout: must be"),
         (r#"{"filesystem_timeout": "11s"}"#, "filesystem_timeout"),
         (r#"{"unknown": 1}"#, "unknown"),
     ] {

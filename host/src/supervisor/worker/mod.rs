@@ -303,8 +303,11 @@ impl Worker {
             (kept.get(), kept.is_whole())
         };
         let activated = self.call(Call::Activate, |instance| instance.activate(kept.as_deref()));
-        // One that does not get the place leaves the hand-over to the one before.
-        let gives_up = activated.is_err() && kept.is_some() && !matches!(self.turn, Turn::Told(_));
+        // One that does not get the place leaves the hand-over to the one before,
+        // and whom somebody killed was not ended by it.
+        let was_killed = self.process.as_ref().is_some_and(|(process, _)| process.was_killed());
+        let gives_up =
+            activated.is_err() && kept.is_some() && !was_killed && !matches!(self.turn, Turn::Told(_));
         if gives_up && self.is_current() && lock(&unit.kept).refused() {
             tracing::warn!(
                 "plugin {}: it cannot be activated with what its last instance handed over; that is given up, and \
