@@ -4,8 +4,8 @@ mod support;
 
 use gantry_containers::Containers;
 use gantry_plugin_testkit::{Check, Kit, PATIENCE, Tree};
+use gantry_test_podman::{IMAGE, Podman};
 use support::Rig;
-use support::podman::{IMAGE, Podman};
 
 fn rig(podman: &Podman) -> Rig {
     let kit = Kit::of::<Containers>().with_tree(Tree::at("/")).deadline(PATIENCE).allow(Check::Skipped, "");

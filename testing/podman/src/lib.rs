@@ -1,4 +1,5 @@
 //! A real Podman of the test's own: its storage, its socket.
+#![forbid(unsafe_code)]
 
 use gantry_test_docker::needs;
 use std::fs::File;
@@ -14,6 +15,7 @@ pub const IMAGE: &str = "localhost/busybox:latest";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With the value all of it goes: containers, service, storage.
+#[derive(Debug)]
 pub struct Podman {
     dir: TempDir,
     service: Option<Child>,
@@ -97,6 +99,7 @@ impl Podman {
         }
     }
 
+    /// Ends the service; what runs stays.
     pub fn kill_service(&mut self) {
         if let Some(mut service) = self.service.take() {
             service.kill().expect("it is ours");
