@@ -69,6 +69,22 @@ pub struct Provided {
     pub container: Arc<Container>,
 }
 
+impl Provided {
+    /// Whether one plugin had both of different runtimes of its own: of CRI-O and
+    /// a Podman that share a store, say.
+    pub fn is_rival_of(&self, other: &Self) -> bool {
+        self.plugin == other.plugin && self.container.runtime != other.container.runtime
+    }
+
+    /// Its place among rivals: the one whose cgroup it is, then one that knows
+    /// its pod. Which of them told first says nothing, and must not decide.
+    pub fn rank(&self, found: &Found) -> impl Ord + use<> {
+        let container = &self.container;
+        let is_another_s = container.runtime != found.runtime.as_str();
+        (is_another_s, !container.names.contains_key("pod"), container.runtime.clone())
+    }
+}
+
 /// A container that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone {
