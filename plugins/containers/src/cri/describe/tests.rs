@@ -75,7 +75,8 @@ fn what_crio_says_besides() {
     let dropped = gantry_test_cri::crio::pod(1, "web-0").status.info;
     let dropped = info::read(&dropped).expect("it makes sense");
     assert_eq!((dropped.pid, &*dropped.sandbox), (0, ""));
-    let told = sandbox(SandboxStatus { id: "id".to_owned(), ..SandboxStatus::default() }, &dropped, &pod(), &link());
+    let told =
+        sandbox(SandboxStatus { id: "id".to_owned(), ..SandboxStatus::default() }, &dropped, &pod(), &link());
     assert_eq!((told.init, &*told.names["pod"]), (None, "web-0"));
     let held = gantry_test_cri::crio::pod_with_infra(1, "web-0", pid).status.info;
     assert_eq!(info::read(&held).expect("it makes sense").pid, i64::from(pid));
