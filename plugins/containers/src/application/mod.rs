@@ -188,7 +188,7 @@ mod tests {
         assert_ne!(before, (0, 0));
         std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"go\n").expect("it reads");
         while all.program(child.id()) == before {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
         let mut budget = all.begin();
         all.of(&[process], &mut budget);

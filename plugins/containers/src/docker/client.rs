@@ -79,7 +79,7 @@ impl Client {
         let who = answer.map_err(|failed| failed.into_ended(VERSION))?;
         let spoken = number(API_DEFAULT_VERSION).min(who.newest);
         if who.oldest.is_some_and(|oldest| oldest > spoken) {
-            return Err(too_new(who));
+            return Err(too_new(&who));
         }
         let (major_version, minor_version) = spoken;
         let version = ClientVersion { major_version, minor_version };
@@ -193,7 +193,7 @@ fn parsed(version: &str) -> Option<Version> {
 }
 
 /// The end of a session with one that speaks newer versions alone.
-fn too_new(who: Who) -> Ended {
+fn too_new(who: &Who) -> Ended {
     let ((major, minor), own) = (who.oldest.unwrap_or(who.newest), number(API_DEFAULT_VERSION));
     let detail = format!(
         "it speaks its API from version {major}.{minor} on, and {}.{} is the newest that is known here: update \
