@@ -13,6 +13,7 @@ mod support;
 use common::{Server, agent, cpu, first_scrape, median, memory, ran, scrape, series};
 use gantry_test_containerd::Containerd;
 use gantry_test_docker::Docker;
+use gantry_test_podman::Podman;
 use gantry_test_systemd::{Fake, service};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,6 +31,7 @@ const SHORT: usize = 5000;
 /// Each with one container, and a plain container of containerd's beside it.
 const PODS: usize = 20;
 const UNITS: usize = 60;
+const OF_PODMAN: usize = 20;
 
 fn config(socket: &Path) -> String {
     format!(
@@ -130,12 +132,16 @@ fn main() {
     println!("Docker\n{HEAD}");
     println!("{}", row(dir.path(), &config(&docker.socket()), OF_DOCKER));
     let Some(containerd) = Containerd::start("") else { return };
-    runtimes(dir.path(), &docker, &containerd);
+    let Some(podman) = Podman::start() else { return };
+    runtimes(dir.path(), &docker, &containerd, &podman);
 }
 
-/// Beside Docker's: containers of pods, plain ones, and units of a systemd that
-/// plays one; asked by all providers, by none, and by each alone.
-fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd) {
+/// Beside Docker's: containers of pods, plain ones, Podman's, and units of a
+/// systemd that plays one; asked by all providers, by none, and by each alone.
+fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd, podman: &Podman) {
+    for number in 0..OF_PODMAN {
+        podman.container(&["--name", &format!("bench-{number}")]);
+    }
     containerd.import_into("default");
     for number in 0..PODS {
         let pod = containerd.pod("bench", &format!("web-{number}"), &format!("{number:032x}"));
@@ -152,15 +158,15 @@ fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd) {
     }
     let sockets = [
         ("docker", docker.socket()),
+        ("podman", podman.socket()),
         ("cri", containerd.socket()),
         ("containerd", containerd.socket()),
         ("systemd", dir.join("bus")),
     ];
-    let all = OF_DOCKER + 2 * PODS + UNITS;
+    let all = OF_DOCKER + OF_PODMAN + 2 * PODS + UNITS;
     let asking = |which: &dyn Fn(&str) -> bool| {
         let mut text = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"10s\"\n\
-                        [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n\
-                        config.podman.enabled = false\n"
+                        [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n"
             .to_owned();
         for (api, socket) in &sockets {
             text += &format!("config.{api} = {{ enabled = {}, socket = {socket:?} }}\n", which(api));
@@ -168,11 +174,18 @@ fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd) {
         text
     };
     println!(
-        "{OF_DOCKER} of Docker, {PODS} pods, {PODS} plain of containerd, {UNITS} units; after whom is asked\n{HEAD}"
+        "{OF_DOCKER} of Docker, {OF_PODMAN} of Podman, {PODS} pods, {PODS} plain of containerd, {UNITS} units; after whom is asked\n{HEAD}"
     );
     println!("{} all", row(dir, &asking(&|_| true), all));
     println!("{} none", row(dir, &asking(&|_| false), all));
     for (api, _) in &sockets {
         println!("{} {api}", row(dir, &asking(&|one| one == *api), all));
+    }
+    // What processes of no container cost beside them.
+    for (whom, all) in [("all", true), ("none", false)] {
+        print!("{whom} asked; ");
+        let server = agent(dir, &asking(&|_| all));
+        first_scrape(server.address);
+        processes(&server);
     }
 }

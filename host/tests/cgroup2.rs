@@ -208,3 +208,28 @@ fn a_threaded_cgroup_is_the_container_s() {
     drop(member);
     std::fs::remove_dir(&threads).expect("it is empty");
 }
+
+/// What is known of a container besides its figures: the program that it runs,
+/// and its image, as a Docker says that only plays one.
+#[test]
+#[ignore = "needs version 2 of cgroups with its controllers: cargo xtask kernels"]
+fn what_runs_in_it_and_of_which_image_is_shown() {
+    let nested = Nested::new(4);
+    let dir = private_dir();
+    let docker = gantry_test_docker::Fake::start(&dir.path().join("docker.sock"));
+    docker.put(gantry_test_docker::fake::container(4, "web"));
+    let plugins = format!(
+        "[plugins.containers]\nenabled = true\nconfig.docker = {{ socket = {:?}, deadline = \"20s\" }}\n",
+        docker.socket()
+    );
+    let host = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"30s\"";
+    let agent = Agent::start_in(private_dir(), host, &plugins);
+    let member = nested.cgroup().spawn(&["httpd", "-f", "-p", "8080"]);
+    let id = ("container_id", "/docker/web");
+    scrape_until(&agent, "its program and its image", |text| {
+        value(text, "container_application_type", &[id, ("application_type", "httpd")]) == Some(1.0)
+            && value(text, "container_info", &[id, ("image", "nginx:1.27")]) == Some(1.0)
+            && value(text, USAGE, &[id]).is_some()
+    });
+    drop(member);
+}

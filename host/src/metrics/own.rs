@@ -87,7 +87,7 @@ families! { FAMILIES:
     IDENTITY_FOLDED = Family::counter("gantry_identity_folded_total",
         "Containers that died younger than min_container_age; what they counted is in the series of ~short-lived.");
     IDENTITY_CONFLICTS = Family::counter("gantry_identity_conflicts_total",
-        "Containers of which the plugin told something that was not taken: another provider comes first in the configuration.")
+        "Containers of which the plugin told something that was not taken: another provider comes first in the configuration, or two of its runtimes have the container.")
         .labels(&["plugin"]);
     FACT_CONFLICTS = Family::counter("gantry_node_fact_conflicts_total",
         "Values of a node fact that were not taken: another plugin that sets it comes first in the configuration.")

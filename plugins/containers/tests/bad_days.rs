@@ -377,13 +377,30 @@ fn wishes_for_an_absent_docker_are_no_loss() {
     assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");
 }
 
+/// The runtimes that are asked, by the id of what each has.
+const RUNTIMES: [(&str, &str); 5] = [
+    ("docker", "0000000000000000000000000000000000000000000000000000000000000001"),
+    ("podman", "0000000000000000000000000000000000000000000000000000000000000002"),
+    ("cri", "0000000000000000000000000000000000000000000000000000000000000003"),
+    ("containerd", "redis"),
+    ("systemd", "a.service"),
+];
+
 #[test]
 fn one_runtime_that_hangs_holds_no_other() {
+    std::thread::scope(|scope| {
+        for (hanging, _) in RUNTIMES {
+            let named = std::thread::Builder::new().name(format!("{hanging} hangs"));
+            drop(named.spawn_scoped(scope, move || holds_no_other(hanging)).expect("a thread"));
+        }
+    });
+}
+
+fn holds_no_other(hanging: &str) {
     let kit = kit();
-    let hanging = Fake::start(&socket(&kit));
-    hanging.put(container(1, "held"));
-    REQUESTS.iter().for_each(|(request, _)| hanging.mood(*request, Mood::Hang));
-    kit.tree().dir("run/podman");
+    ["run/podman", "run/dbus"].into_iter().for_each(|dir| kit.tree().dir(dir));
+    let docker = Fake::start(&socket(&kit));
+    docker.put(container(1, "front"));
     let podman = Fake::start(&kit.tree().path("run/podman/podman.sock"));
     podman.podman("4.3.1");
     podman.put(container(2, "web"));
@@ -392,17 +409,35 @@ fn one_runtime_that_hangs_holds_no_other() {
     pods.put(support::cri::container(3, 1, "nginx"));
     let own = support::containerd::Fake::start(&kit.tree().path("run/c.sock"));
     own.put("default", support::containerd::plain("redis"));
-    kit.tree().dir("run/dbus");
     let systemd = support::systemd::Fake::start(&kit.tree().path("run/dbus/system_bus_socket"));
     systemd.put("a.service", support::systemd::service("exec", &[]));
+    match hanging {
+        "docker" => docker.mood(Request::Version, Mood::Hang),
+        "podman" => podman.mood(Request::Version, Mood::Hang),
+        "cri" => pods.mood("Version", support::cri::Mood::Hang),
+        "containerd" => own.mood("Version/Version", support::grpc::Mood::Hang),
+        _ => systemd.mood(support::systemd::Request::Auth, support::systemd::Mood::Hang),
+    }
     let config = "docker.deadline = \"20s\"\npodman.deadline = \"20s\"\nsystemd.deadline = \"20s\"\n\
                   cri = { socket = \"/run/cri.sock\", deadline = \"20s\" }\n\
                   containerd = { socket = \"/run/c.sock\", deadline = \"20s\" }";
     let mut rig = Rig::start(kit, config);
-    for told in [&id(2), &support::cri::id(3), "redis", "a.service"] {
+    for (_, told) in RUNTIMES.iter().filter(|(name, _)| *name != hanging) {
         rig.told(told, |_| true);
     }
-    hanging.wait_asked(Request::Version, 1);
+    let is_asked = || match hanging {
+        "docker" => docker.asked(Request::Version),
+        "podman" => podman.asked(Request::Version),
+        "cri" => pods.asked("Version"),
+        "containerd" => own.asked("Version/Version"),
+        _ => systemd.asked(support::systemd::Request::Auth),
+    };
+    eventually(|| if is_asked() > 0 { Ok(()) } else { Err(hanging.to_owned()) }).expect("it is asked");
+    let of = RUNTIMES.iter().find(|(name, _)| *name == hanging).expect("one of them").1;
+    assert!(
+        !rig.kit.provided().any(|provided| provided.metadata.iter().any(|told| told.runtime_id == of)),
+        "{hanging} hangs"
+    );
     rig.running.stop().expect("within its deadline");
     assert!(!rig.kit.log().any(|line| line.message.contains("left behind")), "all threads ended");
 }

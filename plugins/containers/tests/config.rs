@@ -100,7 +100,8 @@ fn the_probe_says_what_it_found() {
 
 /// A directory and a socket that this user may not use.
 const FORBIDDEN: &str = "docker.socket = \"/run/shut/docker.sock\"\ncri.socket = \"/run/closed.sock\"\n\
-                         containerd.socket = \"/run/file/c.sock\"\npodman.enabled = false";
+                         containerd.socket = [\"/run/file/c.sock\", \"/run/shut.c.sock\"]\n\
+                         podman.socket = \"/run/shut.p.sock\"\nsystemd.socket = \"/run/shut.bus\"";
 
 #[test]
 fn what_may_not_be_looked_for_is_no_absence() {
@@ -128,22 +129,28 @@ fn as_a_user_who_may_not() {
     let kit = kit();
     kit.tree().dir("run/shut");
     kit.tree().write("run/file", "");
-    let _closed =
-        std::os::unix::net::UnixListener::bind(kit.tree().path("run/closed.sock")).expect("a socket");
+    let sockets = ["run/closed.sock", "run/shut.c.sock", "run/shut.p.sock", "run/shut.bus"];
+    let _closed = sockets
+        .map(|socket| std::os::unix::net::UnixListener::bind(kit.tree().path(socket)).expect("a socket"));
     let mode = |path: &str, mode| {
         std::fs::set_permissions(kit.tree().path(path), PermissionsExt::from_mode(mode)).expect("it is ours");
     };
     mode("run/shut", 0);
-    mode("run/closed.sock", 0);
+    sockets.into_iter().for_each(|socket| mode(socket, 0));
     let notes = kit.probe(FORBIDDEN).expect("it is asked").notes;
     let of = |socket: &str| notes.iter().find(|note| note.contains(socket)).expect("it has a note").clone();
     assert!(of("shut").contains("may not be looked for by this user: run as root"), "{notes:?}");
     assert!(of("shut").contains("add CAP_DAC_READ_SEARCH to grant"), "{notes:?}");
-    assert!(of("closed.sock").contains("may not be opened by this user"), "{notes:?}");
+    for socket in sockets {
+        assert!(of(socket).contains("may not be opened by this user"), "{socket}: {notes:?}");
+    }
     assert!(of("file").contains("is no directory"), "{notes:?}");
     let mut rig = Rig::start(kit.clone(), FORBIDDEN);
     rig.troubled(&["/run/shut/docker.sock", "Permission denied", "run as root"]);
-    rig.troubled(&["/run/closed.sock", "version", "Permission denied", "add CAP_DAC_OVERRIDE to grant"]);
+    for socket in sockets {
+        let socket = format!("/{socket}:");
+        rig.troubled(&[&socket, "version", "Permission denied", "add CAP_DAC_OVERRIDE to grant"]);
+    }
     rig.troubled(&["/run/file/c.sock", "Not a directory"]);
     // Of one socket that is asked over two APIs it is said once.
     let twice = "docker.enabled = false\npodman.enabled = false\nsystemd.enabled = false\n\

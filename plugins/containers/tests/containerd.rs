@@ -121,3 +121,21 @@ fn what_did_not_change_is_not_asked_for_again() {
     rig.told(&id(3), |told| told.image == "other");
     assert_eq!(fake.asked("Containers/Get"), asked + 1);
 }
+
+#[test]
+fn older_and_newer_ones_are_asked_alike() {
+    for version in ["1.6.20~ds1", "v2.1.4", ""] {
+        let (mut rig, fake) = before(|fake| {
+            fake.version(version);
+            fake.put("default", plain("redis"));
+        });
+        rig.told("redis", |told| told.image == "docker.io/library/redis:7");
+        listens(&fake);
+        fake.put("default", plain(&id(1)));
+        fake.event("default", "/tasks/start", &id(1));
+        rig.told(&id(1), |_| true);
+        rig.up(true);
+        assert!(rig.running.troubles().expect("has a health").is_empty(), "{version}");
+        rig.running.stop().expect("it stops");
+    }
+}

@@ -3,10 +3,10 @@
 
 mod support;
 
-use gantry_containers::cri::api::Mount;
 use gantry_plugin_testkit::{Kit, NewContainer};
 use std::path::PathBuf;
-use support::cri::{Fake, container, id, pod, pod_id};
+use support::cri::api::Mount;
+use support::cri::{Fake, container, crio as of_crio, id, pod, pod_id};
 use support::{Rig, kit};
 
 /// A machine under load takes its time.
@@ -42,6 +42,12 @@ fn one_pod(fake: &Fake) {
     fake.put(container(1, 1, "nginx"));
 }
 
+/// The same, as CRI-O says it.
+fn one_pod_of_crio(fake: &Fake) {
+    fake.put_pod(of_crio::pod(1, "web-1"));
+    fake.put(of_crio::container(1, 1, "nginx"));
+}
+
 /// What the host was told of the container: its pod, and its own name.
 fn names(rig: &Rig, id: &str) -> [String; 3] {
     let told = rig.told(id, |_| true);
@@ -50,7 +56,7 @@ fn names(rig: &Rig, id: &str) -> [String; 3] {
 
 #[test]
 fn what_is_there_is_told() {
-    for (name, make) in [("containerd", containerd_with(one_pod)), ("crio", crio_with(one_pod))] {
+    for (name, make) in [("containerd", containerd_with(one_pod)), ("crio", crio_with(one_pod_of_crio))] {
         let (mut rig, _fake) = make;
         let told = rig.told(&id(1), |_| true);
         assert_eq!(names(&rig, &id(1)), ["shop", "web-1", "nginx"]);
@@ -95,8 +101,10 @@ fn without_events_lists_tell_what_changed() {
 
 #[test]
 fn events_are_followed() {
-    for (name, version) in [("cri-o", "1.30.1"), ("containerd", "2.0.4")] {
-        let (rig, fake) = before(|kit| Fake::start(&containerd(kit), name, version, true), one_pod);
+    let fills: [(_, _, fn(&Fake)); 2] =
+        [("cri-o", "1.30.1", one_pod_of_crio), ("containerd", "2.0.4", one_pod)];
+    for (name, version, fill) in fills {
+        let (rig, fake) = before(|kit| Fake::start(&containerd(kit), name, version, true), fill);
         rig.told(&id(1), |_| true);
         gantry_plugin_testkit::eventually(|| {
             (fake.listeners() == 1).then_some(()).ok_or_else(|| "nobody listens".to_owned())
@@ -119,19 +127,19 @@ fn events_are_followed() {
 
 #[test]
 fn a_crio_that_sends_no_events_is_listed() {
-    let (rig, fake) = before(|kit| Fake::start(&crio(kit), "cri-o", "1.30.1", false), one_pod);
+    let (rig, fake) = before(|kit| Fake::start(&crio(kit), "cri-o", "1.30.1", false), one_pod_of_crio);
     rig.told(&id(1), |_| true);
-    fake.put(container(2, 1, "sidecar"));
+    fake.put(of_crio::container(2, 1, "sidecar"));
     rig.told(&id(2), |_| true);
     assert_eq!(fake.asked("GetContainerEvents"), 1);
 }
 
 #[test]
 fn what_the_host_wants_is_asked_at_once() {
-    let (rig, fake) = crio_with(one_pod);
+    let (rig, fake) = crio_with(one_pod_of_crio);
     rig.told(&id(1), |_| true);
-    fake.put_pod(pod(2, "new"));
-    fake.put(container(5, 2, "unheard"));
+    fake.put_pod(of_crio::pod(2, "new"));
+    fake.put(of_crio::container(5, 2, "unheard"));
     // With the cgroupfs driver a path does not tell which runtime it is.
     for (runtime, wanted) in [("kubernetes", id(5)), ("crio", pod_id(2))] {
         let new = NewContainer::new("/kubepods/x").runtime(runtime, &wanted);
@@ -144,7 +152,7 @@ fn what_the_host_wants_is_asked_at_once() {
 
 #[test]
 fn of_what_no_runtime_knows_nothing_is_said() {
-    let (mut rig, fake) = crio_with(one_pod);
+    let (mut rig, fake) = crio_with(one_pod_of_crio);
     rig.told(&id(1), |_| true);
     rig.told(&pod_id(1), |_| true);
     let asked = fake.asked("ContainerStatus");
@@ -175,7 +183,7 @@ fn volumes_and_the_network_of_the_node() {
             container_path: at.to_owned(),
             host_path: host.to_owned(),
             readonly,
-            image: None,
+            ..Mount::default()
         };
         let csi = format!("/var/lib/kubelet/pods/uid/volumes/kubernetes.io~csi/{claim}/mount");
         web.status.status.as_mut().expect("a status").mounts =
@@ -192,15 +200,15 @@ fn volumes_and_the_network_of_the_node() {
 #[test]
 fn a_pod_made_anew_under_its_name_is_another_one() {
     let (rig, fake) = crio_with(|fake| {
-        one_pod(fake);
-        let mut old = container(1, 1, "nginx");
+        one_pod_of_crio(fake);
+        let mut old = of_crio::container(1, 1, "nginx");
         old.state = 2;
         fake.put(old);
-        let mut anew = pod(2, "web-1");
+        let mut anew = of_crio::pod(2, "web-1");
         anew.status.status.as_mut().and_then(|status| status.metadata.as_mut()).expect("a name").uid =
             "other".to_owned();
         fake.put_pod(anew);
-        fake.put(container(2, 2, "nginx"));
+        fake.put(of_crio::container(2, 2, "nginx"));
     });
     let uid = |number| rig.told(&id(number), |_| true).names["pod_uid"].clone();
     assert_eq!((uid(1), uid(2)), ("uid-1".to_owned(), "other".to_owned()));
@@ -235,8 +243,8 @@ fn both_runtimes_side_by_side() {
     let kit = kit();
     let (one, other) = (Fake::containerd(&containerd(&kit)), Fake::crio(&crio(&kit)));
     one_pod(&one);
-    other.put_pod(pod(2, "web-2"));
-    other.put(container(2, 2, "redis"));
+    other.put_pod(of_crio::pod(2, "web-2"));
+    other.put(of_crio::container(2, 2, "redis"));
     let rig = Rig::start(kit, CONFIG);
     assert_eq!(rig.told(&id(1), |_| true).runtime, "containerd");
     assert_eq!(rig.told(&id(2), |_| true).runtime, "crio");
@@ -255,4 +263,65 @@ fn who_answers_says_who_it_is() {
         "container_runtime_requests_total{runtime=\"crio\",request=\"status\",result=\"ok\"}",
         |count| count >= 1.0,
     );
+}
+
+#[test]
+fn what_crio_says_of_itself_is_understood() {
+    let own = std::process::id();
+    let kit = kit();
+    kit.tree()
+        .write(format!("proc/{own}/stat"), std::fs::read_to_string("/proc/self/stat").expect("a process"));
+    let fake = Fake::crio(&crio(&kit));
+    // Nothing runs in a sandbox, but in those whose containers share their processes.
+    fake.put_pod(of_crio::pod(1, "web-1"));
+    fake.put_pod(of_crio::pod_with_infra(2, "debug", own));
+    fake.put(of_crio::container_with(1, 1, "nginx", own));
+    // One whose image has no name.
+    let mut nameless = of_crio::container(2, 2, "shell");
+    nameless.status.status.as_mut().and_then(|status| status.image.as_mut()).expect("an image").image.clear();
+    fake.put(nameless);
+    let mut by_digest = of_crio::container(3, 2, "digest");
+    let digest = format!("quay.io/shop/web@sha256:{}", of_crio::IMAGE_ID);
+    by_digest.status.status.as_mut().and_then(|status| status.image.as_mut()).expect("an image").image =
+        digest.clone();
+    fake.put(by_digest);
+    let mut rig = Rig::start(kit, CONFIG);
+    let told = rig.told(&id(1), |told| told.init.is_some_and(|init| init.pid == own));
+    assert_eq!(told.image, "docker.io/library/nginx:1.27");
+    assert_eq!(told.environment["HOSTNAME"], "web");
+    assert_eq!((&*told.log_driver, &*told.log_path), ("cri", "/var/log/pods/shop_web-1_uid-1/nginx/0.log"));
+    assert!(
+        told.labels.keys().all(|label| label.starts_with("io.kubernetes.")),
+        "labels, and no annotations: {:?}",
+        told.labels
+    );
+    assert_eq!(rig.told(&id(2), |_| true).image, of_crio::IMAGE_ID);
+    assert_eq!(rig.told(&id(3), |_| true).image, digest);
+    assert_eq!(rig.told(&pod_id(1), |_| true).init, None);
+    assert_eq!(rig.told(&pod_id(2), |_| true).init.map(|init| init.pid), Some(own));
+    let collected = rig.collect();
+    assert!(!collected.skipped().contains_key("runtime_description_incomplete"), "{collected:?}");
+}
+
+#[test]
+fn one_runtime_at_two_sockets_tells_the_same_twice() {
+    let kit = kit();
+    let fakes = ["a", "b"].map(|name| Fake::containerd(&kit.tree().path(format!("run/{name}.sock"))));
+    fakes.iter().for_each(one_pod);
+    let sockets = "socket = [\"/run/a.sock\", \"/run/b.sock\"]\ndeadline = \"20s\"";
+    let rig = Rig::start(kit, &format!("containerd.enabled = false\n[cri]\n{sockets}"));
+    let told = || {
+        let all = rig.kit.provided().all().into_iter().flat_map(|provided| provided.metadata);
+        all.filter(|told| told.runtime_id == id(1)).collect::<Vec<_>>()
+    };
+    gantry_plugin_testkit::eventually(|| match told().as_slice() {
+        [one, other] if one == other => Ok(()),
+        all => Err(format!("{all:?}")),
+    })
+    .expect("both tell it, and the same");
+    // One of the two goes: what the other has is not gone.
+    let [gone, _stays] = fakes;
+    drop(gone);
+    rig.told(&id(1), |told| told.names["pod"] == "web-1");
+    assert!(!told().iter().any(|told| told.removed), "{:?}", told());
 }

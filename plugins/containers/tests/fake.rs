@@ -179,6 +179,56 @@ fn without_metrics_names_are_told_and_nothing_of_containers_is_shown() {
     }
 }
 
+/// What bollard speaks at most, as paths have it.
+fn newest() -> String {
+    let version = bollard::API_DEFAULT_VERSION;
+    format!("v{}.{}", version.major_version, version.minor_version)
+}
+
+#[test]
+fn it_is_asked_in_the_newest_version_that_both_speak() {
+    let newest = newest();
+    for (speaks, least, path) in [
+        ("1.24", None, "v1.24"),
+        ("1.24", Some("1.12"), "v1.24"),
+        ("1.44", Some("1.24"), "v1.44"),
+        ("1.99", Some("1.44"), &*newest),
+        // Nobody says how they would be compared.
+        ("1.44", Some("none"), "v1.44"),
+    ] {
+        let (mut rig, fake) = Rig::before(|fake| {
+            fake.speaks(speaks, least);
+            fake.put(container(1, "web"));
+        });
+        rig.told(&id(1), |told| told.names["name"] == "web");
+        rig.up(true);
+        assert_eq!(fake.asked_in(), [path], "{speaks} {least:?}");
+        assert!(rig.running.troubles().expect("has a health").is_empty());
+        rig.running.stop().expect("it stops");
+    }
+}
+
+#[test]
+fn one_that_speaks_newer_versions_alone_is_said_with_the_remedy() {
+    for (speaks, least) in [("1.99", "1.98"), ("2.1", "2.0")] {
+        let (mut rig, fake) = Rig::before(|fake| {
+            fake.speaks(speaks, Some(least));
+            fake.put(container(1, "web"));
+        });
+        let since = format!("from version {least} on");
+        rig.troubled(&[
+            "/run/docker.sock",
+            "not offered",
+            &since,
+            "update this plugin",
+            "DOCKER_MIN_API_VERSION",
+        ]);
+        rig.up(false);
+        assert_eq!((fake.asked(Request::Version), fake.asked(Request::List)), (1, 0), "again in a minute");
+        rig.running.stop().expect("within its deadline");
+    }
+}
+
 #[test]
 fn two_sockets_are_two_dockers() {
     let kit = kit();
@@ -199,13 +249,21 @@ fn two_sockets_are_two_dockers() {
 fn counts_go_on_in_the_next_generation() {
     let (mut rig, fake) = Rig::before(|fake| fake.put(container(1, "one")));
     rig.told(&id(1), |_| true);
-    rig.counted("inspect", "ok", 1.0);
+    // That was perhaps before the plugin was active, and does not count.
+    fake.wait_listeners(1);
+    fake.put(container(1, "two"));
+    fake.event("rename", &id(1));
+    rig.told(&id(1), |told| told.names["name"] == "two");
+    let series = rig.requests("inspect", "ok");
+    let before = rig.collect().find(&series).expect("it is counted");
+    assert!(before >= 1.0, "{before}");
     rig.kit.provided().clear();
+    let asked = fake.asked(Request::Inspect);
     rig.running = rig.running.upgrade(CONFIG).expect("it is upgraded");
     // What it asked before it was activated does not count: its forerunner did.
     rig.told(&id(1), |_| true);
-    fake.wait_asked(Request::Inspect, 2);
+    fake.wait_asked(Request::Inspect, asked + 1);
     fake.event("update", &id(1));
-    rig.counted("inspect", "ok", 2.0);
+    rig.counted("inspect", "ok", before + 1.0);
     rig.running.stop().expect("it stops");
 }

@@ -4,8 +4,8 @@ mod support;
 
 use gantry_containers::Containers;
 use gantry_plugin_testkit::{Check, Kit, PATIENCE, Tree};
+use gantry_test_podman::{IMAGE, Podman};
 use support::Rig;
-use support::podman::{IMAGE, Podman};
 
 fn rig(podman: &Podman) -> Rig {
     let kit = Kit::of::<Containers>().with_tree(Tree::at("/")).deadline(PATIENCE).allow(Check::Skipped, "");
@@ -57,7 +57,7 @@ fn a_container_s_life_is_told() {
 fn pods_are_told_and_what_holds_their_namespaces() {
     let Some(podman) = Podman::start() else { return };
     podman.run(&["pod", "create", "--name", "shop", "--infra=false"]);
-    let inside = podman.container(&["--name", "front", "--pod", "shop"]);
+    let inside = podman.container_in("shop", &["--name", "front", "--network", "host"]);
     let mut rig = rig(&podman);
     let told = rig.told(&inside, |told| told.init.is_some());
     assert_eq!((told.names["name"].as_str(), told.names["podman_pod"].as_str()), ("front", "shop"));

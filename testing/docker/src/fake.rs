@@ -83,6 +83,10 @@ struct State {
     podman: Option<String>,
     /// In which versions that was asked.
     libpod_asked: BTreeSet<String>,
+    /// Of Docker's own API.
+    versions: Versions,
+    /// In which of them it was asked, as paths begin with it.
+    asked_in: BTreeSet<String>,
     moods: HashMap<Request, Mood>,
     /// By container.
     moods_of: HashMap<String, Mood>,
@@ -94,6 +98,20 @@ struct State {
     open: HashMap<u64, UnixStream>,
     accepted: u64,
     ending: bool,
+}
+
+/// The newest version of its API that a Docker speaks, and the oldest, which
+/// those before 1.25 do not say.
+#[derive(Debug, Clone)]
+struct Versions {
+    newest: String,
+    oldest: Option<String>,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { newest: "1.44".to_owned(), oldest: Some("1.24".to_owned()) }
+    }
 }
 
 /// The id of the container with this number.
@@ -164,6 +182,18 @@ impl Fake {
     /// What a Podman says of a container or a pod besides.
     pub fn libpod(&self, id: &str, says: Value) {
         self.shared.lock().libpod.insert(id.to_owned(), says);
+    }
+
+    /// From now on it speaks these versions of its API: the newest, and the
+    /// oldest where it says it.
+    pub fn speaks(&self, newest: &str, oldest: Option<&str>) {
+        let (newest, oldest) = (newest.to_owned(), oldest.map(str::to_owned));
+        self.shared.lock().versions = Versions { newest, oldest };
+    }
+
+    /// In which versions of its API it was asked for events, lists and containers.
+    pub fn asked_in(&self) -> Vec<String> {
+        self.shared.lock().asked_in.iter().cloned().collect()
     }
 
     /// In which versions its own API was asked.
@@ -271,6 +301,26 @@ impl Drop for Fake {
     }
 }
 
+impl State {
+    fn version(&self) -> Answer {
+        let Some(own) = &self.podman else {
+            let Versions { newest, oldest } = &self.versions;
+            let mut says = json!({ "Version": "28.0.0", "ApiVersion": newest });
+            if let Some(oldest) = oldest {
+                says["MinAPIVersion"] = json!(oldest);
+            }
+            return Answer::json(&says);
+        };
+        Answer::json(&json!({
+            "Version": own, "ApiVersion": "1.41", "MinAPIVersion": "1.24",
+            "Components": [
+                { "Name": "Podman Engine", "Version": own, "Details": { "APIVersion": own } },
+                { "Name": "Conmon", "Version": "2.1.6", "Details": { "Package": "conmon" } },
+            ],
+        }))
+    }
+}
+
 impl Shared {
     /// The number of a new connection; `None` where all comes to its end.
     fn accepted(&self, stream: &UnixStream) -> Option<u64> {
@@ -295,6 +345,9 @@ impl Shared {
         let mood = {
             let mut state = self.lock();
             *state.asked.entry(request).or_default() += 1;
+            if !matches!(request, Request::Version | Request::Libpod) {
+                state.asked_in.extend(target.split('/').nth(1).map(str::to_owned));
+            }
             state.inspected.extend(container.clone().filter(|_| request == Request::Inspect));
             let of_container = container.as_ref().filter(|_| request != Request::Libpod);
             let of_container = of_container.and_then(|id| state.moods_of.get(id)).cloned();
@@ -316,18 +369,7 @@ impl Shared {
     ) -> std::io::Result<()> {
         let body = match (request, container) {
             (Request::Events, _) => Answer::Events,
-            (Request::Version, _) => match self.lock().podman.clone() {
-                None => Answer::json(
-                    &json!({ "Version": "28.0.0", "ApiVersion": "1.44", "MinAPIVersion": "1.24" }),
-                ),
-                Some(own) => Answer::json(&json!({
-                    "Version": own, "ApiVersion": "1.41", "MinAPIVersion": "1.24",
-                    "Components": [
-                        { "Name": "Podman Engine", "Version": own, "Details": { "APIVersion": own } },
-                        { "Name": "Conmon", "Version": "2.1.6", "Details": { "Package": "conmon" } },
-                    ],
-                })),
-            },
+            (Request::Version, _) => self.lock().version(),
             (Request::Libpod, id) => {
                 let mut state = self.lock();
                 state.libpod_asked.extend(target.split('/').nth(1).map(str::to_owned));

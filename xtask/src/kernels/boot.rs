@@ -33,12 +33,18 @@ pub struct Ended {
 pub fn twice_at_most(kernel: &Kernel, base: &Path, dir: &Path) -> Result<Ended> {
     let image = dir.join("initrd.cpio");
     guest::with_modules(base, &kernel.modules, &image)?;
-    let first = once(kernel, &image, dir)?;
-    if let Some(why) = first.died.as_ref().filter(|_| first.took < DEADLINE) {
+    let once_more = |first: &Ended, why: &str| {
         eprintln!("{}\nLinux {}: {why}; booting it once more", first.console, kernel.series);
-        return once(kernel, &image, dir);
-    }
-    Ok(first)
+    };
+    retried(|| once(kernel, &image, dir), once_more)
+}
+
+/// By a boot that may be done twice. `once_more` says why it is.
+fn retried(mut boot: impl FnMut() -> Result<Ended>, once_more: impl FnOnce(&Ended, &str)) -> Result<Ended> {
+    let first = boot()?;
+    let Some(why) = first.died.as_ref().filter(|_| first.took < DEADLINE) else { return Ok(first) };
+    once_more(&first, why);
+    boot()
 }
 
 fn once(kernel: &Kernel, initrd: &Path, dir: &Path) -> Result<Ended> {
@@ -118,5 +124,47 @@ impl Drop for Machine {
         // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(died: Option<&str>, took: Duration) -> Ended {
+        Ended { results: String::new(), died: died.map(str::to_owned), console: "panic".to_owned(), took }
+    }
+
+    /// What comes of boots that end so, how many there were, and what was said of another one.
+    fn of(boots: Vec<Ended>) -> (Option<String>, usize, Vec<String>) {
+        let (mut booted, mut said) = (0, Vec::new());
+        let mut boots = boots.into_iter();
+        let boot = || {
+            booted += 1;
+            Ok(boots.next().expect("no more than two"))
+        };
+        let came = retried(boot, |first, why| said.push(format!("{}: {why}", first.console)));
+        (came.unwrap_or_else(|_| panic!("it was booted")).died, booted, said)
+    }
+
+    #[test]
+    fn a_machine_that_died_is_booted_once_more_and_one_that_hung_is_not() {
+        let short = Duration::from_secs(20);
+        let good = || ended(None, short);
+        let died = || ended(Some("the machine died"), short);
+        let hung = || ended(Some("the machine was not through after 300 s"), DEADLINE);
+        assert_eq!(of(vec![good()]), (None, 1, vec![]));
+        let said = vec!["panic: the machine died".to_owned()];
+        assert_eq!(of(vec![died(), good()]), (None, 2, said.clone()));
+        // Then it is no accident.
+        assert_eq!(of(vec![died(), died()]), (Some("the machine died".to_owned()), 2, said));
+        assert_eq!(of(vec![died(), hung()]).0, hung().died);
+        assert_eq!(of(vec![hung()]), (hung().died, 1, vec![]));
+    }
+
+    #[test]
+    fn what_keeps_a_machine_from_booting_is_said_at_once() {
+        let failed = retried(|| Err(Error::failed("no qemu")), |_, _| panic!("it is not booted again"));
+        assert!(failed.is_err());
     }
 }

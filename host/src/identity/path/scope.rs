@@ -57,6 +57,7 @@ fn one(parts: &[&str], at: usize, owner: Option<u32>) -> Option<Place> {
     let (known, id) = match shape(parts[at]) {
         Some(Shape::Monitor) => return Some(Place::Nobody),
         Some(Shape::Named(runtime, id)) => (Some(runtime), id),
+        Some(Shape::Bare(_)) if is_podman_s_pod(parts, at) => return None,
         Some(Shape::Bare(id)) => (of_parent(parent, at), id),
         None => by_directory(parts, at).map(|(runtime, id)| (Some(runtime), id))?,
     };
@@ -66,6 +67,15 @@ fn one(parts: &[&str], at: usize, owner: Option<u32>) -> Option<Place> {
     Some(Place::Container(found))
 }
 
+/// Podman that makes its cgroups itself gives a pod a directory with its bare id,
+/// in which its containers' have their prefix.
+fn is_podman_s_pod(parts: &[&str], at: usize) -> bool {
+    let parent = at.checked_sub(1).map_or("", |above| parts[above]);
+    let holds =
+        || matches!(parts.get(at + 1).and_then(|part| shape(part)), Some(Shape::Named(Runtime::Podman, _)));
+    parent == "libpod_parent" || (of_parent(parent, at).is_none() && holds())
+}
+
 /// Whose bare digests lie in a directory. Docker's may lie in any, because of
 /// `--cgroup-parent`; containerd's lie in one with its namespace's name, at
 /// the root (`cgroupsPath` is `/NAMESPACE/ID`), which may be any too.
@@ -73,7 +83,6 @@ fn of_parent(parent: &str, at: usize) -> Option<Runtime> {
     match parent {
         "docker" => Some(Runtime::Docker),
         "default" | "k8s.io" if at == 1 => Some(Runtime::Containerd),
-        "libpod_parent" => Some(Runtime::Podman),
         "kata_overhead" => Some(Runtime::Kubernetes),
         "buildkit" => Some(Runtime::Buildkit),
         _ => None,

@@ -12,14 +12,16 @@ const MOST: usize = 1024;
 pub struct Pending(VecDeque<(String, Provided)>);
 
 impl Pending {
-    /// Of this container, if anything.
-    pub fn get(&self, id: &str) -> Option<&Provided> {
-        self.0.iter().find(|(known, _)| known == id).map(|(_, provided)| provided)
+    /// All that was told of this container: by one plugin, and by each of its
+    /// runtimes that has one of this id. Which of them is believed its cgroup says.
+    pub fn of(&self, id: &str) -> impl Iterator<Item = &Provided> {
+        self.0.iter().filter(move |(known, _)| known == id).map(|(_, provided)| provided)
     }
 
-    /// Keeps it, instead of what was there; whether another one had to go.
+    /// Keeps it, instead of what this runtime or another plugin told; whether
+    /// another one had to go.
     pub fn put(&mut self, id: String, provided: Provided) -> bool {
-        self.take(&id);
+        self.0.retain(|(known, before)| *known != id || before.is_rival_of(&provided));
         let is_full = self.0.len() >= MOST;
         if is_full {
             self.0.pop_front();
@@ -28,9 +30,13 @@ impl Pending {
         is_full
     }
 
-    pub fn take(&mut self, id: &str) -> Option<Provided> {
-        let at = self.0.iter().position(|(known, _)| known == id)?;
-        self.0.remove(at).map(|(_, provided)| provided)
+    /// The same, and it waits no more.
+    pub fn take(&mut self, id: &str) -> Vec<Provided> {
+        let mut taken = Vec::new();
+        while let Some(at) = self.0.iter().position(|(known, _)| known == id) {
+            taken.extend(self.0.remove(at).map(|(_, provided)| provided));
+        }
+        taken
     }
 
     #[cfg(test)]

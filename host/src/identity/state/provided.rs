@@ -2,7 +2,6 @@
 
 use super::super::naming;
 use super::super::path::{Found, Runtime};
-use super::packed::Packed;
 use super::record::Provided;
 use super::{Phase, Record, State};
 use gantry_plugin_api::identity::{Container, EventKind, Metadata};
@@ -66,7 +65,8 @@ impl Provider {
 /// What became of what a plugin told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
-    /// Another provider goes before.
+    /// Another provider goes before, or another runtime of the same one told of
+    /// the container too: one of the two is not believed.
     pub lost: u64,
     /// What was told of containers that did not come for long, and had to go.
     pub forgotten: u64,
@@ -144,27 +144,40 @@ impl State {
                 self.pending.take(&runtime_id);
                 continue;
             }
-            let provided = Provided { order, plugin: plugin.clone(), container: Packed::of(&container) };
+            let provided = Provided::new(order, plugin.clone(), &container);
             let known =
                 self.raw_ids.get(self.names.of(&runtime_id)).and_then(|handle| self.records.get(&handle));
-            let before = match known {
-                Some(record) => record.metadata.as_deref(),
-                None => self.pending.get(&runtime_id),
-            };
-            if before.is_some_and(|before| self.goes_before(before, &provided)) {
-                told.lost += 1;
-            } else if let Some(handle) = known.map(|record| record.handle) {
-                self.take_provided(handle, provided, now);
-            } else {
-                told.forgotten += u64::from(self.pending.put(runtime_id, provided));
+            if let Some(record) = known {
+                let before = record.metadata.as_deref();
+                let goes_before =
+                    before.is_some_and(|before| self.goes_before(before, &provided, &record.found));
+                let is_rival = before.is_some_and(|before| before.is_rival_of(&provided));
+                told.lost += u64::from(goes_before || is_rival);
+                if !goes_before {
+                    self.take_provided(record.handle, provided, now);
+                }
+                continue;
             }
+            if self.pending.of(&runtime_id).any(|before| self.comes_first(before, &provided)) {
+                told.lost += 1;
+                continue;
+            }
+            told.lost += u64::from(self.pending.of(&runtime_id).any(|before| before.is_rival_of(&provided)));
+            told.forgotten += u64::from(self.pending.put(runtime_id, provided));
         }
         told
     }
 
     /// Of two that tell of one container the first in the file is believed,
-    /// while it is enabled.
-    fn goes_before(&self, before: &Provided, other: &Provided) -> bool {
+    /// while it is enabled. Where one plugin has both, its cgroup decides.
+    fn goes_before(&self, before: &Provided, other: &Provided, found: &Found) -> bool {
+        match before.is_rival_of(other) {
+            true => before.rank(found) < other.rank(found),
+            false => self.comes_first(before, other),
+        }
+    }
+
+    fn comes_first(&self, before: &Provided, other: &Provided) -> bool {
         let is_active = || self.providers.iter().any(|known| known.plugin == before.plugin && known.active);
         before.order < other.order && is_active()
     }
@@ -172,9 +185,10 @@ impl State {
     /// What was told of a container before it was seen.
     pub(super) fn take_pending(&mut self, handle: u64) {
         if let Some(record) = self.records.get_mut(&handle)
-            && let Some(provided) = self.pending.take(&record.found.told_id())
+            && let told = self.pending.take(&record.found.told_id())
+            && let Some(best) = told.into_iter().min_by_key(|provided| provided.rank(&record.found))
         {
-            record.metadata = Some(Box::new(provided));
+            record.metadata = Some(Box::new(best));
         }
     }
 

@@ -67,6 +67,27 @@ pub struct Provided {
     pub order: usize,
     pub plugin: Arc<str>,
     pub container: Packed,
+    runtime: Box<str>,
+}
+
+impl Provided {
+    pub fn new(order: usize, plugin: Arc<str>, container: &Container) -> Self {
+        let runtime = container.runtime.as_str().into();
+        Self { order, plugin, container: Packed::of(container), runtime }
+    }
+
+    /// Whether one plugin had both of different runtimes of its own: of CRI-O and
+    /// a Podman that share a store, say.
+    pub fn is_rival_of(&self, other: &Self) -> bool {
+        self.plugin == other.plugin && self.runtime != other.runtime
+    }
+
+    /// Its place among rivals: the one whose cgroup it is, then one that knows
+    /// its pod. Which of them told first says nothing, and must not decide.
+    pub fn rank(&self, found: &Found) -> impl Ord + use<> {
+        let is_another_s = *self.runtime != *found.runtime.as_str();
+        (is_another_s, !self.container.container().names.contains_key("pod"), self.runtime.clone())
+    }
 }
 
 /// How a container is shown, as [`Named`]. Its id is one text with what is shown.

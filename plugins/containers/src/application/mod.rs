@@ -229,7 +229,7 @@ mod tests {
         std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"go\n").expect("it reads");
         let dir = Path::new("/proc").join(child.id().to_string());
         while looks::program(&dir) == before {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
         collect(&mut all, &mut looks, &[process]);
         assert_ne!(all.processes[&process].program, before);

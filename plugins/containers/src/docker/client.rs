@@ -3,7 +3,7 @@
 use super::transport::{self, TooLarge};
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
-use crate::provider::{Ended, Failed};
+use crate::provider::{Again, Ended, Failed};
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, SystemVersion};
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -31,6 +31,8 @@ pub const EVENTS: &str = "events";
 /// What a Podman calls itself among the components of its version.
 const PODMAN: &str = "Podman Engine";
 
+/// Asked in no version, as none is agreed on.
+const VERSION_PATH: &str = "/version";
 /// Its answer has some 1 KiB.
 const VERSION_LIMIT: u64 = 256 << 10;
 /// A description has some 8 KiB. Arguments and environment of a program are
@@ -49,38 +51,52 @@ pub struct Client {
     podman: Option<String>,
 }
 
+/// What answers at a socket.
+struct Who {
+    /// Of Docker's API.
+    newest: Version,
+    /// Where it says it.
+    oldest: Option<Version>,
+    /// Of a Podman: the version of its own API.
+    podman: Option<String>,
+}
+
+/// Major and minor.
+type Version = (usize, usize);
+
 impl Client {
     /// Connects, and agrees on a version.
     ///
     /// # Errors
-    /// Where there is no answer, or one that makes no sense.
+    /// Where there is no answer, or one that makes no sense, and where it no
+    /// longer speaks what is spoken here.
     pub async fn connect(socket: PathBuf, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
         let ended = |error: Error| failed(&error).into_ended(VERSION);
         let docker = speaking(&socket, deadline, API_DEFAULT_VERSION).map_err(ended)?;
         let client = Self { docker, socket, deadline, link, podman: None };
         // Not bollard's own negotiation, of which only the number comes back.
         let answer = client.ask(VERSION, client.who()).await;
-        let (version, podman) = answer.map_err(|failed| failed.into_ended(VERSION))?;
+        let who = answer.map_err(|failed| failed.into_ended(VERSION))?;
+        let spoken = number(API_DEFAULT_VERSION).min(who.newest);
+        if who.oldest.is_some_and(|oldest| oldest > spoken) {
+            return Err(too_new(&who));
+        }
+        let (major_version, minor_version) = spoken;
+        let version = ClientVersion { major_version, minor_version };
         let docker = speaking(&client.socket, deadline, &version).map_err(ended)?;
-        Ok(Self { docker, podman, ..client })
+        Ok(Self { docker, podman: who.podman, ..client })
     }
 
-    /// The version of Docker's API that both speak; and where a Podman answers,
-    /// the one of its own API.
-    async fn who(&self) -> Result<(ClientVersion, Option<String>), Error> {
-        let bytes = self.read("/version", VERSION_LIMIT).await?;
+    /// What answers.
+    async fn who(&self) -> Result<Who, Error> {
+        let bytes = self.read(VERSION_PATH, VERSION_LIMIT).await?;
         let found: SystemVersion = serde_json::from_slice(&bytes)?;
-        let text = found.api_version.unwrap_or_default();
-        let numbers =
-            text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        let Some((major, minor)) = numbers else { return Err(Error::APIVersionParseError {}) };
-        let own = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
-        let (major_version, minor_version) = own.min((major, minor));
+        let newest = found.api_version.as_deref().and_then(parsed).ok_or(Error::APIVersionParseError {})?;
         let components = found.components.unwrap_or_default();
         let podman = components.into_iter().find(|component| component.name == PODMAN);
         let podman =
             podman.map(|podman| podman.details.unwrap_or_default().remove("APIVersion").unwrap_or_default());
-        Ok((ClientVersion { major_version, minor_version }, podman))
+        Ok(Who { newest, oldest: found.min_api_version.as_deref().and_then(parsed), podman })
     }
 
     /// Whether Docker answers at all.
@@ -148,8 +164,7 @@ impl Client {
 
     /// The version that was agreed on, as paths begin with it.
     pub fn version(&self) -> String {
-        let version = self.docker.client_version();
-        format!("/v{}.{}", version.major_version, version.minor_version)
+        prefix(&self.docker.client_version())
     }
 
     /// Its socket.
@@ -168,17 +183,55 @@ impl Client {
     }
 }
 
+fn number(version: &ClientVersion) -> Version {
+    (version.major_version, version.minor_version)
+}
+
+fn parsed(version: &str) -> Option<Version> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The end of a session with one that speaks newer versions alone.
+fn too_new(who: &Who) -> Ended {
+    let ((major, minor), own) = (who.oldest.unwrap_or(who.newest), number(API_DEFAULT_VERSION));
+    let detail = format!(
+        "it speaks its API from version {major}.{minor} on, and {}.{} is the newest that is known here: update \
+         this plugin, or let it speak older ones, as DOCKER_MIN_API_VERSION in dockerd's environment does",
+        own.0, own.1
+    );
+    Ended { request: VERSION, outcome: Outcome::Unsupported, detail, again: Again::Rarely }
+}
+
 /// A client that asks in this version.
 fn speaking(socket: &Path, deadline: Duration, version: &ClientVersion) -> Result<Docker, Error> {
-    let at = socket.to_owned();
+    let (at, prefix) = (socket.to_owned(), prefix(version));
     let send = move |request: BollardRequest| {
-        let socket = at.clone();
+        let (socket, request) = (at.clone(), versioned(request, &prefix));
         let limit = limit_of(request.uri().path());
         async move { transport::send(&socket, request, limit).await.map_err(Error::from) }
     };
     // Its own timeout is for the head of an answer alone; ours is shorter.
     let patience = deadline.as_secs() + 1;
     Docker::connect_with_custom_transport(send, Some("http://docker"), patience, version)
+}
+
+/// As paths begin with it.
+fn prefix(version: &ClientVersion) -> String {
+    format!("/v{}.{}", version.major_version, version.minor_version)
+}
+
+/// A request whose path begins with the version. bollard's own drops it where
+/// it joins the two, and Docker answers such in the newest version that it has.
+fn versioned<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // Should another bollard keep it, it would be there twice.
+    if !path.starts_with(&format!("{prefix}/")) {
+        let with = format!("{prefix}{path}").parse();
+        // A path of an address that was valid is one behind another.
+        *request.uri_mut() = with.unwrap_or_else(|_| request.uri().clone());
+    }
+    request
 }
 
 /// Which containers a list is about.

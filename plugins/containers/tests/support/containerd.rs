@@ -32,6 +32,17 @@ struct State {
     filters: Vec<String>,
     listeners: Vec<mpsc::UnboundedSender<Bytes>>,
     raw: Option<Vec<u8>>,
+    /// What it says of itself.
+    version: Version,
+}
+
+/// Of `containerd.services.version.v1`, `VersionResponse`.
+#[derive(Clone, PartialEq, Message)]
+struct Version {
+    #[prost(string, tag = "1")]
+    version: String,
+    #[prost(string, tag = "2")]
+    revision: String,
 }
 
 #[derive(Clone)]
@@ -86,11 +97,17 @@ impl Fake {
     pub fn start(socket: &Path) -> Self {
         let state = Shared(Arc::default());
         state.lock().namespaces = ["default", "moby", "k8s.io"].map(str::to_owned).to_vec();
+        state.lock().version = Version { version: "1.7.27".to_owned(), revision: "05044ec".to_owned() };
         Self { _server: Server::start(socket, state.clone()), state }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// It is another one from now on.
+    pub fn version(&self, version: &str) {
+        self.lock().version.version = version.to_owned();
     }
 
     pub fn namespace(&self, name: &str) {
@@ -187,7 +204,7 @@ impl Serve for Shared {
         }
         let plain = state.all.get(&(namespace.to_owned(), id)).cloned();
         let answer = match method {
-            "Version/Version" => Ok(Vec::new()),
+            "Version/Version" => Ok(state.version.encode_to_vec()),
             "Namespaces/List" => {
                 let name = |name: &String| Namespace { name: name.clone() };
                 Ok(Namespaces { namespaces: state.namespaces.iter().map(name).collect() }.encode_to_vec())

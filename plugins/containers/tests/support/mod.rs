@@ -2,8 +2,6 @@
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 pub mod containerd;
-pub mod cri;
-pub mod grpc;
 pub mod moods;
 
 use gantry_containers::Containers;
@@ -14,8 +12,16 @@ use gantry_test_docker::Fake;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub mod podman;
 pub mod systemd;
+
+/// The runtime that speaks CRI.
+pub mod cri {
+    #[allow(unused_imports, reason = "each test file uses its own part of it")]
+    pub use gantry_test_cri::{Mood, api, crio, fake::*};
+}
+
+#[allow(unused_imports, reason = "each test file uses its own part of it")]
+pub use gantry_test_cri::grpc;
 
 /// A running plugin and what stands around it.
 pub struct Rig {

@@ -92,3 +92,102 @@ fn what_a_runtime_was_told_counts_where_no_process_can_be_read() {
     let opted_out = machine.state.record(handle).expect("there").container().opted_out;
     assert_eq!(opted_out, ["containers", "logs", "traces"]);
 }
+
+/// What a runtime tells of a container that another one has too.
+fn told_by(runtime: &str, raw_id: &str, name: &str) -> Metadata {
+    let mut container = Container::default();
+    container.runtime = runtime.to_owned();
+    container.names.insert("name".to_owned(), name.to_owned());
+    Metadata { runtime_id: raw_id.to_owned(), container, removed: false }
+}
+
+/// Of a container of a pod.
+fn pod_by(runtime: &str, raw_id: &str) -> Metadata {
+    let mut told = told_by(runtime, raw_id, "nginx");
+    for (kind, name) in [("namespace", "shop"), ("pod", "web-0"), ("container", "nginx")] {
+        told.container.names.insert(kind.to_owned(), name.to_owned());
+    }
+    told
+}
+
+/// Containers that two runtimes show, what each of them tells, and which id it has then.
+fn rivals() -> Vec<(Placement, [Metadata; 2], &'static str)> {
+    let raw = raw('a');
+    let slice = "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod0a_1b.slice";
+    let pod = |path: &str| place(0, path, 91);
+    let podman = || told_by("podman", &raw, "k8s_nginx_web-0");
+    vec![
+        // CRI-O and Podman share a store.
+        (
+            pod(&format!("{slice}/crio-{raw}.scope")),
+            [pod_by("crio", &raw), podman()],
+            "/k8s/shop/web-0/nginx",
+        ),
+        (
+            pod(&format!("/machine.slice/libpod-{raw}.scope")),
+            [told_by("podman", &raw, "web"), told_by("crio", &raw, "other")],
+            "/podman/web",
+        ),
+        // Where the path does not say whose it is.
+        (
+            pod(&format!("/kubepods/besteffort/pod0a1b/{raw}")),
+            [pod_by("crio", &raw), podman()],
+            "/k8s/shop/web-0/nginx",
+        ),
+        // One containerd at two sockets, which say the same.
+        (
+            pod(&format!("{slice}/cri-containerd-{raw}.scope")),
+            [pod_by("containerd", &raw), pod_by("containerd", &raw)],
+            "/k8s/shop/web-0/nginx",
+        ),
+        // Docker, and somebody who shows the same of the pod.
+        (docker('a'), [told_by("docker", &raw, "web"), told_by("containerd", &raw, "moby")], "/docker/web"),
+    ]
+}
+
+#[test]
+fn of_two_runtimes_that_show_one_container_the_same_is_believed_in_both_orders() {
+    for (placement, told, expected) in rivals() {
+        for order in [[0, 1], [1, 0]] {
+            for is_early in [true, false] {
+                let mut machine = Machine::new().provider("containers", 0);
+                let mut lost = 0;
+                let mut handle = None;
+                if !is_early {
+                    handle = Some(machine.start(10, &placement));
+                }
+                for which in order {
+                    lost += machine.provide("containers", told[which].clone());
+                }
+                let handle = handle.unwrap_or_else(|| machine.start(10, &placement));
+                let what = format!("{expected}, {order:?}, early: {is_early}");
+                assert_eq!(machine.id(handle), expected, "{what}");
+                let are_rivals = told[0].container.runtime != told[1].container.runtime;
+                assert_eq!(lost, u64::from(are_rivals), "{what}");
+                // Told again, as after a reconnect: nothing changes, and the loser is counted.
+                for which in order {
+                    lost += machine.provide("containers", told[which].clone());
+                }
+                machine.after(40);
+                assert_eq!(machine.id(handle), expected, "{what}");
+                assert_eq!(lost, 2 * u64::from(are_rivals), "{what}");
+                let believed = machine.state.record(handle).expect("there").container();
+                assert_eq!(believed.names["name"], told[0].container.names["name"], "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_one_runtime_tells_anew_is_taken_whatever_another_said() {
+    let mut machine = Machine::new().provider("containers", 0);
+    let handle = machine.start(10, &docker('a'));
+    machine.provide("containers", told_by("containerd", &raw('a'), "moby"));
+    machine.provide("containers", told_by("docker", &raw('a'), "web"));
+    let name =
+        |machine: &Machine| machine.state.record(handle).expect("there").container().names["name"].clone();
+    assert_eq!(machine.provide("containers", told_by("docker", &raw('a'), "renamed")), 0);
+    assert_eq!(name(&machine), "renamed");
+    assert_eq!(machine.provide("containers", told_by("containerd", &raw('a'), "moby")), 1);
+    assert_eq!(name(&machine), "renamed");
+}

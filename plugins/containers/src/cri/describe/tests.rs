@@ -59,6 +59,30 @@ fn what_runtimes_say_besides() {
 }
 
 #[test]
+fn what_crio_says_besides() {
+    let pid = std::process::id();
+    let json = gantry_test_cri::crio::info(1, 1, "nginx", pid).to_string();
+    let info = info_of(&json);
+    assert_eq!((info.pid, &*info.sandbox), (i64::from(pid), &*gantry_test_cri::fake::pod_id(1)));
+    // Of its image it says the name that it has in the store, and no digest of a registry.
+    let image = ImageSpec { image: "quay.io/shop/web:2".to_owned(), ..ImageSpec::default() };
+    let image_ref = gantry_test_cri::crio::IMAGE_ID.to_owned();
+    let status = ContainerStatus { image: Some(image), image_ref, ..status() };
+    let told = container(status, info, &pod(), &link());
+    assert_eq!((&*told.image, told.init.map(|init| init.pid)), ("quay.io/shop/web:2", Some(pid)));
+    assert_eq!((&*told.environment["HOSTNAME"], told.environment.len()), ("web", 2));
+    // A sandbox in which nothing runs: no process, and no image.
+    let dropped = gantry_test_cri::crio::pod(1, "web-0").status.info;
+    let dropped = info::read(&dropped).expect("it makes sense");
+    assert_eq!((dropped.pid, &*dropped.sandbox), (0, ""));
+    let told =
+        sandbox(SandboxStatus { id: "id".to_owned(), ..SandboxStatus::default() }, &dropped, &pod(), &link());
+    assert_eq!((told.init, &*told.names["pod"]), (None, "web-0"));
+    let held = gantry_test_cri::crio::pod_with_infra(1, "web-0", pid).status.info;
+    assert_eq!(info::read(&held).expect("it makes sense").pid, i64::from(pid));
+}
+
+#[test]
 fn images_are_what_was_asked_for() {
     let image = |image: &str, asked: &str| {
         let (image, user_specified_image) = (image.to_owned(), asked.to_owned());

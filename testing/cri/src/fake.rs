@@ -1,13 +1,12 @@
 //! Something that looks like containerd or CRI-O at a socket: it has the pods
 //! and containers that a test gives it, and good and bad moods.
 
-pub use super::grpc::Mood;
-use super::grpc::{Answer, Serve, Server};
-use gantry_containers::cri::api::{
+use super::api::{
     ContainerList, ContainerMetadata, ContainerRow, ContainerStatus, ContainerStatusResponse, Event,
     ImageSpec, LinuxSandboxStatus, ListRequest, NamespaceOptions, Namespaces, SandboxList, SandboxMetadata,
     SandboxRow, SandboxStatus, SandboxStatusResponse, StatusRequest, VersionResponse,
 };
+use super::grpc::{Answer, Mood, Serve, Server};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -63,7 +62,7 @@ pub fn pod_id(number: usize) -> String {
     format!("{:064x}", 0xf000_0000 + number)
 }
 
-fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -75,10 +74,11 @@ pub fn pod(number: usize, name: &str) -> Pod {
             name: name.to_owned(),
             uid: format!("uid-{number}"),
             namespace: "shop".to_owned(),
+            attempt: 0,
         }),
         created_at: 1_795_413_423_000_000_000,
         linux: Some(LinuxSandboxStatus {
-            namespaces: Some(Namespaces { options: Some(NamespaceOptions { network: 0 }) }),
+            namespaces: Some(Namespaces { options: Some(NamespaceOptions::default()) }),
         }),
         labels: labels(&[
             ("app", "web"),
@@ -86,6 +86,7 @@ pub fn pod(number: usize, name: &str) -> Pod {
             ("io.kubernetes.pod.namespace", "shop"),
             ("io.kubernetes.pod.uid", "uid"),
         ]),
+        ..SandboxStatus::default()
     };
     Pod {
         status: SandboxStatusResponse { status: Some(status), info: labels(&[("info", "{\"pid\":0}")]) },
@@ -97,7 +98,8 @@ pub fn pod(number: usize, name: &str) -> Pod {
 pub fn container(number: usize, pod: usize, name: &str) -> FakeContainer {
     let status = ContainerStatus {
         id: id(number),
-        metadata: Some(ContainerMetadata { name: name.to_owned() }),
+        metadata: Some(ContainerMetadata { name: name.to_owned(), attempt: 0 }),
+        state: 1,
         started_at: 1_795_413_424_123_456_789,
         image: Some(ImageSpec { image: "docker.io/library/nginx:1.27".to_owned(), ..ImageSpec::default() }),
         image_ref: "sha256:1".to_owned(),
@@ -106,8 +108,8 @@ pub fn container(number: usize, pod: usize, name: &str) -> FakeContainer {
             ("io.kubernetes.pod.name", &format!("web-{pod}")),
             ("io.kubernetes.pod.namespace", "shop"),
         ]),
-        mounts: Vec::new(),
         log_path: format!("/var/log/pods/shop_web-{pod}_uid-{pod}/{name}/0.log"),
+        ..ContainerStatus::default()
     };
     let info = format!(
         r#"{{"sandboxID":"{}","pid":0,"runtimeSpec":{{"process":{{"env":["PATH=/bin"]}}}}}}"#,
@@ -120,13 +122,47 @@ pub fn container(number: usize, pod: usize, name: &str) -> FakeContainer {
     }
 }
 
+impl Pod {
+    fn row(&self) -> SandboxRow {
+        let status = self.status.status.clone().unwrap_or_default();
+        SandboxRow {
+            id: status.id,
+            metadata: status.metadata,
+            state: self.state,
+            created_at: status.created_at,
+            labels: status.labels,
+            annotations: status.annotations,
+            runtime_handler: status.runtime_handler,
+        }
+    }
+}
+
+impl FakeContainer {
+    fn row(&self, id: &str) -> ContainerRow {
+        let status = self.status.status.clone().unwrap_or_default();
+        ContainerRow {
+            id: id.to_owned(),
+            sandbox: self.sandbox.clone(),
+            metadata: status.metadata,
+            image: status.image,
+            image_ref: status.image_ref,
+            state: self.state,
+            created_at: status.created_at,
+            labels: status.labels,
+            annotations: status.annotations,
+            image_id: status.image_id,
+        }
+    }
+}
+
 impl Fake {
     /// A containerd of a version in which nobody else may listen to events.
     pub fn containerd(socket: &Path) -> Self {
         Self::start(socket, "containerd", "1.7.27", false)
     }
 
-    /// A CRI-O that sends events.
+    /// A CRI-O that sends events (`enable_pod_events`); one that does not ends the
+    /// stream of them at once. See [`crate::crio`] for what it says.
     pub fn crio(socket: &Path) -> Self {
         Self::start(socket, "cri-o", "1.31.0", true)
     }
@@ -186,13 +222,14 @@ impl Fake {
         self.lock().moods_of.insert(id.to_owned(), mood);
     }
 
+    /// How often a method was asked.
     pub fn asked(&self, method: &str) -> u64 {
         self.lock().asked.get(method).copied().unwrap_or(0)
     }
 
     /// Tells all who listen.
     pub fn event(&self, kind: i32, id: &str) {
-        self.raw_event(&Event { id: id.to_owned(), kind }.encode_to_vec());
+        self.raw_event(&Event { id: id.to_owned(), kind, ..Event::default() }.encode_to_vec());
     }
 
     pub fn raw_event(&self, message: &[u8]) {
@@ -249,23 +286,19 @@ impl State {
         };
         match method {
             "Version" => Ok(VersionResponse {
+                version: "0.1.0".to_owned(),
                 runtime_name: self.version.0.clone(),
                 runtime_version: self.version.1.clone(),
+                runtime_api_version: "v1".to_owned(),
             }
             .encode_to_vec()),
             "ListPodSandbox" => {
                 let rows = self.pods.iter().filter(|(id, pod)| listed(id, pod.state));
-                let row = |(id, pod): (&String, &Pod)| SandboxRow { id: id.clone(), state: pod.state };
-                Ok(SandboxList { rows: rows.map(row).collect(), over: 0 }.encode_to_vec())
+                Ok(SandboxList { rows: rows.map(|(_, pod)| pod.row()).collect() }.encode_to_vec())
             }
             "ListContainers" => {
                 let rows = self.containers.iter().filter(|(id, one)| listed(id, one.state));
-                let row = |(id, one): (&String, &FakeContainer)| ContainerRow {
-                    id: id.clone(),
-                    sandbox: one.sandbox.clone(),
-                    state: one.state,
-                };
-                Ok(ContainerList { rows: rows.map(row).collect(), over: 0 }.encode_to_vec())
+                Ok(ContainerList { rows: rows.map(|(id, one)| one.row(id)).collect() }.encode_to_vec())
             }
             "PodSandboxStatus" => {
                 let mut pod = self.pods.get(&id).cloned().ok_or(5_u16)?;
