@@ -216,7 +216,7 @@ fn a_command_waits_for_its_turn_where_the_queue_is_full() {
         sleeps && links.any(|link| link.to_string_lossy().contains("eventpoll"))
     };
     while command.try_wait().expect("it is ours").is_none() && !knocked(command.id()) {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
     agent.signal(Signal::CONT);
     scrapes(&agent);

@@ -27,7 +27,7 @@ fn becomes(agent: &Agent, status: u16, line: &str) {
             return;
         }
         assert!(std::time::Instant::now() < until, "{} {}", answer.status, answer.text());
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
 }
 
@@ -59,7 +59,7 @@ fn a_plugin_that_failed_is_known_and_stays_ready_through_its_waits() {
             break;
         }
         assert!(std::time::Instant::now() < deadline, "{}", answer.text());
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
 }
 

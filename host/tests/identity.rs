@@ -69,7 +69,7 @@ fn figures_are_those_of_the_kernel() {
     let until = std::time::Instant::now() + PATIENCE;
     while std::fs::read_to_string(&children).expect("it runs").trim() != "sleep" {
         assert!(std::time::Instant::now() < until, "it never sleeps");
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
     let rss = |text: &str| -> f64 {
         let field = |name: &str| {

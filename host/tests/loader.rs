@@ -336,7 +336,7 @@ fn constructors_that_hang_hold_nobody_up_and_outlive_nobody() {
         let until = std::time::Instant::now() + support::http::PATIENCE;
         while lives(child) {
             assert!(std::time::Instant::now() < until, "the child lives on");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
 }

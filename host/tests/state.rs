@@ -178,7 +178,7 @@ fn a_log_that_cannot_be_written_is_counted_and_stops_nothing() {
             std::time::Instant::now() < until && child.try_wait().is_ok_and(|ended| ended.is_none()),
             "{asked:?}"
         );
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     };
     assert!(sample(answer.text(), "node_uptime_seconds").is_some());
     let again = support::http::get(free, "/metrics");
@@ -233,7 +233,7 @@ fn a_log_that_nobody_reads_keeps_the_agent_neither_from_serving_nor_from_ending(
     while support::http::raw(free, b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").is_err()
     {
         assert!(std::time::Instant::now() < until, "no answer");
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
     }
     let pid = rustix::process::Pid::from_child(&child);
     // A hang-up is no end.

@@ -144,7 +144,7 @@ impl Agent {
                 return status;
             }
             assert!(Instant::now() < until, "it lives");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
 

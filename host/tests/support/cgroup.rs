@@ -112,7 +112,7 @@ impl Drop for Cgroup {
                 && directory.exists()
                 && std::time::Instant::now() < until
             {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
             }
         }
     }

@@ -91,7 +91,7 @@ impl Agent {
                 return found;
             }
             assert!(Instant::now() < until, "{plugin} has the threads {found:?}");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
 

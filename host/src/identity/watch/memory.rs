@@ -156,7 +156,7 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         while memory.stuck.load(Relaxed) > 0 {
             assert!(Instant::now() < until, "they come back");
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
         assert!(memory.read(1, File::Environ, &mut buffer));
     }
