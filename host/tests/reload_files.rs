@@ -2,12 +2,10 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, sample};
 use support::commands::hostile;
+use support::versions::patch;
 use support::{copy_to, library, private_dir, write_library};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";

@@ -4,14 +4,12 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
 use std::time::{Duration, Instant};
 use support::agent::{Agent, gantry, sample};
 use support::cgroup::Cgroup;
 use support::commands::hostile;
-use support::{copy_to, library, private_dir, process, write_library};
+use support::versions::build;
+use support::{copy_to, library, private_dir, process};
 
 const SECONDS: u64 = 20;
 
@@ -49,10 +47,7 @@ fn containers_and_upgrades_by_the_thousand_cost_no_memory_that_stays() {
     }
     let dir = private_dir();
     let old = copy_to(dir.path(), &library("hostile"));
-    let mut bytes = std::fs::read(&old).expect("the built fixture");
-    patch::version(&mut bytes, "0.2.0");
-    let new = dir.path().join("hostile-0.2.0.so");
-    write_library(&new, &bytes);
+    let new = build(dir.path(), "0.2.0");
     // Gone ones are forgotten at once, or an hour would be a measurement of `linger`.
     let host = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"\nlinger = \"1s\"";
     let sections = format!(

@@ -3,15 +3,13 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, write_config};
 use support::cgroup::Cgroup;
 use support::commands::{hostile, hostile_with};
 use support::terminal::{Terminal, normal};
-use support::{copy_to, library, needs, private_dir, write_library};
+use support::versions::build;
+use support::{copy_to, library, needs, private_dir};
 
 const NODE: &str = "[plugins.node]\nenabled = true\n";
 
@@ -157,11 +155,8 @@ fn a_plugin_that_fails_is_seen_with_why() {
 #[test]
 fn an_upgrade_and_its_history_are_seen() {
     let Some(desk) = Desk::new() else { return };
-    let mut bytes = std::fs::read(&desk.file).expect("the fixture");
-    patch::version(&mut bytes, "0.2.0");
     let (dir, well) = (desk.agent.dir.path(), desk.agent.dir.path().join("well"));
-    let new = dir.join("hostile-0.2.0.so");
-    write_library(&new, &bytes);
+    let new = build(dir, "0.2.0");
     let upgrade = format!("gantry upgrade hostile {}", new.display());
     let table = format!("in_version = \"0.2.0\"\nfault = \"error\"\nat = \"start\"\nuntil = {well:?}");
     desk.agent.configure("", &format!("{NODE}{}", hostile(&desk.file, &table)));

@@ -4,18 +4,15 @@
 
 mod support;
 
-#[path = "fixtures/hostile/patch.rs"]
-mod patch;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::agent::{Agent, sample};
 use support::commands::{hostile, request};
 use support::http::get;
 use support::ledger::{self, Ledger};
+use support::versions::build;
 use support::{copy_to, library, private_dir, process, write_library};
 
 const UPGRADES: usize = 300;
@@ -30,14 +27,6 @@ const EVERY: Duration = Duration::from_millis(50);
 /// fixture's, in whole pages), what the dynamic linker and the layout check keep
 /// of it, and what threads that came and went leave in the allocator.
 const BYTES_A_FILE: u64 = 84_000 + 61_000;
-
-fn build(dir: &Path, version: &str) -> PathBuf {
-    let mut bytes = std::fs::read(library("hostile")).expect("the built fixture");
-    patch::version(&mut bytes, version);
-    let file = dir.join(format!("hostile-{version}.so"));
-    write_library(&file, &bytes);
-    file
-}
 
 fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()

@@ -1,7 +1,7 @@
 //! Builds of the fixtures of other versions.
 
 #[path = "../fixtures/hostile/patch.rs"]
-mod patch;
+pub mod patch;
 
 use super::{library, write_library};
 use std::path::{Path, PathBuf};

@@ -230,7 +230,7 @@ mod tests {
         };
         let (a, b) = (of("a"), of("b"));
         let first = places.of(a.as_bytes(), |_| true);
-        assert_eq!(first.found.as_ref().map(|found| found.raw_id.clone()), Some("a".repeat(64)));
+        assert_eq!(first.found.as_ref().map(|found| &*found.raw_id), Some(&*"a".repeat(64)));
         assert_eq!(places.known.len(), 1);
         let again = places.of(a.as_bytes(), |_| true);
         assert!(Arc::ptr_eq(&first.found.expect("a container"), &again.found.expect("the same")));

@@ -360,7 +360,7 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         while looks.returned.load(Relaxed) < MAX_STUCK {
             assert!(Instant::now() < until, "they come back");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let looked = looks.look(asked(1));
         assert_eq!((types(&looked), looked.is_back), (vec![Some("nginx")], true));

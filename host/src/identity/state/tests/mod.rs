@@ -13,6 +13,7 @@ use super::*;
 use crate::identity::path::{Found, Place, UserSlices};
 use gantry_plugin_api::identity::{Container, Metadata};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
