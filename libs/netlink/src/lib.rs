@@ -5,6 +5,7 @@
 //! * [`dump`]: asking for a whole table, with bounds.
 //! * [`link`], [`address`]: the tables of rtnetlink that are read.
 //! * [`route`]: both of them over one socket.
+//! * [`sockets`]: TCP sockets of a namespace.
 //! * [`process`]: the connector of process events.
 //! * [`namespace`]: doing something in another namespace of the kernel.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod namespace;
 pub mod process;
 pub mod route;
 pub mod socket;
+pub mod sockets;
 
 pub use address::Address;
 pub use dump::{Bounds, Outcome};
@@ -25,3 +27,4 @@ pub use link::{Link, LinkCounters};
 pub use process::{ProcessEvent, ProcessEvents, What};
 pub use route::RouteSocket;
 pub use socket::Socket;
+pub use sockets::{TcpSocket, tcp_sockets};
