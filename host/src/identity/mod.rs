@@ -31,7 +31,7 @@ pub use state::{Provider, Record, Shown, ShownGroup, ShownId, Snapshot};
 use crate::config::{IdentityConfig, Paths};
 use files::Files;
 use gantry_plugin_api::abi::types::{AbiEvents, AbiProcess};
-use gantry_plugin_api::identity::{Container, Metadata, Process};
+use gantry_plugin_api::identity::{Container, EventKind, Metadata, Observation, Process};
 use path::UserSlices;
 use read::Proc;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -71,6 +71,9 @@ struct Begins {
     failed: u64,
     next: Option<Instant>,
 }
+
+/// Processes that are read of when a plugin tells of many: some 20 µs each.
+const READS: usize = 64;
 
 /// What is in the way of a begin, as descriptors that are missing, may go away.
 const BEGIN_AGAIN: Duration = Duration::from_secs(10);
@@ -340,6 +343,25 @@ impl Identity {
             *lock(&self.conflicts).entry(plugin.into()).or_default() += told.lost;
         }
         running.shared.lost_many("early_metadata", told.forgotten);
+    }
+
+    /// What a plugin saw of processes in the kernel. Of those whose cgroup is
+    /// not known yet some are read of, and the rest is passed over.
+    pub fn observe(&self, seen: &[Observation]) {
+        let Some(running) = self.running() else { return };
+        let now = clock::boot();
+        let begins =
+            |seen: &&Observation| matches!(seen.kind, EventKind::ProcessStarted | EventKind::ProcessExecuted);
+        let unknown: Vec<Process> = running.shared.write(|state| {
+            let those = seen.iter().filter(begins).filter(|seen| !state.observed(seen, now));
+            those.map(|seen| seen.process).take(READS).collect()
+        });
+        for process in unknown {
+            if running.shared.read(|state| state.of_pid(process.pid, process.start)).is_none() {
+                // One that is gone by now is of no container that is known.
+                let _ = running.read(process.pid, process.start);
+            }
+        }
     }
 
     /// What is shown of all containers, up to date. `None` where nothing is

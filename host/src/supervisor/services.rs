@@ -14,6 +14,7 @@ use gantry_plugin_api::abi::types::{
     crossing,
 };
 use gantry_plugin_api::abi::{AbiHost, AbiHost_TO, HostBox};
+use gantry_plugin_api::identity::Observation;
 use gantry_plugin_api::manifest::ManifestInfo;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::DirBuilder;
@@ -226,7 +227,10 @@ impl AbiHost for Speaker {
         crossing(self.0.take_metadata(runtime.as_str(), metadata.as_str()))
     }
 
-    fn observe(&self, _observations: RSlice<'_, AbiObservation>) {}
+    fn observe(&self, observations: RSlice<'_, AbiObservation>) {
+        let seen: Vec<Observation> = observations.iter().map(AbiObservation::to_observation).collect();
+        self.0.shared.identity.observe(&seen);
+    }
 
     fn report(&self, resource: RStr<'_>, amount: f64) {
         // What is not known is not kept either, of one that may say anything.

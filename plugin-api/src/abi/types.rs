@@ -117,6 +117,15 @@ impl AbiObservation {
             kind: seen.kind.code(),
         }
     }
+    pub fn to_observation(&self) -> Observation {
+        Observation {
+            kind: EventKind::from_code(self.kind),
+            process: Process { pid: self.pid, start: self.start },
+            hierarchy: self.hierarchy,
+            cgroup: self.cgroup,
+            network_namespace: self.network_namespace,
+        }
+    }
 }
 
 /// [`Cell`] as it crosses.

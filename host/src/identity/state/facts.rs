@@ -140,7 +140,7 @@ impl State {
 
     /// Somebody should look now and then whether this process, whose end is not
     /// told any more, is there.
-    fn want_recheck(&mut self, pid: u32, start: u64) {
+    pub(super) fn want_recheck(&mut self, pid: u32, start: u64) {
         if self.rechecks.len() < MAX_RECHECKS {
             self.rechecks.push((pid, start));
         }

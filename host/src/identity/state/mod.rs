@@ -6,6 +6,7 @@
 //!   what a container is found, [`names`] among it; [`newest`]: those that were just made.
 //! * [`facts`]: processes and cgroups come and go. [`life`]: what that makes of
 //!   a container; [`merge`]: it turns out to be another.
+//! * [`observed`]: what plugins saw in the kernel.
 //! * [`look`]: what its processes tell. [`provided`]: what plugins tell,
 //!   [`pending`] while it is not there; [`packed`]: how that is kept.
 //! * [`rules`]: its id, and whether a rule leaves it out.
@@ -26,6 +27,7 @@ mod look;
 mod merge;
 mod names;
 mod newest;
+mod observed;
 mod packed;
 mod pending;
 mod presence;

@@ -125,6 +125,24 @@ impl Processes {
         living.copied().or_else(|| self.dead(pid, start).map(|(known, _)| known)).map(|known| known.container)
     }
 
+    /// A process that is gone was in this container, as somebody knows better
+    /// now. `false`: nothing is known of it.
+    pub fn was_in(&mut self, pid: u32, start: u64, container: u64) -> bool {
+        let Some((_, newest, _)) = self.newest.get_mut(&pid) else { return false };
+        let is_newest = same_start(newest.start, start);
+        if is_newest {
+            if newest.container == container {
+                return true;
+            }
+            newest.container = container;
+        }
+        // It is told within a second, so it is among the last ones.
+        let those = self.dead.iter_mut().rev().filter(|dead| dead.pid == pid);
+        let one = those.filter(|dead| same_start(dead.known.start, start)).take(1);
+        one.for_each(|dead| dead.known.container = container);
+        is_newest || self.dead(pid, start).is_some()
+    }
+
     /// What is known of a process that is gone, and when it went; `start` 0 is any.
     pub fn dead(&self, pid: u32, start: u64) -> Option<(Known, u64)> {
         let fits = |known: &Known| start == 0 || same_start(known.start, start);
@@ -180,6 +198,18 @@ mod tests {
         all.forget_old(200 * SECOND);
         assert_eq!((all.container(7, 300), all.container(7, 0)), (None, Some(3)));
         assert!(all.dead.is_empty() && all.newest.is_empty());
+    }
+
+    #[test]
+    fn where_the_dead_were_may_be_known_later() {
+        let mut all = Processes::default();
+        assert!(!all.was_in(7, 100, 5));
+        for start in [100, 300] {
+            all.set(7, known(start, 1)).expect("room");
+            all.remove(7, SECOND);
+        }
+        assert!(all.was_in(7, 100, 5) && all.was_in(7, 300, 6) && !all.was_in(7, 500, 7));
+        assert_eq!((all.container(7, 100), all.container(7, 300)), (Some(5), Some(6)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod lives;
 mod looks;
 mod merge;
+mod observed;
 mod processes;
 mod providers;
 mod remembered;
