@@ -1,7 +1,7 @@
 //! The tasks of this repository, started with `cargo xtask TASK`.
 //!
 //! # Layout
-//! * one file a task: [`run`], [`mod@test`], [`kernels`], [`mod@bench`], [`docs`];
+//! * one file a task: [`run`], [`mod@test`], [`kernels`], [`mod@bench`], [`docs`], [`bpf`];
 //! * [`workspace`]: which packages there are, as cargo knows them;
 //! * [`building`]: what several tasks build;
 //! * [`tally`]: what test runners report;
@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who started it")]
 
 mod bench;
+mod bpf;
 mod building;
 mod docs;
 mod kernels;
@@ -35,7 +36,8 @@ const USAGE: &str = "usage: cargo xtask TASK
                     there the tests that are about the kernel, or those whose names contain a NAME
   bench [NAME] [-- ARGS]
                     run the benchmarks, or those whose package or name contains NAME
-  docs [--check]    write docs/metrics.md from the plugins' declarations, or compare it";
+  docs [--check]    write docs/metrics.md from the plugins' declarations, or compare it
+  bpf [--check]     build the BPF objects with the one clang that makes their bytes, or compare them";
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         "kernels" => kernels::task(&args),
         "bench" => bench::task(&args),
         "docs" => docs::task(&args),
+        "bpf" => bpf::task(&args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

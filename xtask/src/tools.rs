@@ -15,6 +15,18 @@ pub struct Tool {
     shows: &'static str,
 }
 
+impl Tool {
+    /// One of a task's own.
+    pub const fn new(
+        program: &'static str,
+        package: &'static str,
+        works: &'static [&'static str],
+        shows: &'static str,
+    ) -> Self {
+        Self { program, package, works, shows }
+    }
+}
+
 /// For the tests.
 pub const OF_TESTS: &[Tool] = &[
     Tool {
