@@ -21,6 +21,10 @@ pub const TESTS: &[Tests] = &[
     all("gantry-netlink", "processes"),
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
+    all("gantry-tcp-ebpf", "traffic"),
+    all("gantry-tcp-ebpf", "attribution"),
+    // It takes iproute2 to make a link.
+    Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.
     Tests {
         package: "gantry-host",

@@ -1,0 +1,191 @@
+//! Each order in which scans and ends may come.
+
+use super::*;
+use crate::counts::Numbers;
+use crate::destination::tests::rules;
+use crate::record::tests::some;
+
+struct Rig {
+    connections: Connections,
+    counts: Counts,
+    rules: Rules,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self { connections: Connections::default(), counts: Counts::default(), rules: rules() }
+    }
+    fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
+        let mut context = Context { rules: &self.rules, cap: 100, counts: &mut self.counts };
+        call(&mut self.connections, &mut context)
+    }
+    fn scan(&mut self, records: &[Record]) {
+        self.connections.begin_scan(&mut self.counts);
+        self.with(|connections, context| records.iter().for_each(|record| connections.live(record, context)));
+        self.connections.end_scan(99, &mut self.counts);
+    }
+    fn closed(&mut self, record: &Record) {
+        self.with(|connections, context| connections.closed(record, context));
+    }
+    fn total(&self) -> (Numbers, u32) {
+        let mut all = Numbers::default();
+        self.counts.all().for_each(|series| all.add(&series.numbers));
+        (all, self.counts.all().map(|series| series.active).sum())
+    }
+}
+
+fn live(sent: u64) -> Record {
+    Record { kind: Kind::Live, sent, ..some() }
+}
+
+/// One connection, with all its bytes.
+fn one() -> Numbers {
+    Numbers {
+        connects: 1,
+        connect_time: 2_000_000,
+        sent: 1000,
+        received: 2000,
+        retransmits: 3,
+        ..Numbers::default()
+    }
+}
+
+#[test]
+fn a_short_one_is_one_record() {
+    let mut rig = Rig::new();
+    rig.closed(&some());
+    assert_eq!(rig.total(), (one(), 0));
+    assert!(rig.connections.is_empty());
+    rig.scan(&[]);
+    assert_eq!(rig.total(), (one(), 0));
+    assert_eq!(rig.connections.corrected, 0);
+}
+
+#[test]
+fn a_long_one_is_counted_as_it_goes_on() {
+    let mut rig = Rig::new();
+    rig.scan(&[Record { flags: 0, established_at: 0, received: 0, retransmits: 0, ..live(0) }]);
+    assert_eq!(rig.total(), (Numbers::default(), 0), "it is not there yet");
+    rig.scan(&[live(400)]);
+    assert_eq!(rig.total(), (Numbers { sent: 400, ..one() }, 1));
+    rig.scan(&[live(400)]);
+    assert_eq!(rig.total(), (Numbers { sent: 400, ..one() }, 1));
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    rig.scan(&[]);
+    assert_eq!(rig.total(), (one(), 0));
+    assert_eq!(rig.connections.corrected, 0);
+}
+
+#[test]
+fn an_end_that_is_not_told_is_found_by_scans() {
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    rig.scan(&[]);
+    assert_eq!(rig.total(), (Numbers { sent: 400, ..one() }, 0));
+    assert_eq!((rig.connections.corrected, rig.connections.len()), (0, 1), "it may come still");
+    rig.scan(&[]);
+    assert_eq!((rig.connections.corrected, rig.connections.len()), (1, 0));
+}
+
+#[test]
+fn the_next_connection_of_a_socket_may_be_found_before_the_end_of_the_one_before() {
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    let next = Record { opened_at: 5_000_000, established_at: 5_500_000, ..live(10) };
+    rig.scan(&[next]);
+    assert_eq!((rig.total().0.connects, rig.total().0.sent, rig.total().1), (2, 410, 1));
+    rig.closed(&some());
+    assert_eq!((rig.total().0.connects, rig.total().0.sent), (2, 1010));
+    assert_eq!((rig.connections.corrected, rig.connections.len()), (0, 1));
+}
+
+#[test]
+fn one_that_was_there_before_adds_what_comes_on_top() {
+    let mut rig = Rig::new();
+    let before = Record { flags: ESTABLISHED | ADOPTED, established_at: 0, ..live(400) };
+    rig.with(|connections, context| connections.adopt(&before, context));
+    rig.scan(&[before]);
+    assert_eq!(rig.total(), (Numbers::default(), 1));
+    rig.closed(&Record { kind: Kind::Closed, sent: 500, ..before });
+    assert_eq!(rig.total().0, Numbers { sent: 100, ..Numbers::default() });
+    // One that is adopted by the programs and not here is of a listening socket.
+    rig.closed(&Record { kind: Kind::Closed, sent: 500, sock: 8, ..before });
+    rig.scan(&[Record { sock: 9, ..before }]);
+    assert_eq!(rig.total(), (Numbers { sent: 100, ..Numbers::default() }, 0));
+}
+
+#[test]
+fn what_the_generation_before_counted_is_not_counted_again() {
+    let counted = Counted { connect: true, sent: 400, received: 2000, retransmits: 3 };
+    let on_top = Numbers { sent: 600, ..Numbers::default() };
+    // It opened before this one came, or after; it goes on, or ends.
+    for flags in [ESTABLISHED, ESTABLISHED | ADOPTED] {
+        let record = Record { flags, ..some() };
+        let mut rig = Rig::new();
+        rig.connections.hand([(Ends::from(&record), counted)]);
+        rig.closed(&record);
+        assert_eq!(rig.total().0, on_top);
+        let mut rig = Rig::new();
+        rig.connections.hand([(Ends::from(&record), counted)]);
+        rig.scan(&[Record { kind: Kind::Live, ..record }]);
+        assert_eq!(rig.total(), (on_top, 1));
+        rig.closed(&record);
+        assert_eq!(rig.total().0, on_top);
+    }
+    // Another connection of the same names, long after.
+    let mut rig = Rig::new();
+    rig.connections.hand([(Ends::from(&some()), Counted { sent: 5000, ..counted })]);
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    // One that is gone without a word.
+    let mut rig = Rig::new();
+    rig.connections.hand([(Ends::from(&some()), counted)]);
+    rig.scan(&[]);
+    rig.scan(&[]);
+    assert_eq!((rig.total().0, rig.connections.corrected), (Numbers::default(), 1));
+}
+
+#[test]
+fn an_end_that_is_told_after_the_scan_that_missed_it_counts_what_is_left() {
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    rig.scan(&[]);
+    rig.closed(&some());
+    assert_eq!((rig.total().0, rig.connections.corrected), (one(), 0));
+}
+
+#[test]
+fn failures_have_their_reason() {
+    let mut rig = Rig::new();
+    for error in [111, 110, 0] {
+        rig.closed(&Record {
+            flags: 0,
+            established_at: 0,
+            error,
+            sent: 0,
+            received: 0,
+            retransmits: 0,
+            ..some()
+        });
+    }
+    let (all, _) = rig.total();
+    assert_eq!((all.connects, all.failures), (0, [1, 0, 1, 0, 1, 0, 0]));
+    assert_eq!((all.failed(false), all.failed(true)), (2, 3));
+}
+
+#[test]
+fn what_does_not_count_is_not_kept() {
+    let mut rig = Rig::new();
+    let elsewhere = Record { remote: "127.0.0.1:80".parse().expect("an address"), ..live(1) };
+    rig.scan(&[elsewhere]);
+    rig.closed(&elsewhere);
+    assert_eq!((rig.total(), rig.connections.len()), ((Numbers::default(), 0), 0));
+}
+
+#[test]
+fn one_without_a_process_is_not_active() {
+    let mut rig = Rig::new();
+    rig.scan(&[Record { flags: ESTABLISHED | ORPHAN, ..live(1000) }]);
+    assert_eq!(rig.total(), (one(), 0));
+}

@@ -1,0 +1,101 @@
+//! From what is known to samples.
+
+use crate::addresses::Addresses;
+use crate::counts::Numbers;
+use crate::destination::{Destination, label};
+use crate::listens::reached;
+use crate::metrics;
+use crate::reason::Reason;
+use crate::tracker::Tracker;
+use gantry_plugin_api::{ContainerRef, Sink};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// What is shown of a container and a destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Shown {
+    /// What was counted.
+    pub numbers: Numbers,
+    /// Connections that are open.
+    pub active: u32,
+    /// The sum of their round trip times, in microseconds.
+    pub rtt: u64,
+    /// Connects a second.
+    pub rate: f64,
+}
+
+/// The series of all containers, those of several cgroups of one as one.
+pub fn shown(tracker: &Tracker) -> Vec<(ContainerRef, Destination, Shown)> {
+    let mut all: Vec<(ContainerRef, Destination, Shown)> = tracker
+        .counts
+        .all()
+        .filter_map(|series| {
+            let container = tracker.counts.of(series.group)?.container?;
+            let shown = Shown {
+                numbers: series.numbers,
+                active: series.active,
+                rtt: series.rtt,
+                rate: series.rate.rate,
+            };
+            Some((container, series.to, shown))
+        })
+        .collect();
+    all.sort_unstable_by_key(|(container, to, _)| (*container, *to));
+    all.dedup_by(|next, one| {
+        let same = (next.0, next.1) == (one.0, one.1);
+        if same {
+            one.2.numbers.add(&next.2.numbers);
+            one.2.active += next.2.active;
+            one.2.rtt += next.2.rtt;
+            one.2.rate += next.2.rate;
+        }
+        same
+    });
+    all
+}
+
+/// Emits all series of connections.
+pub fn connections(tracker: &Tracker, sink: &mut Sink<'_>) {
+    let mut text = String::new();
+    for (container, to, shown) in shown(tracker) {
+        let to = label(to, &mut text);
+        // Where an address is translated, the other one comes after it.
+        let ends = [to, to];
+        let numbers = shown.numbers;
+        if numbers.connects > 0 || shown.active > 0 || numbers.sent > 0 || numbers.received > 0 {
+            sink.container(&metrics::CONNECTS, container, &ends, numbers.connects);
+            let seconds = numbers.connect_time as f64 / 1e9;
+            sink.container(&metrics::CONNECT_TIME, container, &ends, seconds);
+            sink.container(&metrics::ACTIVE, container, &ends, shown.active);
+            sink.container(&metrics::RETRANSMITS, container, &ends, numbers.retransmits);
+            sink.container(&metrics::SENT, container, &ends, numbers.sent);
+            sink.container(&metrics::RECEIVED, container, &ends, numbers.received);
+        }
+        for reason in Reason::ALL {
+            let count = numbers.failures[reason as usize];
+            if count > 0 {
+                sink.container(&metrics::FAILURES, container, &[to, to, reason.as_str()], count);
+            }
+        }
+        if numbers.failed(true) > 0 {
+            let failed = numbers.failed(tracker.settings.count_aborted);
+            sink.container(&metrics::FAILED, container, &[to], failed);
+        }
+    }
+}
+
+/// Where containers listen: `true` where they do so still.
+pub fn listens(tracker: &Tracker, addresses: &Addresses) -> BTreeMap<(ContainerRef, SocketAddr), bool> {
+    let mut all = BTreeMap::new();
+    for listen in tracker.listens.all() {
+        let Some(container) = tracker.counts.of(listen.group).and_then(|group| group.container) else {
+            continue;
+        };
+        let is_host = tracker.settings.rules.is_host(listen.netns);
+        for at in reached(listen, addresses.of(listen.netns), is_host) {
+            // Another socket may listen there by now.
+            *all.entry((container, at)).or_insert(false) |= listen.ceased.is_none();
+        }
+    }
+    all
+}

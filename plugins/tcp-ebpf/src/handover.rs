@@ -1,0 +1,227 @@
+//! What the next generation needs: what was counted, of which connections that
+//! are open, and which ends were counted while both generations watched.
+//!
+//! Both generations see each event from the moment at which the next one
+//! begins. The one before ends at `cut`: what happened before it, it counted;
+//! what happened after it, it counted where the event is in `late`, since a
+//! processor may be in the middle of its programs when they are taken away.
+
+use crate::connections::{Counted, Ends};
+use crate::counts::Numbers;
+use crate::destination::Destination;
+use crate::reason::REASONS;
+use crate::record::Owner;
+use gantry_plugin_api::Handover;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The version of the bytes.
+const VERSION: u32 = 1;
+
+/// Entries of each kind that are read: far beyond what is ever written.
+const MAX: u64 = 1 << 20;
+
+/// What is handed over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Until when all was counted, by `CLOCK_MONOTONIC`.
+    pub cut: u64,
+    /// Groups, each with its series.
+    pub groups: Vec<Group>,
+    /// Connections that are open.
+    pub open: Vec<(Ends, Counted)>,
+    /// Ends after the cut that were counted.
+    pub late: HashSet<Ends>,
+}
+
+/// A group of the hand-over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Group {
+    /// A process of it.
+    pub first: Owner,
+    /// What it did.
+    pub series: Vec<(Destination, Numbers)>,
+}
+
+impl State {
+    /// As bytes.
+    pub fn encode(&self) -> Handover {
+        let mut out = Writer::default();
+        out.u64(self.cut);
+        out.length(self.groups.len());
+        for group in &self.groups {
+            out.owner(&group.first);
+            out.length(group.series.len());
+            for (to, numbers) in &group.series {
+                out.destination(*to);
+                out.numbers(numbers);
+            }
+        }
+        out.length(self.open.len());
+        for (ends, counted) in &self.open {
+            out.ends(*ends);
+            out.u32(u32::from(counted.connect));
+            out.u64(counted.sent);
+            out.u64(counted.received);
+            out.u32(counted.retransmits);
+        }
+        out.length(self.late.len());
+        self.late.iter().for_each(|ends| out.ends(*ends));
+        Handover { version: VERSION, bytes: out.0 }
+    }
+
+    /// Out of bytes. `None`: they are of another version, or are damaged.
+    pub fn decode(handover: &Handover) -> Option<Self> {
+        if handover.version != VERSION {
+            return None;
+        }
+        let mut from = Reader(&handover.bytes);
+        let cut = from.u64()?;
+        let groups = from.list(|from| {
+            let first = from.owner()?;
+            let series = from.list(|from| Some((from.destination()?, from.numbers()?)))?;
+            Some(Group { first, series })
+        })?;
+        let open = from.list(|from| {
+            let ends = from.ends()?;
+            let connect = from.u32()? != 0;
+            let (sent, received, retransmits) = (from.u64()?, from.u64()?, from.u32()?);
+            Some((ends, Counted { connect, sent, received, retransmits }))
+        })?;
+        let late = from.list(Reader::ends)?.into_iter().collect();
+        from.0.is_empty().then_some(Self { cut, groups, open, late })
+    }
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u64(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+    fn u32(&mut self, number: u32) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+    fn u16(&mut self, number: u16) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+    fn length(&mut self, length: usize) {
+        self.u64(length as u64);
+    }
+    fn owner(&mut self, owner: &Owner) {
+        [owner.start, owner.cgroup2, owner.cgroup1].iter().for_each(|number| self.u64(*number));
+        self.u32(owner.hierarchy);
+        self.u32(owner.tgid);
+    }
+    fn ends(&mut self, ends: Ends) {
+        self.u64(ends.sock);
+        self.u32(ends.netns);
+        self.u16(ends.local);
+        self.u16(ends.remote);
+    }
+    /// Port 0 is none that anybody connects to.
+    fn destination(&mut self, to: Destination) {
+        let (ip, port) = match to {
+            Destination::At(at) => (at.ip(), at.port()),
+            Destination::Other => (Ipv6Addr::UNSPECIFIED.into(), 0),
+        };
+        let octets = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        self.0.extend_from_slice(&octets);
+        self.u16(port);
+    }
+    fn numbers(&mut self, numbers: &Numbers) {
+        let Numbers { connects, connect_time, failures, sent, received, retransmits } = *numbers;
+        [connects, connect_time, sent, received, retransmits].iter().for_each(|number| self.u64(*number));
+        failures.iter().for_each(|number| self.u64(*number));
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.array()?))
+    }
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.array()?))
+    }
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.array()?))
+    }
+    fn list<T>(&mut self, mut each: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let length = self.u64().filter(|length| *length <= MAX)?;
+        (0..length).map(|_| each(self)).collect()
+    }
+    fn owner(&mut self) -> Option<Owner> {
+        let (start, cgroup2, cgroup1) = (self.u64()?, self.u64()?, self.u64()?);
+        Some(Owner { start, cgroup2, cgroup1, hierarchy: self.u32()?, tgid: self.u32()? })
+    }
+    fn ends(&mut self) -> Option<Ends> {
+        Some(Ends { sock: self.u64()?, netns: self.u32()?, local: self.u16()?, remote: self.u16()? })
+    }
+    fn destination(&mut self) -> Option<Destination> {
+        let ip = Ipv6Addr::from(self.array::<16>()?);
+        let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+        Some(match self.u16()? {
+            0 => Destination::Other,
+            port => Destination::At(SocketAddr::new(ip, port)),
+        })
+    }
+    fn numbers(&mut self) -> Option<Numbers> {
+        let (connects, connect_time) = (self.u64()?, self.u64()?);
+        let (sent, received, retransmits) = (self.u64()?, self.u64()?, self.u64()?);
+        let mut failures = [0; REASONS];
+        for slot in &mut failures {
+            *slot = self.u64()?;
+        }
+        Some(Numbers { connects, connect_time, failures, sent, received, retransmits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::some;
+
+    fn state() -> State {
+        let numbers = Numbers { connects: 3, failures: [1, 2, 3, 4, 5, 6, 7], sent: 9, ..Numbers::default() };
+        let at = |text: &str| Destination::At(text.parse().expect("an address"));
+        let series =
+            vec![(at("10.0.0.1:80"), numbers), (at("[fd00::1]:443"), numbers), (Destination::Other, numbers)];
+        let ends = Ends::from(&some());
+        State {
+            cut: 77,
+            groups: vec![Group { first: some().owner, series }, Group::default()],
+            open: vec![(ends, Counted::all(&some()))],
+            late: [ends].into(),
+        }
+    }
+
+    #[test]
+    fn all_of_it_comes_back() {
+        assert_eq!(State::decode(&state().encode()), Some(state()));
+        assert_eq!(State::decode(&State::default().encode()), Some(State::default()));
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        let whole = state().encode();
+        for length in 0..whole.bytes.len() {
+            let cut = Handover { bytes: whole.bytes[..length].to_vec(), ..whole.clone() };
+            assert_eq!(State::decode(&cut), None, "cut at {length}");
+        }
+        assert_eq!(State::decode(&Handover { version: 2, ..whole.clone() }), None);
+        let mut long = whole;
+        long.bytes[8..16].fill(0xff);
+        assert_eq!(State::decode(&long), None, "a length beyond all bounds");
+    }
+}

@@ -1,0 +1,309 @@
+//! TCP connections of containers: who talks to whom, and what fails.
+//!
+//! Programs in the kernel follow each socket that a process opens; user space
+//! is told when it ends, and asks for what is open when somebody collects.
+//!
+//! # Layout
+//! * [`metrics`], [`views`]: what is shown; [`config`]: what can be set.
+//! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell.
+//! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
+//!   [`listens`]; [`destination`] and [`reason`] give the names.
+//! * [`watch`]: the thread that takes events over. [`handover`]: what the next
+//!   generation needs. [`observed`]: what the identity service is told.
+//! * [`addresses`]: those of namespaces. [`published`]: ports of the machine that
+//!   are a container's. [`emit`]: samples.
+//! * [`asked`]: what can be known where there are no programs.
+#![forbid(unsafe_code)]
+
+pub mod addresses;
+pub mod asked;
+pub mod config;
+pub mod connections;
+pub mod counts;
+pub mod destination;
+pub mod emit;
+pub mod engine;
+pub mod handover;
+pub mod listens;
+pub mod metrics;
+pub mod observed;
+mod own;
+pub mod published;
+pub mod reason;
+pub mod record;
+pub mod tracker;
+pub mod views;
+pub mod watch;
+
+use addresses::Addresses;
+use asked::Asked;
+use config::{Config, Settings};
+use counts::Group;
+use gantry_plugin_api::{
+    ContainerRef, Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows,
+    Sink, View, tracing,
+};
+use handover::State;
+use own::Own;
+use published::Published;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use watch::{Inner, Watch};
+
+/// The plugin.
+#[derive(Debug)]
+pub struct TcpEbpf {
+    host: Host,
+    settings: Settings,
+    source: Source,
+    addresses: Addresses,
+    published: Published,
+    own: Own,
+    last: Option<Instant>,
+}
+
+/// Where it all comes from.
+#[derive(Debug)]
+enum Source {
+    /// Programs tell it.
+    Told(Watch),
+    /// It is asked for, and this is why.
+    Asked(Asked, String),
+}
+
+fn settings(config: &Config, host: &Host) -> Result<Settings, Error> {
+    let ports = std::fs::read_to_string(host.proc().join("sys/net/ipv4/ip_local_port_range"));
+    let netns =
+        addresses::namespace_of(&host.proc(), 1).map_or_else(|| own_namespace(host), |(netns, _)| netns);
+    Settings::of(config, ports.ok().as_deref(), netns)
+}
+
+/// Where the first process may not be looked at, the agent is taken to be in
+/// the machine's own namespace, as it is meant to be.
+fn own_namespace(host: &Host) -> u32 {
+    addresses::namespace_of(&host.proc(), std::process::id()).map_or(0, |(netns, _)| netns)
+}
+
+/// Whose a group is: by its cgroups, and before those are known by its process.
+fn whose(host: &Host, published: &Published, group: &Group) -> Option<ContainerRef> {
+    container_of(host, group).filter(|container| !published.is_left_alone(*container))
+}
+
+fn container_of(host: &Host, group: &Group) -> Option<ContainerRef> {
+    let cgroups = group.cgroups;
+    let of_version1 = (cgroups.hierarchy != 0)
+        .then(|| host.container_of_cgroup(cgroups.hierarchy, cgroups.cgroup1))
+        .flatten();
+    of_version1.or_else(|| host.container_of_cgroup(0, cgroups.cgroup2)).or_else(|| {
+        // Where the cgroup is not known yet, its process may be. Not of a root:
+        // all that is in none is there. Once it is known, it is the cgroup's.
+        let is_own = cgroups.cgroup1.max(cgroups.cgroup2) > ROOT && group.container.is_none();
+        let start = observed::ticks(group.first.start);
+        is_own.then(|| host.container_of_pid(group.first.tgid, start)).flatten()
+    })
+}
+
+/// The id of a hierarchy's root.
+const ROOT: u64 = 1;
+
+impl Plugin for TcpEbpf {
+    const MANIFEST: Manifest = Manifest::new(
+        "tcp-ebpf",
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_DESCRIPTION"),
+    )
+    .claims(&["container_net_tcp_", "tcp_ebpf_"])
+    .needs(&[
+        Need::kernel("5.10", "older ones have no iterators over sockets").optional(),
+        Need::btf(
+            "where fields of the kernel's structures lie is asked there; without it no program is loaded",
+        )
+        .optional(),
+        Need::capability("CAP_BPF", "to load programs; without it open connections alone are shown")
+            .optional(),
+        Need::capability("CAP_PERFMON", "to attach programs to the kernel's tracepoints").optional(),
+        Need::capability("CAP_NET_ADMIN", "to ask for the sockets of all network namespaces").optional(),
+        Need::capability("CAP_SYS_ADMIN", "to enter the network namespaces of containers").optional(),
+        Need::capability("CAP_SYS_PTRACE", "to find the network namespaces of processes").optional(),
+    ]);
+    type Config = Config;
+
+    fn families() -> &'static [&'static Family] {
+        metrics::ALL
+    }
+
+    fn views() -> &'static [View] {
+        &views::VIEWS
+    }
+
+    fn probe(config: &Config, host: &Host) -> Probe {
+        let probe = Probe::supported();
+        if !config.ebpf {
+            return probe.note("ebpf = false: no program is loaded");
+        }
+        if gantry_bpf::Kernel::has_btf(&host.sys()) {
+            return probe.note("the kernel tells its types (BTF)");
+        }
+        let path = host.sys().join("kernel/btf/vmlinux");
+        probe.degraded(format!("{} is not there: {}", path.display(), asked::MISSING))
+    }
+
+    fn start(config: Config, host: Host) -> Result<Self, Error> {
+        let settings = settings(&config, &host)?;
+        let source = if settings.ebpf {
+            match Watch::start(&host, settings.clone()) {
+                Ok(watch) => Source::Told(watch),
+                Err(why) => {
+                    tracing::warn!("no programs: {why}; {}", asked::MISSING);
+                    Source::Asked(Asked::default(), why)
+                }
+            }
+        } else {
+            Source::Asked(Asked::default(), "ebpf = false".to_owned())
+        };
+        Ok(Self {
+            own: Own::new(&host),
+            settings,
+            source,
+            addresses: Addresses::default(),
+            published: Published::default(),
+            last: None,
+            host,
+        })
+    }
+
+    fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
+        let before = handover.as_ref().and_then(State::decode);
+        if handover.is_some() && before.is_none() {
+            tracing::warn!("the hand-over is of another version, or damaged: counting begins anew");
+        }
+        if let Source::Told(watch) = &self.source {
+            watch.lock().activate(before);
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        let Self { host, source, addresses, published, own, last, settings } = self;
+        published.refresh(host);
+        let watch = match source {
+            Source::Told(watch) => watch,
+            Source::Asked(asked, _) => {
+                asked.collect(host, &settings.rules, addresses, published, sink);
+                return Ok(());
+            }
+        };
+        let mut inner = watch.lock();
+        inner.scan();
+        refresh(host, published, &mut inner, addresses);
+        let begun = Instant::now();
+        if let Some(before) = last.replace(begun) {
+            inner.tracker.counts.look_at_rates(begun.duration_since(before).as_secs_f64());
+        }
+        if inner.tracker.is_active() {
+            own.take(&inner);
+        }
+        let tracked = inner.tracker.connections.len();
+        let bytes = inner.engine.map_bytes(tracked);
+        host.report("bpf_map_bytes", bytes as f64);
+        sink.node(&metrics::TRACKED, &[], tracked);
+        sink.node(&metrics::MAP_BYTES, &[], bytes);
+        for program in inner.engine.programs() {
+            let is_loaded = program.outcome == gantry_bpf::Outcome::Loaded;
+            sink.node(&metrics::PROGRAM, &[program.program], is_loaded);
+        }
+        emit::connections(&inner.tracker, sink);
+        let listens = emit::listens(&inner.tracker, addresses);
+        drop(inner);
+        asked::emit_listens(published, &listens, addresses, settings.rules.host_netns, sink);
+        Ok(())
+    }
+
+    fn view(&mut self, name: &str, rows: &mut Rows<'_>) -> Result<(), Error> {
+        let Self { host, source, addresses, published, .. } = self;
+        published.refresh(host);
+        let Source::Told(watch) = source else {
+            return Err(Error::new(format!("no programs run here: {}", asked::MISSING)));
+        };
+        let mut inner = watch.lock();
+        match name {
+            "connections" | "listens" => {
+                inner.scan();
+                refresh(host, published, &mut inner, addresses);
+                if name == "connections" {
+                    views::connections(&inner.tracker, rows);
+                } else {
+                    views::listens(&inner.tracker, addresses, rows);
+                }
+            }
+            "programs" => views::programs(&inner.engine.programs(), rows),
+            _ => return Err(Error::unknown(format!("there is no view {name:?}"))),
+        }
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, config: Config) -> Result<Reconfigured, Error> {
+        let settings = settings(&config, &self.host)?;
+        let is_same = |of: fn(&Settings) -> (u32, bool, bool)| of(&settings) == of(&self.settings);
+        if !is_same(|settings| (settings.ring, settings.measure, settings.ebpf)) {
+            return Ok(Reconfigured::NeedsRestart);
+        }
+        if let Source::Told(watch) = &self.source {
+            watch.lock().tracker.settings = settings.clone();
+        }
+        self.settings = settings;
+        Ok(Reconfigured::Applied)
+    }
+
+    fn health(&self) -> Health {
+        let reasons: Vec<String> = match &self.source {
+            Source::Asked(asked, why) => {
+                let without = self.settings.ebpf.then(|| format!("{why}; {}", asked::MISSING));
+                without.into_iter().chain(asked.trouble.clone()).collect()
+            }
+            Source::Told(watch) => {
+                let inner = watch.lock();
+                inner.engine.missing().iter().chain(&inner.trouble).cloned().collect()
+            }
+        };
+        if reasons.is_empty() { Health::Good } else { Health::Degraded(reasons) }
+    }
+
+    fn stop(&mut self, _deadline: Duration) -> Result<Option<Handover>, Error> {
+        match &mut self.source {
+            Source::Told(watch) => Ok(Some(watch.stop().encode())),
+            Source::Asked(..) => Ok(None),
+        }
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
+        match &self.source {
+            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch::now()).encode())),
+            Source::Asked(..) => Ok(None),
+        }
+    }
+}
+
+/// Whose everything is, and under which addresses they are reached.
+fn refresh(host: &Host, published: &Published, inner: &mut Inner, addresses: &mut Addresses) {
+    let tracker = &mut inner.tracker;
+    tracker.attribute(watch::now(), |group| whose(host, published, group));
+    let mut wanted: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (netns, pids) in tracker.listens.wildcards() {
+        wanted.entry(netns).or_default().extend(pids);
+    }
+    for listen in tracker.listens.all().filter(|listen| listen.ceased.is_none()) {
+        let container = tracker.counts.of(listen.group).and_then(|group| group.container);
+        if let (Some(pids), Some(container)) = (wanted.get_mut(&listen.netns), container) {
+            // The one that began to listen may be gone, and others serve.
+            if pids.len() < 8 {
+                pids.extend(host.processes(container).iter().take(4).map(|process| process.pid));
+            }
+        }
+    }
+    // Ports that a runtime published are at the machine's own addresses.
+    wanted.entry(tracker.settings.rules.host_netns).or_default().push(1);
+    addresses.refresh(&host.proc(), wanted);
+}
+
+gantry_plugin_api::export_plugin!(TcpEbpf);

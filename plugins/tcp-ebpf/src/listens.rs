@@ -1,0 +1,227 @@
+//! Sockets that listen, and the addresses under which they are reached.
+
+use crate::counts::Counts;
+use crate::destination::{Rules, is_link_local};
+use crate::record::Record;
+use ahash::RandomState;
+use hashbrown::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// Sockets that are known at the same time.
+const MAX: usize = 1 << 16;
+
+/// A socket that listens, or did a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Whose it is.
+    pub group: u32,
+    /// Where: the address may be that of all of its namespace.
+    pub at: SocketAddr,
+    /// Its network namespace.
+    pub netns: u32,
+    /// A process that had it: by it its namespace is found.
+    pub pid: u32,
+    /// When it ceased; `None`: it listens.
+    pub ceased: Option<u64>,
+    found: bool,
+}
+
+impl Listen {
+    /// One that is there now, of nobody in particular.
+    pub fn open(at: SocketAddr, netns: u32, pid: u32) -> Self {
+        Self { group: 0, at, netns, pid, ceased: None, found: true }
+    }
+}
+
+/// The sockets that listen.
+#[derive(Debug)]
+pub struct Listens {
+    by_sock: HashMap<u64, Listen, RandomState>,
+    /// Sockets for which there was no room.
+    pub refused: u64,
+}
+
+impl Default for Listens {
+    fn default() -> Self {
+        Self { by_sock: HashMap::with_hasher(RandomState::new()), refused: 0 }
+    }
+}
+
+impl Listens {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Listen> {
+        self.by_sock.values()
+    }
+
+    /// A socket listens.
+    pub fn begins(&mut self, record: &Record, rules: &Rules, counts: &mut Counts) {
+        let ip = record.local.ip();
+        let is_seen = rules.is_service(record.local.port())
+            && (!ip.is_loopback() || rules.is_host(record.netns))
+            && !is_link_local(ip);
+        if !is_seen {
+            return;
+        }
+        let known = self.by_sock.get_mut(&record.sock);
+        if let Some(known) = known.filter(|known| known.at == record.local && known.netns == record.netns) {
+            // Others that hold it after a fork change nothing but who is there to be asked.
+            (known.ceased, known.found, known.pid) = (None, true, record.owner.tgid);
+            return;
+        }
+        if self.by_sock.len() >= MAX {
+            self.refused += 1;
+            return;
+        }
+        let Some(group) = counts.group(&record.owner, record.at) else {
+            self.refused += 1;
+            return;
+        };
+        let listen = Listen {
+            group,
+            at: record.local,
+            netns: record.netns,
+            pid: record.owner.tgid,
+            ceased: None,
+            found: true,
+        };
+        self.by_sock.insert(record.sock, listen);
+    }
+
+    /// It does so no more.
+    pub fn ceases(&mut self, record: &Record) {
+        if let Some(known) = self.by_sock.get_mut(&record.sock) {
+            known.ceased = Some(record.at);
+        }
+    }
+
+    /// A look at all sockets begins.
+    pub fn begin_scan(&mut self) {
+        self.by_sock.values_mut().for_each(|listen| listen.found = false);
+    }
+
+    /// It found what there is.
+    pub fn end_scan(&mut self, now: u64) {
+        let missing = self.by_sock.values_mut().filter(|listen| !listen.found && listen.ceased.is_none());
+        missing.for_each(|listen| listen.ceased = Some(now));
+    }
+
+    /// Forgets those that ceased longer ago than this, and those of groups that
+    /// are forgotten.
+    pub fn forget(&mut self, now: u64, after: u64, counts: &Counts) {
+        self.by_sock.retain(|_, listen| {
+            listen.ceased.is_none_or(|ceased| now.saturating_sub(ceased) <= after)
+                && counts.of(listen.group).is_some()
+        });
+    }
+
+    /// The namespaces in which somebody listens at all addresses, or did a moment
+    /// ago, each with those who may be there to be asked for it.
+    pub fn wildcards(&self) -> HashMap<u32, HashSet<u32>> {
+        let mut out: HashMap<u32, HashSet<u32>> = HashMap::new();
+        for listen in self.all().filter(|listen| listen.at.ip().is_unspecified()) {
+            out.entry(listen.netns).or_default().insert(listen.pid);
+        }
+        out
+    }
+}
+
+/// The addresses at which a socket is reached, of those of its namespace.
+pub fn reached(listen: &Listen, own: &[IpAddr], is_host: bool) -> Vec<SocketAddr> {
+    let at = listen.at;
+    if !at.ip().is_unspecified() {
+        return vec![at];
+    }
+    // One of version 6 takes both, unless it says otherwise, which is rare.
+    let takes = |ip: &IpAddr| at.is_ipv6() || ip.is_ipv4();
+    let shown = |ip: &IpAddr| !is_link_local(*ip) && !ip.is_multicast() && (is_host || !ip.is_loopback());
+    let of = own.iter().filter(|ip| takes(ip) && shown(ip));
+    of.map(|ip| SocketAddr::new(*ip, at.port())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::tests::rules;
+    use crate::record::{Kind, tests::some};
+
+    fn listens(sock: u64, at: &str) -> Record {
+        Record { kind: Kind::Listens, sock, local: at.parse().expect("an address"), ..some() }
+    }
+
+    fn open(listens: &Listens) -> Vec<String> {
+        let mut open: Vec<String> = listens
+            .all()
+            .filter(|listen| listen.ceased.is_none())
+            .map(|listen| listen.at.to_string())
+            .collect();
+        open.sort();
+        open
+    }
+
+    #[test]
+    fn a_look_at_all_sockets_finds_what_was_missed() {
+        let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+        known.begins(&listens(1, "0.0.0.0:80"), &rules, &mut counts);
+        known.begins(&listens(2, "10.0.0.1:81"), &rules, &mut counts);
+        known.ceases(&listens(2, "10.0.0.1:81"));
+        assert_eq!(open(&known), ["0.0.0.0:80"]);
+        known.begin_scan();
+        known.begins(&listens(3, "[::]:82"), &rules, &mut counts);
+        known.end_scan(some().at + 100);
+        assert_eq!(open(&known), ["[::]:82"]);
+        assert_eq!(known.all().count(), 3);
+        known.forget(some().at + 101, 10, &counts);
+        assert_eq!(known.all().count(), 2, "the one that ceased just now is shown still");
+    }
+
+    #[test]
+    fn a_socket_that_two_processes_hold_is_one() {
+        let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+        for tgid in [7, 8] {
+            let record = listens(1, "0.0.0.0:80");
+            known.begins(
+                &Record { owner: crate::record::Owner { tgid, ..record.owner }, ..record },
+                &rules,
+                &mut counts,
+            );
+        }
+        assert_eq!(open(&known), ["0.0.0.0:80"]);
+        assert_eq!(known.wildcards()[&some().netns], HashSet::from([8]));
+    }
+
+    #[test]
+    fn only_what_others_reach_is_shown() {
+        let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+        for (sock, at) in (1..).zip(["127.0.0.1:80", "0.0.0.0:40000", "[fe80::1]:80", "0.0.0.0:0"]) {
+            known.begins(&listens(sock, at), &rules, &mut counts);
+        }
+        assert_eq!(open(&known), [""; 0]);
+        let host = Record { netns: 1, ..listens(9, "127.0.0.1:80") };
+        known.begins(&host, &rules, &mut counts);
+        assert_eq!(open(&known), ["127.0.0.1:80"]);
+    }
+
+    #[test]
+    fn a_wildcard_is_each_address_of_its_namespace() {
+        let own: Vec<IpAddr> = ["127.0.0.1", "10.0.0.1", "fe80::1", "fd00::1"]
+            .iter()
+            .map(|text| text.parse().expect("an address"))
+            .collect();
+        let listen = |at: &str| Listen {
+            group: 0,
+            at: at.parse().expect("an address"),
+            netns: 7,
+            pid: 1,
+            ceased: None,
+            found: true,
+        };
+        let shown = |at, is_host| {
+            let all = reached(&listen(at), &own, is_host);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("0.0.0.0:80", false), ["10.0.0.1:80"]);
+        assert_eq!(shown("[::]:80", false), ["10.0.0.1:80", "[fd00::1]:80"]);
+        assert_eq!(shown("[::]:80", true), ["127.0.0.1:80", "10.0.0.1:80", "[fd00::1]:80"]);
+        assert_eq!(shown("10.9.9.9:80", false), ["10.9.9.9:80"]);
+    }
+}

@@ -1,0 +1,229 @@
+//! All that is known, and what each record makes of it. Nothing is read here,
+//! and no clock.
+
+use crate::config::Settings;
+use crate::connections::{Connections, Context, Ends};
+use crate::counts::{Counts, Group};
+use crate::handover::{self, State};
+use crate::listens::Listens;
+use crate::record::{ADOPTED, BOUND, Kind, Record};
+use gantry_plugin_api::ContainerRef;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+/// Events that are kept until counting begins: what comes in two seconds of
+/// 50,000 connections.
+const MAX_HELD: usize = 100_000;
+
+/// The longest that a processor may be in the middle of the programs, by far.
+const MARGIN: u64 = 200_000_000;
+
+/// How long a group waits for its container: the identity service learns of
+/// each within seconds.
+const PATIENCE: u64 = 30_000_000_000;
+
+/// How long a socket that ceased to listen is shown so, as in coroot-node-agent.
+const CEASED: u64 = 600_000_000_000;
+
+/// All that is known.
+#[derive(Debug)]
+pub struct Tracker {
+    /// What is counted, and how.
+    pub settings: Settings,
+    /// What was counted.
+    pub counts: Counts,
+    /// What is open.
+    pub connections: Connections,
+    /// Who listens.
+    pub listens: Listens,
+    /// Until counting begins: what happened since the programs were there.
+    held: Option<Held>,
+    /// Ends of the last moments, with their times: for the next generation.
+    recent: std::collections::VecDeque<(u64, Ends)>,
+    /// Events that were read.
+    pub events: u64,
+    /// Events that were held and found no room.
+    pub overheld: u64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    events: Vec<Record>,
+    adopted: Vec<Record>,
+}
+
+impl Tracker {
+    /// One that counts nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            counts: Counts::default(),
+            connections: Connections::default(),
+            listens: Listens::default(),
+            held: Some(Held::default()),
+            recent: std::collections::VecDeque::new(),
+            events: 0,
+            overheld: 0,
+        }
+    }
+
+    /// Whether it counts.
+    pub fn is_active(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// An event came.
+    pub fn event(&mut self, record: &Record) {
+        match &mut self.held {
+            Some(held) if held.events.len() < MAX_HELD => held.events.push(*record),
+            Some(_) => self.overheld += 1,
+            None => {
+                self.events += 1;
+                self.apply(record);
+            }
+        }
+    }
+
+    fn apply(&mut self, record: &Record) {
+        match record.kind {
+            Kind::Closed => {
+                self.remember(record);
+                self.with(|connections, context| connections.closed(record, context));
+            }
+            Kind::Listens => self.listens.begins(record, &self.settings.rules, &mut self.counts),
+            Kind::Listened => self.listens.ceases(record),
+            // An iterator's.
+            Kind::Live => {}
+        }
+    }
+
+    /// What ended within the last moments.
+    fn remember(&mut self, record: &Record) {
+        self.recent.push_back((record.at, Ends::from(record)));
+        while self.recent.front().is_some_and(|(at, _)| at + MARGIN < record.at) {
+            self.recent.pop_front();
+        }
+    }
+
+    fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
+        let mut context =
+            Context { rules: &self.settings.rules, cap: self.settings.cap, counts: &mut self.counts };
+        call(&mut self.connections, &mut context)
+    }
+
+    /// A look at all sockets that processes hold: who listens, and what is open
+    /// that the programs did not see begin.
+    pub fn sockets(&mut self, found: &[Record], now: u64) {
+        let listening: HashSet<(u32, u16)> = found
+            .iter()
+            .filter(|record| record.kind == Kind::Listens)
+            .map(|record| (record.netns, record.local.port()))
+            .collect();
+        // Its port was chosen, and somebody listens there: it was taken from that socket.
+        let is_inbound =
+            |record: &Record| record.is(BOUND) && listening.contains(&(record.netns, record.local.port()));
+        self.listens.begin_scan();
+        for record in found.iter().filter(|record| record.kind == Kind::Listens) {
+            self.listens.begins(record, &self.settings.rules, &mut self.counts);
+        }
+        self.listens.end_scan(now);
+        let opened = found.iter().filter(|record| record.kind == Kind::Live && !is_inbound(record));
+        match &mut self.held {
+            Some(held) => held.adopted = opened.copied().collect(),
+            None => opened.for_each(|record| {
+                let mut context =
+                    Context { rules: &self.settings.rules, cap: self.settings.cap, counts: &mut self.counts };
+                self.connections.adopt(record, &mut context);
+            }),
+        }
+    }
+
+    /// A scan of what is open.
+    pub fn scan(&mut self, live: &[Record]) {
+        self.connections.begin_scan(&mut self.counts);
+        self.with(|connections, context| live.iter().for_each(|record| connections.live(record, context)));
+    }
+
+    /// The events that were told until the scan was over came too.
+    pub fn scanned(&mut self, now: u64) {
+        self.connections.end_scan(now, &mut self.counts);
+    }
+
+    /// Counting begins: where the generation before stopped, or with what
+    /// happens from now on. `live` is what is open now.
+    pub fn activate(&mut self, before: Option<State>, live: &[Record], now: u64) {
+        let Some(held) = self.held.take() else { return };
+        // What the kernel told of sockets that listen holds either way.
+        let is_listens = |record: &&Record| record.kind != Kind::Closed;
+        let Some(before) = before else {
+            held.events.iter().filter(is_listens).for_each(|record| self.apply(record));
+            self.with(|connections, context| {
+                // Those that were adopted and are still open are among them; of
+                // the others only those that the programs saw begin.
+                for record in live.iter().filter(|record| !record.is(ADOPTED)) {
+                    connections.adopt(record, context);
+                }
+                let open: HashSet<u64> = live.iter().map(|record| record.sock).collect();
+                for record in held.adopted.iter().filter(|record| open.contains(&record.sock)) {
+                    connections.adopt(record, context);
+                }
+            });
+            self.scan(live);
+            return;
+        };
+        for group in &before.groups {
+            let Some(index) = self.counts.group(&group.first, now) else { continue };
+            for (to, numbers) in &group.series {
+                self.counts.restore(index, *to, numbers, now);
+            }
+        }
+        self.connections.hand(before.open);
+        self.with(|connections, context| {
+            held.adopted.iter().for_each(|record| connections.adopt(record, context));
+        });
+        for record in &held.events {
+            let counted = record.kind == Kind::Closed
+                && (record.at < before.cut || before.late.contains(&Ends::from(record)));
+            if counted {
+                self.connections.forget(record, &mut self.counts);
+            } else {
+                self.apply(record);
+            }
+        }
+        self.scan(live);
+    }
+
+    /// What the next generation needs.
+    pub fn state(&self, cut: u64) -> State {
+        let mut groups: Vec<handover::Group> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for series in self.counts.all() {
+            let Some(group) = self.counts.of(series.group).filter(|group| !group.is_nobody_s) else {
+                continue;
+            };
+            let at = *places.entry(series.group).or_insert_with(|| {
+                groups.push(handover::Group { first: group.first, series: Vec::new() });
+                groups.len() - 1
+            });
+            groups[at].series.push((series.to, series.numbers));
+        }
+        let late = self.recent.iter().filter(|(at, _)| at + MARGIN >= cut).map(|(_, ends)| *ends).collect();
+        State { cut, groups, open: self.connections.counted().collect(), late }
+    }
+
+    /// Asks whose each group is, and forgets what is of no use any more.
+    pub fn attribute(&mut self, now: u64, whose: impl FnMut(&Group) -> Option<ContainerRef>) {
+        self.counts.attribute(now, PATIENCE, whose);
+        let idle = u64::try_from(self.settings.idle.as_nanos()).unwrap_or(u64::MAX);
+        self.counts.forget_idle(now, idle);
+        self.listens.forget(now, CEASED, &self.counts);
+    }
+
+    /// Where somebody listens, for a test of what is known.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.listens.all().filter(|listen| listen.ceased.is_none()).map(|listen| listen.at).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

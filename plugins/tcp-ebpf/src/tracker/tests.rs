@@ -1,0 +1,125 @@
+//! From one generation to the next.
+
+use super::*;
+use crate::config::Config;
+use crate::connections::Counted;
+use crate::counts::Numbers;
+use crate::record::{ESTABLISHED, tests::some};
+
+fn tracker() -> Tracker {
+    Tracker::new(Settings::of(&Config::default(), None, 1).expect("good"))
+}
+
+fn total(tracker: &Tracker) -> Numbers {
+    let mut all = Numbers::default();
+    tracker.counts.all().for_each(|series| all.add(&series.numbers));
+    all
+}
+
+fn closed(sock: u64, at: u64) -> Record {
+    Record { sock, at, opened_at: at - 10, established_at: at - 5, ..some() }
+}
+
+fn live(sock: u64, at: u64) -> Record {
+    Record { kind: Kind::Live, sent: 400, ..closed(sock, at) }
+}
+
+fn begun(before: Option<State>) -> Tracker {
+    let mut tracker = tracker();
+    tracker.activate(before, &[], 1);
+    tracker
+}
+
+#[test]
+fn nothing_counts_before_counting_begins() {
+    let mut tracker = tracker();
+    let before = Record { flags: ADOPTED | ESTABLISHED, established_at: 0, ..live(1, 20) };
+    let inbound = Record { flags: ADOPTED | ESTABLISHED | BOUND, ..live(2, 20) };
+    let listens = Record { kind: Kind::Listens, local: inbound.local, ..inbound };
+    // Its port is that of a service, or nobody would be shown to listen.
+    tracker.sockets(&[before, inbound, listens], 20);
+    tracker.event(&closed(3, 30));
+    let since = live(4, 40);
+    let open = [before, inbound, since];
+    tracker.activate(None, &open, 50);
+    tracker.scanned(50);
+    assert_eq!(total(&tracker), Numbers::default());
+    assert_eq!(tracker.connections.len(), 2);
+    // What comes on top counts.
+    tracker.event(&Record { kind: Kind::Closed, sent: 500, ..before });
+    tracker.event(&Record { kind: Kind::Closed, sent: 500, ..since });
+    tracker.event(&Record { kind: Kind::Closed, sent: 500, ..inbound });
+    assert_eq!(total(&tracker), Numbers { sent: 200, ..Numbers::default() });
+}
+
+/// Both watch; the first ends at 1,000,000,000. Each connection must be counted
+/// by one of them, with all of its bytes.
+#[test]
+fn each_connection_is_counted_by_one_of_two_generations() {
+    let cut = 1_000_000_000;
+    let mut old = begun(None);
+    // Open all the time; opened before the next one came, and after.
+    let (early, later) = (live(1, 100), live(2, 900_000_000));
+    let mut new = tracker();
+    let then = Record { flags: ADOPTED | ESTABLISHED, opened_at: 500, established_at: 0, sent: 10, ..early };
+    new.sockets(&[then], 500);
+    let both = [closed(3, cut - 300_000_000), closed(4, cut - 1_000), closed(5, cut + 10)];
+    for record in &both {
+        old.event(record);
+        // The two programs run one after the other.
+        new.event(&Record { at: record.at + 1, opened_at: record.opened_at + 1, ..*record });
+    }
+    // An event just before the cut by the one's clock and just after by the other's.
+    old.event(&closed(6, cut - 1));
+    new.event(&closed(6, cut + 1));
+    old.scan(&[early, later]);
+    let state = old.state(cut);
+    // The first one is gone: only the next one sees these.
+    new.event(&closed(7, cut + 20_000));
+    new.event(&Record { kind: Kind::Closed, sent: 1000, at: cut + 25_000, ..later });
+    let on = Record { flags: ADOPTED | ESTABLISHED, opened_at: 500, established_at: 0, sent: 600, ..early };
+    let state = State::decode(&state.encode()).expect("whole");
+    new.activate(Some(state), &[on, live(8, cut + 30_000)], cut + 40_000);
+    new.scanned(cut + 40_000);
+    let all = total(&new);
+    assert_eq!(all.connects, 8, "{all:?}");
+    assert_eq!(all.sent, 6 * 1000 + 600 + 400, "{all:?}");
+    assert_eq!((new.connections.len(), new.connections.corrected), (2, 0));
+}
+
+#[test]
+fn after_a_crash_what_was_counted_goes_on() {
+    let mut old = begun(None);
+    old.event(&closed(1, 100));
+    old.scan(&[live(2, 200)]);
+    let state = old.state(300);
+    let mut new = tracker();
+    let still =
+        Record { flags: ADOPTED | ESTABLISHED, opened_at: 900, established_at: 0, sent: 700, ..live(2, 200) };
+    let since = Record { sock: 3, local: "10.0.0.1:41000".parse().expect("an address"), ..still };
+    new.sockets(&[still, since], 900);
+    new.activate(Some(state), &[still, since], 1000);
+    new.scanned(1000);
+    // What was opened while nobody looked is open, and is no connect.
+    assert_eq!((total(&new).connects, total(&new).sent), (2, 1700));
+    assert_eq!(new.connections.len(), 2);
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut tracker = tracker();
+    for sock in 0..MAX_HELD as u64 + 5 {
+        tracker.event(&closed(sock, 100));
+    }
+    assert_eq!(tracker.overheld, 5);
+}
+
+#[test]
+fn ends_are_remembered_for_a_moment() {
+    let mut tracker = begun(None);
+    for at in (0..10).map(|step| step * MARGIN / 2 + 1_000) {
+        tracker.event(&closed(at, at));
+    }
+    assert!(tracker.recent.len() <= 4, "{}", tracker.recent.len());
+    assert_eq!(Counted::all(&some()).sent, 1000);
+}

@@ -1,0 +1,175 @@
+//! Whose a connection is, and that none is lost: short-lived processes, cgroups
+//! of their own, and generations that follow each other in the middle of it.
+
+mod support;
+
+use gantry_plugin_testkit::NewContainer;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use support::net::{Net, exchange};
+use support::{Cgroup, kit, of, own, skip_without_root, until};
+
+const TO: &str = "GANTRY_TEST_CONNECTS_TO";
+
+/// Not a test: what the tests below start as processes of their own. It
+/// connects as often as it is told and ends.
+#[test]
+#[ignore = "is started by other tests"]
+fn client() {
+    let Some(to) = std::env::var(TO).ok() else { return };
+    let (to, times) = to.split_once(' ').expect("an address and a number");
+    for _ in 0..times.parse::<u32>().expect("a number") {
+        let mut stream = TcpStream::connect(to).expect("somebody listens");
+        exchange(&mut stream, 10);
+    }
+}
+
+/// A client in a cgroup and a namespace; the shell puts itself there first.
+fn spawn(net: &Net, cgroup: &Cgroup, to: SocketAddr, times: u32) -> Child {
+    let this = std::env::current_exe().expect("this test");
+    let script = format!("echo 0 > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net={}", net.path.display()))
+        .args(["sh", "-c", &script])
+        .arg(this)
+        .args(["--exact", "client", "--ignored", "--test-threads=1"])
+        .env(TO, format!("{to} {times}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .process_group(0);
+    command.spawn().expect("it starts")
+}
+
+/// Processes that do nothing but connect once: each lives for some milliseconds.
+#[test]
+fn a_process_that_is_gone_is_its_container_s() {
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(21);
+    let server = net.server(8000);
+    let (kit, cgroups) = (kit(), [Cgroup::new("one"), Cgroup::new("two")]);
+    for (name, cgroup) in ["/docker/one", "/docker/two"].iter().zip(&cgroups) {
+        kit.identity().declare(NewContainer::new(name).cgroup("/x", cgroup.id()));
+    }
+    let mut running = kit.start("").expect("it starts");
+    let times = [40, 25];
+    for turn in 0..40 {
+        for (cgroup, times) in cgroups.iter().zip(times) {
+            if turn < times {
+                let ended = spawn(&net, cgroup, server.at, 1).wait().expect("it was started");
+                assert!(ended.success());
+            }
+        }
+    }
+    let collected = running.collect().expect("it collects");
+    for (name, times) in ["/docker/one", "/docker/two"].iter().zip(times) {
+        let count = |family: &str| {
+            let labels = format!("{{container_id={name:?},destination=\"{}\"}}", server.at);
+            collected.get(&format!("container_net_tcp_{family}{labels}"))
+        };
+        assert_eq!(count("successful_connects_total"), f64::from(times), "{name}");
+        assert_eq!(count("bytes_sent_total"), f64::from(times * 10), "{name}");
+    }
+    // And the identity service is told of each of them, with its cgroup.
+    let observed = kit.observed().all();
+    let of = |cgroup: &Cgroup| observed.iter().filter(|seen| seen.cgroup == cgroup.id()).count();
+    if observed.iter().all(|seen| seen.hierarchy == 0) {
+        assert_eq!(cgroups.each_ref().map(of), times.map(|times| times as usize));
+    }
+}
+
+/// What the test does while the plugin is changed.
+struct Load {
+    ends: AtomicBool,
+    made: AtomicU32,
+    refused: AtomicU32,
+}
+
+/// Connects in three ways: with bytes, kept open over some others, and refused.
+fn load(net: &Net, load: &Load, to: SocketAddr, nobody: SocketAddr) {
+    net.within(|| {
+        let mut kept = Vec::new();
+        while !load.ends.load(Relaxed) {
+            let mut stream = TcpStream::connect(to).expect("somebody listens");
+            exchange(&mut stream, 100);
+            load.made.fetch_add(1, Relaxed);
+            kept.push(stream);
+            if kept.len() > 20 {
+                kept.remove(0);
+            }
+            TcpStream::connect(nobody).expect_err("nobody listens");
+            load.refused.fetch_add(1, Relaxed);
+        }
+    });
+}
+
+fn under_load(
+    number: u8,
+    change: impl FnOnce(gantry_plugin_testkit::Running) -> gantry_plugin_testkit::Running,
+) {
+    let net = Net::new(number);
+    let server = net.server(8000);
+    let nobody = SocketAddr::new(net.v4, 8001);
+    let (_kit, mut running) = own();
+    let ledger = Load { ends: AtomicBool::new(false), made: AtomicU32::new(0), refused: AtomicU32::new(0) };
+    let (label, label_nobody) = (server.at.to_string(), nobody.to_string());
+    let mut running = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| load(&net, &ledger, server.at, nobody));
+        }
+        let some = |at_least: u32| {
+            gantry_plugin_testkit::eventually(|| {
+                let made = ledger.made.load(Relaxed);
+                if made >= at_least { Ok(()) } else { Err(format!("{made} made")) }
+            })
+            .expect("it goes on");
+        };
+        some(200);
+        running.collect().expect("it collects");
+        let mut running = change(running);
+        some(ledger.made.load(Relaxed) + 200);
+        running.collect().expect("it collects");
+        ledger.ends.store(true, Relaxed);
+        running
+    });
+    let (made, refused) = (f64::from(ledger.made.load(Relaxed)), f64::from(ledger.refused.load(Relaxed)));
+    until(&mut running, |collected| match of(collected, "active_connections", &label) {
+        0.0 => Ok(()),
+        active => Err(format!("{active} active")),
+    });
+    let collected = running.collect().expect("it collects");
+    assert_eq!(of(&collected, "successful_connects_total", &label), made);
+    assert_eq!(of(&collected, "bytes_sent_total", &label), made * 100.0);
+    assert_eq!(of(&collected, "bytes_received_total", &label), made * 100.0);
+    assert_eq!(of(&collected, "failed_connects_total", &label_nobody), refused);
+}
+
+#[test]
+fn an_upgrade_in_the_middle_of_it_loses_and_doubles_nothing() {
+    if skip_without_root() {
+        return;
+    }
+    under_load(22, |mut running| {
+        for _ in 0..3 {
+            running = running.upgrade("").expect("it upgrades");
+        }
+        running
+    });
+}
+
+#[test]
+fn without_a_change_nothing_is_lost_or_doubled_either() {
+    if skip_without_root() {
+        return;
+    }
+    under_load(23, |mut running| {
+        for _ in 0..50 {
+            running.collect().expect("it collects");
+        }
+        running
+    });
+}
