@@ -5,7 +5,7 @@ mod support;
 
 use support::agent::sample;
 use support::day::{Day, after, fault, side_by_side};
-use support::process::{children, lives, threads};
+use support::process::{children, lives, runners, threads};
 use support::watch::Rule;
 
 const PATIENT: &str = "20s";
@@ -15,13 +15,9 @@ const SHORT: &str = "100ms";
 
 const HUNG: &str = "gantry_plugin_hung_threads{plugin=\"hostile\"";
 
-/// The processes of the fixture, without those in which files are tried.
+/// The processes of the fixture.
 fn processes(day: &Day) -> Vec<u32> {
-    let runs = |child: &u32| {
-        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        line.starts_with(b"gantry\0--plugin-runner\0hostile\0")
-    };
-    children(day.agent.pid()).into_iter().filter(runs).collect()
+    runners(day.agent.pid(), "hostile")
 }
 
 /// One that works is there, and nothing of those before.

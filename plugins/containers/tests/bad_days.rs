@@ -245,12 +245,8 @@ fn ten_thousand_containers() {
     let (rig, fake) = Rig::before(|fake| {
         (0..10_000).for_each(|number| fake.put(container(number, &format!("web-{number}"))));
     });
-    // Each part has its own patience.
-    (1..=10).for_each(|part| fake.wait_asked(Request::Inspect, part * 1000));
-    // The first of the list is the last that is asked for.
-    rig.told(&id(0), |_| true);
-    let all = || Some(rig.names().len()).filter(|count| *count == 10_000).ok_or_else(String::new);
-    eventually(all).expect("all are told of");
+    rig.told_all(10_000);
+    assert_eq!(rig.names().len(), 10_000);
     assert_eq!(fake.asked(Request::List), 21, "pages of 500, and one that is not full");
     let most = rig.kit.provided().all().iter().map(|provided| provided.metadata.len()).max();
     assert!(most <= Some(64), "{most:?}");
@@ -364,14 +360,7 @@ fn wishes_for_an_absent_docker_are_no_loss() {
     }
     let fake = Fake::start(&socket(&kit));
     (0..8300).for_each(|number| fake.put(container(number, "web")));
-    // Each part has its own patience; a collection of so many is not for waiting.
-    for part in 1..=10 {
-        eventually(|| {
-            let told = kit.provided().all().iter().map(|provided| provided.metadata.len()).sum::<usize>();
-            (told >= part * 830).then_some(()).ok_or_else(|| format!("told of {told}"))
-        })
-        .expect("all are told of");
-    }
+    rig.told_all(8300);
     rig.counted("inspect", "ok", 8300.0);
     let collected = rig.collect();
     assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");

@@ -195,11 +195,8 @@ fn ten_thousand_units() {
         (0..10_000).for_each(|number| fake.put(&format!("web@{number}.service"), service("exec", &[])));
         fake.mood(Request::Property, NO_PROPERTY);
     });
-    gantry_plugin_testkit::eventually(|| match rig.names().len() {
-        10_000 => Ok(()),
-        told => Err(format!("{told} are told")),
-    })
-    .expect("all are told");
+    rig.told_all(10_000);
+    assert_eq!(rig.names().len(), 10_000);
     assert_eq!(fake.asked(Request::List), 1);
     let most = rig.kit.provided().all().iter().map(|provided| provided.metadata.len()).max();
     assert!(most <= Some(64), "{most:?}");

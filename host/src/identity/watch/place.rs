@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// and then read anew one by one.
 const MAX_KNOWN: usize = 16_384;
 
+/// Below this nobody looks for those of containers that are forgotten.
+const FEW: usize = 256;
+
 /// What is read of a `cgroup.procs`: some 600 processes. Those that come after
 /// them are seen when all are looked at.
 const MAX_PROCS: u64 = 4 << 10;
@@ -44,6 +47,8 @@ pub struct Places {
     /// that have the same. Where the directories are is worked out again when
     /// somebody wants it: once or twice in a container's life.
     known: HashMap<u128, Option<Arc<Found>>, RandomState>,
+    /// How many there are when it is next looked which of them nobody has any more.
+    sweep_at: usize,
     random: RandomState,
 }
 
@@ -58,7 +63,7 @@ impl Places {
             (one.number, Arc::new(Hierarchy { number: one.number, controllers }))
         });
         let (hierarchies, random) = (hierarchies.collect(), RandomState::new());
-        Ok(Self { layout, users, hierarchies, known: HashMap::default(), random })
+        Ok(Self { layout, users, hierarchies, known: HashMap::default(), sweep_at: FEW, random })
     }
 
     /// Whether what users run counts from now on; whether that is different.
@@ -102,9 +107,7 @@ impl Places {
         let found = match self.known.get(&digest) {
             Some(known) => known.clone(),
             None => {
-                if self.known.len() >= MAX_KNOWN {
-                    self.known.clear();
-                }
+                self.make_room();
                 let Placement { found, cgroups } = self.work_out(file);
                 self.known.insert(digest, found.clone());
                 if found.as_ref().is_some_and(|found| !are_known(&found.key.to_string())) {
@@ -120,6 +123,20 @@ impl Places {
             }
             _ => Placement { found, cgroups: Vec::new() },
         }
+    }
+
+    /// Forgets what containers had that are forgotten themselves: some 400 bytes
+    /// each, which on a node of short jobs would be most of what the agent has.
+    fn make_room(&mut self) {
+        if self.known.len() < self.sweep_at {
+            return;
+        }
+        self.known.retain(|_, found| found.as_ref().is_none_or(|found| Arc::strong_count(found) > 1));
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.shrink_to(2 * self.known.len());
+        self.sweep_at = (2 * self.known.len()).clamp(FEW, MAX_KNOWN);
     }
 
     /// What a directory of one hierarchy says.
@@ -240,5 +257,24 @@ mod tests {
         places.of(b.as_bytes(), |_| true);
         assert_eq!(places.known.len(), 2);
         assert!(places.set_users(UserSlices::Shown) && places.known.is_empty(), "other rules");
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_forgotten() {
+        let [proc, sys, cgroup, root] = ["/proc", "/sys", "/sys/fs/cgroup", "/"].map(PathBuf::from);
+        let mut places =
+            Places::read(&Paths { proc, sys, cgroup, root }, UserSlices::Hidden).expect("cgroups");
+        let line = std::fs::read_to_string("/proc/self/cgroup").expect("its own");
+        let (names, _) = line.lines().next().and_then(|line| line.rsplit_once(':')).expect("a path");
+        let mut of = |number: usize| {
+            let found = places.of(format!("{names}:/docker/{number:064x}\n").as_bytes(), |_| true).found;
+            (found.expect("a container"), places.known.len())
+        };
+        let kept: Vec<_> = (0..FEW / 2).map(|number| of(number).0).collect();
+        let most = (FEW..100 * FEW).map(|number| of(number).1).max();
+        assert_eq!(most, Some(FEW));
+        for (number, found) in kept.iter().enumerate() {
+            assert!(Arc::ptr_eq(found, &of(number).0), "{number} is worked out once");
+        }
     }
 }

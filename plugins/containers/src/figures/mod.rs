@@ -21,7 +21,7 @@ use gauges::Gauges;
 use kept::Counters;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use watch::Watch;
+use watch::{Watch, When};
 
 /// The most cgroups of one container: an orchestrator that restarts it makes
 /// another each time, before the one of before is removed.
@@ -56,6 +56,8 @@ pub struct Troubles {
     pub too_large: u64,
     /// Cgroups that were gone before anything of them was read.
     pub unread: u64,
+    /// Cgroups that were gone before they were read after their last process.
+    pub unread_end: u64,
     /// Devices beyond those that are kept of one container.
     pub devices: u64,
 }
@@ -179,13 +181,15 @@ impl Figures {
     /// Reads one container now: its last process is gone, and its cgroup will be.
     pub fn read(&mut self, container: ContainerRef) {
         let Some(watched) = self.containers.get_mut(&container) else { return };
-        watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, None);
+        watched.read((&mut self.reader, When::AtEnd), &mut self.usage, &mut self.troubles, None);
     }
 
     /// A container is gone. What nobody read of it is lost.
     pub fn container_goes(&mut self, container: ContainerRef) {
         match self.containers.get_mut(&container) {
-            Some(watched) => watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, None),
+            Some(watched) => {
+                watched.read((&mut self.reader, When::AtEnd), &mut self.usage, &mut self.troubles, None);
+            }
             None => self.troubles.unread += 1,
         }
     }
@@ -223,7 +227,8 @@ impl Figures {
             let mut gauges = Gauges::default();
             if watched.gone == 0 {
                 beyond += watched.beyond;
-                watched.read(&mut self.reader, &mut self.usage, &mut self.troubles, Some(&mut gauges));
+                let reader = (&mut self.reader, When::Meanwhile);
+                watched.read(reader, &mut self.usage, &mut self.troubles, Some(&mut gauges));
             }
             watched.emit(*container, &gauges, sink);
             traffic.of(*container, &watched.devices(), sink);
@@ -234,6 +239,7 @@ impl Figures {
             ("cgroup_unreadable", troubles.unreadable),
             ("cgroup_too_large", troubles.too_large),
             ("cgroup_gone_unread", troubles.unread),
+            ("cgroup_end_unread", troubles.unread_end),
             ("cgroups_beyond", beyond),
             ("devices_beyond", troubles.devices),
         ] {
@@ -250,13 +256,13 @@ impl Watched {
     /// leaves one.
     fn read(
         &mut self,
-        reader: &mut Reader,
+        (reader, when): (&mut Reader, When),
         usage: &mut Usage,
         troubles: &mut Troubles,
         mut gauges: Option<&mut Gauges>,
     ) {
         for watch in &mut self.groups {
-            if watch.read(reader, usage, troubles)
+            if watch.read((reader, when), usage, troubles)
                 && let Some(gauges) = &mut gauges
             {
                 gauges.add(usage);

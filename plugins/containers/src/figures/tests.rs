@@ -162,3 +162,30 @@ fn what_the_host_forgets_without_a_collection_is_forgotten() {
         assert!(machine.figures.containers.len() <= SWEEP_FROM, "{}", machine.figures.containers.len());
     }
 }
+
+#[test]
+fn what_goes_before_its_end_was_read_is_counted_once() {
+    let lives = |read_at_end: bool, goes_on: bool| {
+        let mut machine = Machine::new(Mode::V2);
+        machine.uses(PATH, 1.0);
+        machine.is_in(PATH);
+        let Figures { containers, reader, usage, troubles, .. } = &mut machine.figures;
+        let watched = containers.get_mut(&machine.web).expect("it is there");
+        watched.read((reader, When::Meanwhile), usage, troubles, None);
+        if read_at_end {
+            machine.figures.read(machine.web);
+        }
+        if goes_on {
+            machine.uses(PATH, 2.0);
+            let Figures { containers, reader, usage, troubles, .. } = &mut machine.figures;
+            let watched = containers.get_mut(&machine.web).expect("it is there");
+            watched.read((reader, When::Meanwhile), usage, troubles, None);
+        }
+        fs::remove_dir_all(machine.fixture.directory(Resource::Cpu, PATH)).expect("there");
+        (0..3).for_each(|_| machine.figures.container_goes(machine.web));
+        machine.figures.troubles.unread_end
+    };
+    assert_eq!(lives(false, false), 1);
+    assert_eq!(lives(true, false), 0, "its last process used nothing more");
+    assert_eq!(lives(true, true), 1, "another process began in it");
+}

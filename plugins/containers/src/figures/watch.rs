@@ -21,6 +21,19 @@ pub(super) struct Watch {
     pub is_gone: bool,
     /// Nothing of it was read yet.
     is_unread: bool,
+    /// It was read after its last process had ended, and used nothing since.
+    is_settled: bool,
+    /// CPU time that it had used when it was read last.
+    used: Option<u64>,
+}
+
+/// When a cgroup is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// At a collection.
+    Meanwhile,
+    /// After its last process.
+    AtEnd,
 }
 
 /// The cgroups of one path.
@@ -38,8 +51,9 @@ pub(super) fn group<'a>(layout: &Layout, cgroups: impl Iterator<Item = &'a Cgrou
 
 impl Watch {
     pub(super) fn new(path: &str, group: Group) -> Self {
-        let counters = Counters::default();
-        Self { path: path.into(), group, counters, is_named: true, is_gone: false, is_unread: true }
+        let (path, counters) = (path.into(), Counters::default());
+        let (is_named, is_gone, is_unread, is_settled) = (true, false, true, false);
+        Self { path, group, counters, is_named, is_gone, is_unread, is_settled, used: None }
     }
 
     /// One of which an instance before knew; it may be gone.
@@ -58,7 +72,7 @@ impl Watch {
     /// The same paths, of which more is known now, or other directories.
     pub(super) fn replace(&mut self, reader: &mut Reader, group: Group) {
         reader.replace(&mut self.group, group);
-        self.is_named = true;
+        (self.is_named, self.is_settled) = (true, false);
     }
 
     /// Closes what it holds open.
@@ -77,7 +91,12 @@ impl Watch {
     }
 
     /// Reads it into `usage`; whether it is there.
-    pub(super) fn read(&mut self, reader: &mut Reader, usage: &mut Usage, troubles: &mut Troubles) -> bool {
+    pub(super) fn read(
+        &mut self,
+        (reader, when): (&mut Reader, When),
+        usage: &mut Usage,
+        troubles: &mut Troubles,
+    ) -> bool {
         if self.group.is_empty() {
             // Of the past, or to be seen from elsewhere alone. It may be named yet.
             (self.is_gone, self.is_unread) = (true, false);
@@ -87,17 +106,21 @@ impl Watch {
         troubles.malformed += u64::from(usage.notes.malformed);
         troubles.unreadable += u64::from(usage.notes.unreadable);
         troubles.too_large += u64::from(usage.notes.too_large);
-        self.is_gone = usage.notes.gone;
+        let was_gone = std::mem::replace(&mut self.is_gone, usage.notes.gone);
         // What was read before it went counts, though there may be more.
         troubles.devices += self.counters.take(usage);
         if self.is_gone {
-            if std::mem::replace(&mut self.is_unread, false) && usage.cpu.usage.is_none() {
-                troubles.unread += 1;
+            let is_unread = std::mem::replace(&mut self.is_unread, false);
+            if usage.cpu.usage.is_none() && !was_gone {
+                troubles.unread += u64::from(is_unread);
+                troubles.unread_end += u64::from(!is_unread && !self.is_settled);
             }
             self.counters.begin_anew();
             return false;
         }
         self.is_unread = false;
+        self.is_settled = when == When::AtEnd || (self.is_settled && self.used == usage.cpu.usage);
+        self.used = usage.cpu.usage;
         true
     }
 }

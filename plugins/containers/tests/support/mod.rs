@@ -9,6 +9,7 @@ use gantry_plugin_api::Container;
 use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_testkit::{Check, Collected, Kit, PATIENCE, Running, eventually};
 use gantry_test_docker::Fake;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -98,6 +99,30 @@ impl Rig {
         let told = provided.metadata.iter().rfind(of).expect("it was found just above").clone();
         assert!(told.removed || provided.runtime == told.container.runtime, "{provided:?}");
         told
+    }
+
+    /// Of how many containers the host was told in all.
+    fn told_of(&self) -> usize {
+        let count = Cell::new(0);
+        // Nothing is copied, as there may be thousands.
+        self.kit.provided().any(|provided| {
+            count.set(count.get() + provided.metadata.len());
+            false
+        });
+        count.get()
+    }
+
+    /// Waits until the host was told of so many, as long as they become more.
+    #[track_caller]
+    pub fn told_all(&self, count: usize) {
+        let mut last = 0;
+        while last < count {
+            let more = eventually(|| {
+                let now = self.told_of();
+                (now > last).then_some(now).ok_or_else(|| format!("the host was told of {now} of {count}"))
+            });
+            last = more.unwrap_or_else(|failure| panic!("{failure}"));
+        }
     }
 
     /// The names of all containers that the host knows now, by what it was told.
