@@ -352,10 +352,11 @@ impl Identity {
         let now = clock::boot();
         let begins =
             |seen: &&Observation| matches!(seen.kind, EventKind::ProcessStarted | EventKind::ProcessExecuted);
-        let unknown: Vec<Process> = running.shared.write(|state| {
+        let mut unknown: Vec<Process> = running.shared.write(|state| {
             let those = seen.iter().filter(begins).filter(|seen| !state.observed(seen, now));
-            those.map(|seen| seen.process).take(READS).collect()
+            those.map(|seen| seen.process).collect()
         });
+        unknown.truncate(READS);
         for process in unknown {
             if running.shared.read(|state| state.of_pid(process.pid, process.start)).is_none() {
                 // One that is gone by now is of no container that is known.

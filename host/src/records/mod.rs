@@ -133,11 +133,14 @@ impl Records {
         self.open.get().map(|open| ids::read(&open.dir, &open.boot)).unwrap_or_default()
     }
 
-    pub fn write_ids(&self, ids: &[ShownId]) {
-        let Some(open) = self.open.get() else { return };
-        if let Err(error) = ids::write(&open.dir, &open.boot, ids) {
+    /// For the next agent; whether they were written. Where not it was said.
+    pub fn write_ids(&self, ids: &[ShownId]) -> bool {
+        let Some(open) = self.open.get() else { return false };
+        let written = ids::write(&open.dir, &open.boot, ids);
+        if let Err(error) = &written {
             tracing::warn!("the ids of the containers that are shown cannot be kept: {error}");
         }
+        written.is_ok()
     }
 
     pub fn is_open(&self) -> bool {

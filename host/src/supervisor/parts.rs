@@ -124,8 +124,10 @@ impl Parts {
         // Held throughout: what is older must not be written over what is newer.
         let mut written = lock(&self.ids);
         if let Some((version, ids)) = self.services.identity.shown_ids(*written) {
-            self.records.write_ids(&ids);
-            *written = version;
+            // What could not be written is tried again with the next snapshots.
+            if self.records.write_ids(&ids) {
+                *written = version;
+            }
         }
     }
 

@@ -70,6 +70,13 @@ impl Machine {
         }
     }
 
+    /// As a collection does.
+    fn is_read_meanwhile(&mut self) {
+        let Figures { containers, reader, usage, troubles, .. } = &mut self.figures;
+        let watched = containers.get_mut(&self.web).expect("it is there");
+        watched.read((reader, When::Meanwhile), usage, troubles, None);
+    }
+
     fn used(&mut self) -> f64 {
         self.figures.read(self.web);
         let watched = &self.figures.containers[&self.web];
@@ -169,21 +176,22 @@ fn what_goes_before_its_end_was_read_is_counted_once() {
         let mut machine = Machine::new(Mode::V2);
         machine.uses(PATH, 1.0);
         machine.is_in(PATH);
-        let Figures { containers, reader, usage, troubles, .. } = &mut machine.figures;
-        let watched = containers.get_mut(&machine.web).expect("it is there");
-        watched.read((reader, When::Meanwhile), usage, troubles, None);
+        machine.is_read_meanwhile();
         if read_at_end {
             machine.figures.read(machine.web);
         }
         if goes_on {
             machine.uses(PATH, 2.0);
-            let Figures { containers, reader, usage, troubles, .. } = &mut machine.figures;
-            let watched = containers.get_mut(&machine.web).expect("it is there");
-            watched.read((reader, When::Meanwhile), usage, troubles, None);
+            machine.is_read_meanwhile();
         }
         fs::remove_dir_all(machine.fixture.directory(Resource::Cpu, PATH)).expect("there");
         (0..3).for_each(|_| machine.figures.container_goes(machine.web));
-        machine.figures.troubles.unread_end
+        let once = machine.figures.troubles.unread_end;
+        // It was made anew at its path, and went before anybody looked.
+        machine.is_in(PATH);
+        (0..3).for_each(|_| machine.figures.container_goes(machine.web));
+        assert_eq!(machine.figures.troubles.unread_end, once + 1);
+        once
     };
     assert_eq!(lives(false, false), 1);
     assert_eq!(lives(true, false), 0, "its last process used nothing more");

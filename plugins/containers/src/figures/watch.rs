@@ -73,6 +73,8 @@ impl Watch {
     pub(super) fn replace(&mut self, reader: &mut Reader, group: Group) {
         reader.replace(&mut self.group, group);
         (self.is_named, self.is_settled) = (true, false);
+        // They are there, until the next look says otherwise.
+        self.is_gone = false;
     }
 
     /// Closes what it holds open.
