@@ -6,7 +6,7 @@ use gantry_plugin_testkit::{NewContainer, eventually};
 use gantry_test_docker::fake::{container, id};
 use gantry_test_docker::{Fake, Mood, Request};
 use serde_json::json;
-use support::{CONFIG, HASTY, Rig, kit, socket};
+use support::{CONFIG, HASTY, Rig, comes, kit, socket};
 
 /// All that Docker may be asked, in the order in which it is.
 const REQUESTS: [(Request, &str); 4] = [
@@ -358,8 +358,7 @@ fn wishes_for_an_absent_docker_are_no_loss() {
         let collected = rig.collect();
         assert!(!collected.skipped().keys().any(|reason| reason == "runtime_wanted_lost"), "{collected:?}");
     }
-    let fake = Fake::start(&socket(&kit));
-    (0..8300).for_each(|number| fake.put(container(number, "web")));
+    let _fake = comes(&kit, |fake| (0..8300).for_each(|number| fake.put(container(number, "web"))));
     rig.told_all(8300);
     rig.counted("inspect", "ok", 8300.0);
     let collected = rig.collect();

@@ -5,7 +5,7 @@ mod support;
 use gantry_plugin_testkit::NewContainer;
 use gantry_test_docker::fake::{container, id};
 use gantry_test_docker::{Fake, Request};
-use support::{CONFIG, HASTY, Rig, kit, socket};
+use support::{CONFIG, HASTY, Rig, comes, kit, socket};
 
 #[test]
 fn what_is_there_is_told() {
@@ -36,8 +36,7 @@ fn start_does_not_wait_for_docker() {
     rig.up(false);
     // It does not run: nothing is wrong.
     assert!(rig.running.troubles().expect("has a health").is_empty());
-    let fake = Fake::start(&socket(&kit));
-    fake.put(container(1, "late"));
+    let _fake = comes(&kit, |fake| fake.put(container(1, "late")));
     rig.told(&id(1), |told| told.names["name"] == "late");
     rig.up(true);
 }
@@ -121,9 +120,10 @@ fn after_a_reconnect_the_host_learns_what_is_gone() {
     (1..=3).for_each(|n| drop(rig.told(&id(n), |_| true)));
     drop(fake);
     rig.up(false);
-    let fake = Fake::start(&socket(&kit));
-    fake.put(container(2, "web-2"));
-    fake.put(container(4, "web-4"));
+    let _fake = comes(&kit, |fake| {
+        fake.put(container(2, "web-2"));
+        fake.put(container(4, "web-4"));
+    });
     rig.told(&id(4), |_| true);
     rig.removed(&id(1));
     rig.removed(&id(3));

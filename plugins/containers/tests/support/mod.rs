@@ -48,6 +48,16 @@ pub fn socket(kit: &Kit) -> PathBuf {
     kit.tree().path("run/docker.sock")
 }
 
+/// Docker comes while the plugin looks for it, with what `fill` gives it: that is
+/// there before anybody can list it.
+pub fn comes(kit: &Kit, fill: impl FnOnce(&Fake)) -> Fake {
+    let elsewhere = kit.tree().path("run/elsewhere.sock");
+    let fake = Fake::start(&elsewhere);
+    fill(&fake);
+    std::fs::rename(elsewhere, socket(kit)).expect("it is there");
+    fake
+}
+
 /// A machine under load takes its time.
 pub const CONFIG: &str = "[docker]\ndeadline = \"20s\"";
 
