@@ -4,7 +4,7 @@
 mod support;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
-use support::agent::{Agent, sample};
+use support::agent::Agent;
 use support::cgroup::Cgroup;
 use support::private_dir;
 use support::series::{scrape_until, value};
@@ -56,8 +56,8 @@ fn a_clock_that_is_set_changes_nothing() {
         // The time for which last values are served goes by another clock.
         assert!(used(&text, &gone_id) >= kept, "after {seconds} s: {text}");
         for plugin in ["node", "containers"] {
-            let up = format!("gantry_plugin_up{{plugin=\"{plugin}\"}}");
-            assert_eq!(sample(&text, &up), Some(1.0), "after {seconds} s: {text}");
+            let up = value(&text, "gantry_plugin_up", &[("plugin", plugin)]);
+            assert_eq!(up, Some(1.0), "after {seconds} s: {text}");
         }
         // So does the age at which one is shown.
         let newcomer = Cgroup::new().expect("as the others");

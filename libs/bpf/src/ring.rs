@@ -22,7 +22,7 @@ impl Ring {
     pub(crate) fn new(map: &'static str, found: Map) -> Result<Self, Error> {
         let failed = |error: &aya::maps::MapError| Error::Map { map, why: chain(error) };
         let ring = RingBuf::try_from(found).map_err(|error| failed(&error))?;
-        let bytes = stats::of_map(ring.as_fd()).unwrap_or_default();
+        let bytes = stats::of_ring(ring.as_fd()).unwrap_or_default();
         Ok(Self { ring, bytes })
     }
 

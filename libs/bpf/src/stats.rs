@@ -55,6 +55,15 @@ pub(crate) fn of_program(program: BorrowedFd<'_>) -> io::Result<Costs> {
 /// The kernel says it in the descriptor's file: `memlock` in `fdinfo`. That of
 /// storage at sockets leaves out what is stored.
 pub(crate) fn of_map(map: BorrowedFd<'_>) -> Option<u64> {
+    said(map, "memlock:")
+}
+
+/// Of a ring, whose room Linux before 6.4 leaves out of `memlock`.
+pub(crate) fn of_ring(map: BorrowedFd<'_>) -> Option<u64> {
+    of_map(map).max(said(map, "max_entries:"))
+}
+
+fn said(map: BorrowedFd<'_>, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd())).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
 }

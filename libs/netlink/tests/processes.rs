@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn open() -> Option<ProcessEvents> {

