@@ -2,7 +2,7 @@
 
 mod support;
 
-use gantry_plugin_testkit::{Collected, NewContainer};
+use gantry_plugin_testkit::{Collected, NewContainer, Running};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use support::net::{Net, exchange};
 use support::{assert_traced, of, own, skip_without_root, until};
@@ -13,6 +13,14 @@ fn assert_series(collected: &Collected, to: &str, connects: u32, active: u32, by
         ["successful_connects_total", "active_connections", "bytes_sent_total", "bytes_received_total"]
             .map(|family| of(collected, family, to));
     assert_eq!(shown, [f64::from(connects), f64::from(active), bytes as f64, bytes as f64], "{to}");
+}
+
+/// Waits until nothing is open to a destination.
+fn until_closed(running: &mut Running, label: &str) {
+    until(running, |collected| match of(collected, "active_connections", label) {
+        0.0 => Ok(()),
+        active => Err(format!("{active} active")),
+    });
 }
 
 #[test]
@@ -44,10 +52,7 @@ fn each_connection_and_each_byte_is_counted() {
         exchange(&mut open, 1);
         open.shutdown(Shutdown::Both).expect("open");
         drop(open);
-        until(&mut running, |collected| match of(collected, "active_connections", &label) {
-            0.0 => Ok(()),
-            active => Err(format!("{active} active")),
-        });
+        until_closed(&mut running, &label);
         assert_series(&running.collect().expect("it collects"), &label, 5, 0, 106_002);
     }
 }
@@ -69,10 +74,7 @@ fn what_was_open_before_is_active_and_no_connect() {
     assert_series(&running.collect().expect("it collects"), &label, 0, 1, 300);
     exchange(&mut before, 7);
     drop(before);
-    until(&mut running, |collected| match of(collected, "active_connections", &label) {
-        0.0 => Ok(()),
-        active => Err(format!("{active} active")),
-    });
+    until_closed(&mut running, &label);
     assert_series(&running.collect().expect("it collects"), &label, 0, 0, 307);
 }
 
@@ -91,10 +93,7 @@ fn a_connection_is_open_until_its_last_descriptor_closes() {
     drop(first);
     assert_series(&running.collect().expect("it collects"), &label, 1, 1, 0);
     drop(second);
-    until(&mut running, |collected| match of(collected, "active_connections", &label) {
-        0.0 => Ok(()),
-        active => Err(format!("{active} active")),
-    });
+    until_closed(&mut running, &label);
     assert_series(&running.collect().expect("it collects"), &label, 1, 0, 0);
 }
 
