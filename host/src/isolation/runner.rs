@@ -115,7 +115,12 @@ impl Child {
         let by_descriptor = || format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)).into();
         // By its own path a debugger finds it.
         let path = if setup.sealed { by_descriptor() } else { setup.library.clone() };
-        let library = Library::open(&path).map_err(Error::new)?;
+        // The comparison of layouts goes deep. Its stack is given back with its thread.
+        let opened = std::thread::scope(|scope| {
+            let opens = std::thread::Builder::new().spawn_scoped(scope, || Library::open(&path))?;
+            opens.join().map_err(|_| std::io::Error::other("opening it panicked"))
+        });
+        let library = opened.map_err(Error::new)?.map_err(Error::new)?;
         let host = AbiHost_TO::from_value(Remote::new(asks)?, TD_Opaque);
         self.instance = Some(library.create(host, setup.level)?);
         // The comparison of layouts is some 200 KiB.

@@ -42,6 +42,7 @@ use gantry_plugin_api::{
     Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Sink, tracing,
 };
 use provider::bounds::Losses;
+use provider::door::Turn;
 use provider::link;
 use provider::worker::Worker;
 use std::path::Path;
@@ -54,7 +55,7 @@ use volumes::FileSystems;
 pub struct Containers {
     config: Config,
     follower: Follower,
-    workers: Vec<Worker>,
+    worker: Worker,
     losses: Arc<Losses>,
     file_systems: FileSystems,
     programs: Looks,
@@ -162,17 +163,14 @@ impl Plugin for Containers {
 
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
-        let mut workers = Vec::new();
-        let asked = runtimes::asked(&config);
+        let (asked, turn) = (runtimes::asked(&config), Turn::default());
         runtimes::tell(&asked, &host)?;
-        for one in asked {
-            workers.push(one.start(&host, &losses)?);
-        }
-        let links = workers.iter().map(|worker| Arc::clone(worker.link())).collect();
+        let worker = Worker::start(asked.iter().map(|one| one.task(&host, &losses, &turn)).collect())?;
+        let links = worker.links().to_vec();
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };
         let follower = Follower::start(&host, links, collector)?;
         let (file_systems, programs) = (FileSystems::new(&host.proc()), Looks::new(&host.proc()));
-        Ok(Self { follower, config, workers, losses, file_systems, programs, active: false })
+        Ok(Self { follower, config, worker, losses, file_systems, programs, active: false })
     }
 
     fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
@@ -202,7 +200,7 @@ impl Plugin for Containers {
                 collector.collect(known, &answers, looked, sink);
             }
         }
-        for link in self.workers.iter().map(Worker::link) {
+        for link in self.worker.links() {
             let socket = link.socket().to_string_lossy();
             sink.node(
                 &metrics::RUNTIME_UP,
@@ -226,7 +224,7 @@ impl Plugin for Containers {
 
     fn health(&self) -> Health {
         let mut troubles: Vec<String> = Vec::new();
-        for trouble in self.workers.iter().filter_map(|worker| worker.link().trouble()) {
+        for trouble in self.worker.links().iter().filter_map(|link| link.trouble()) {
             // Of one socket that is asked over two APIs it is the same.
             if !troubles.contains(&trouble) {
                 troubles.push(trouble);
@@ -240,8 +238,8 @@ impl Plugin for Containers {
         let until = Instant::now() + deadline / 2;
         let left = || until.saturating_duration_since(Instant::now());
         self.follower.end();
-        self.workers.iter().for_each(Worker::end);
-        let stuck = self.workers.iter().filter(|worker| !worker.join(left())).count()
+        self.worker.end();
+        let stuck = usize::from(!self.worker.join(left()))
             + usize::from(!self.follower.join(left()))
             + self.file_systems.stop(left())
             + self.programs.stop(left());

@@ -6,8 +6,9 @@ use crate::cri::{self, Cri};
 use crate::docker::{self, Docker};
 use crate::podman::{self, Podman};
 use crate::provider::bounds::Losses;
+use crate::provider::door::{Door, Turn};
 use crate::provider::link::{Link, USER};
-use crate::provider::worker::Worker;
+use crate::provider::worker::Task;
 use crate::systemd::{self, Systemd};
 use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_api::{Container, Error, Host};
@@ -114,29 +115,26 @@ impl Asked<'_> {
         root.join(self.socket.trim_start_matches('/'))
     }
 
-    /// Begins to ask it.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
-    pub fn start(&self, host: &Host, losses: &Arc<Losses>) -> Result<Worker, Error> {
-        let (socket, deadline) = (self.path(&host.root()), self.deadline);
+    /// What is to be done for it. Its socket is found when its turn among all comes.
+    pub fn task(&self, host: &Host, losses: &Arc<Losses>, turn: &Turn) -> Task {
+        let (door, deadline) = (Door::new(self.path(&host.root()), turn), self.deadline);
         let link = |requests: &[&'static str]| {
             let losses = Arc::clone(losses);
             Link::new(host.clone(), self.runtime(), self.api(), self.socket.into(), requests, losses)
                 .of_user(self.user())
         };
         match self.kind {
-            Kind::Docker => Worker::start(Docker { socket, deadline }, Arc::new(link(&docker::REQUESTS))),
-            Kind::Podman => Worker::start(Podman { socket, deadline }, Arc::new(link(&podman::REQUESTS))),
-            Kind::Cri => Worker::start(Cri { socket, deadline }, Arc::new(link(&cri::REQUESTS))),
+            Kind::Docker => Task::new(Docker { door, deadline }, link(&docker::REQUESTS)),
+            Kind::Podman => Task::new(Podman { door, deadline }, link(&podman::REQUESTS)),
+            Kind::Cri => Task::new(Cri { door, deadline }, link(&cri::REQUESTS)),
             Kind::Containerd => {
                 let link = link(&containerd::REQUESTS).unsaid(&containerd::UNSAID);
-                Worker::start(Containerd::new(socket, deadline), Arc::new(link))
+                Task::new(Containerd::new(door, deadline), link)
             }
             Kind::Systemd => {
                 // The path of a unit's cgroup says what it is.
                 let link = link(&systemd::REQUESTS).lacking(systemd::LACK).unsaid(&[]);
-                Worker::start(Systemd::new(socket, deadline), Arc::new(link))
+                Task::new(Systemd::new(door, deadline), link)
             }
         }
     }

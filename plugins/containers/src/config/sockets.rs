@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 /// Of a socket's path (unix(7), `sun_path`).
 const MAX_PATH: usize = 107;
 
-/// Each socket costs a thread.
+/// Each socket costs a session, and a thread where the way to it hangs.
 const MAX_SOCKETS: usize = 16;
 
 /// One socket or several.

@@ -8,10 +8,10 @@ use super::namespaces::OTHERS;
 use crate::grpc::client::{Ask, Client as Grpc, failed};
 use crate::grpc::listening::Opening;
 use crate::grpc::rows::MOST;
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Ended, Failed};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ impl Client {
     ///
     /// # Errors
     /// Where nobody accepts the connection.
-    pub async fn connect(socket: &Path, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
-        Grpc::connect(socket, deadline, link, VERSION).await.map(Self)
+    pub async fn connect(door: &Door, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
+        Grpc::connect(door, deadline, link, VERSION).await.map(Self)
     }
 
     /// Whether it answers.

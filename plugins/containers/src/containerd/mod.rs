@@ -19,13 +19,13 @@ pub mod nerdctl;
 pub mod source;
 pub mod spec;
 
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Again, Ended, Provider, session};
 use client::Client;
 use namespaces::Asked;
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub const UNSAID: [&str; 1] = ["oci"];
 /// One containerd.
 #[derive(Debug)]
 pub struct Containerd {
-    socket: PathBuf,
+    door: Door,
     deadline: Duration,
     /// The namespaces that were there last: what the host wants is looked for in
     /// them, before they are listed anew.
@@ -51,9 +51,9 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// The one at a socket, in the agent's own view. A request may take so long.
-    pub fn new(socket: PathBuf, deadline: Duration) -> Self {
-        Self { socket, deadline, asked: Asked::default() }
+    /// The one at a socket. A request may take so long.
+    pub fn new(door: Door, deadline: Duration) -> Self {
+        Self { door, deadline, asked: Asked::default() }
     }
 }
 
@@ -62,12 +62,12 @@ impl Provider for Containerd {
         RUNTIME
     }
 
-    fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
-        let client = Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
+        let client = Client::connect(&self.door, self.deadline, Arc::clone(link)).await?;
         match client.version().await {
             Ok(()) => session::run(source::Source::new(client, self.asked.clone())).await,
             Err(failed) if failed.outcome == Outcome::Unsupported => Err(Ended {

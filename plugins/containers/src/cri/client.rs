@@ -5,11 +5,11 @@ use super::api::{
     SandboxStatusResponse, StateValue, StatusRequest, VersionResponse,
 };
 use crate::grpc::client::{Ask, Client as Grpc};
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::{Ended, Failed};
 use prost::Message;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Streaming;
@@ -47,8 +47,8 @@ impl Client {
     ///
     /// # Errors
     /// Where nobody accepts the connection.
-    pub async fn connect(socket: &Path, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
-        Grpc::connect(socket, deadline, link, VERSION).await.map(Self)
+    pub async fn connect(door: &Door, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
+        Grpc::connect(door, deadline, link, VERSION).await.map(Self)
     }
 
     /// Who answers.

@@ -18,13 +18,13 @@ pub mod list;
 pub mod pods;
 pub mod source;
 
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Again, Ended, Provider, session};
 use api::VersionResponse;
 use client::Client;
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub const REQUESTS: [&str; 4] = [client::VERSION, client::EVENTS, client::LIST, 
 /// One runtime.
 #[derive(Debug)]
 pub struct Cri {
-    /// Where it listens, in the agent's own view.
-    pub socket: PathBuf,
+    /// Where it listens.
+    pub door: Door,
     /// How long one request may take.
     pub deadline: Duration,
 }
@@ -52,15 +52,15 @@ pub fn guess(socket: &str) -> &'static str {
 
 impl Provider for Cri {
     fn runtime(&self) -> &'static str {
-        guess(&self.socket.to_string_lossy())
+        guess(&self.door.path().to_string_lossy())
     }
 
-    fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
-        let client = Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
+        let client = Client::connect(&self.door, self.deadline, Arc::clone(link)).await?;
         let version = match client.version().await {
             Ok(version) => version,
             Err(failed) if failed.outcome == Outcome::Unsupported => {

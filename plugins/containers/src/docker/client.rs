@@ -1,6 +1,7 @@
 //! Docker's requests, each under the deadline, bounded and counted.
 
 use super::transport::{self, TooLarge};
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Again, Ended, Failed};
@@ -14,7 +15,6 @@ use hyper::body::Body;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ const LIST_LIMIT: u64 = 16 << 20;
 #[derive(Clone)]
 pub struct Client {
     docker: Docker,
-    socket: PathBuf,
+    door: Door,
     deadline: Duration,
     link: Arc<Link>,
     podman: Option<String>,
@@ -70,10 +70,10 @@ impl Client {
     /// # Errors
     /// Where there is no answer, or one that makes no sense, and where it no
     /// longer speaks what is spoken here.
-    pub async fn connect(socket: PathBuf, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
+    pub async fn connect(door: Door, deadline: Duration, link: Arc<Link>) -> Result<Self, Ended> {
         let ended = |error: Error| failed(&error).into_ended(VERSION);
-        let docker = speaking(&socket, deadline, API_DEFAULT_VERSION).map_err(ended)?;
-        let client = Self { docker, socket, deadline, link, podman: None };
+        let docker = speaking(&door, deadline, API_DEFAULT_VERSION).map_err(ended)?;
+        let client = Self { docker, door, deadline, link, podman: None };
         // Not bollard's own negotiation, of which only the number comes back.
         let answer = client.ask(VERSION, client.who()).await;
         let who = answer.map_err(|failed| failed.into_ended(VERSION))?;
@@ -83,7 +83,7 @@ impl Client {
         }
         let (major_version, minor_version) = spoken;
         let version = ClientVersion { major_version, minor_version };
-        let docker = speaking(&client.socket, deadline, &version).map_err(ended)?;
+        let docker = speaking(&client.door, deadline, &version).map_err(ended)?;
         Ok(Self { docker, podman: who.podman, ..client })
     }
 
@@ -136,7 +136,7 @@ impl Client {
 
     async fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
         let request = Request::get(path).body(String::new())?;
-        let answer = transport::send(&self.socket, request, limit).await?;
+        let answer = transport::send(&self.door, request, limit).await?;
         let status_code = answer.status().as_u16();
         if !answer.status().is_success() {
             return Err(Error::DockerResponseServerError { status_code, message: String::new() });
@@ -167,9 +167,9 @@ impl Client {
         prefix(&self.docker.client_version())
     }
 
-    /// Its socket.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// The way to it.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// How long one request may take.
@@ -204,12 +204,12 @@ fn too_new(who: &Who) -> Ended {
 }
 
 /// A client that asks in this version.
-fn speaking(socket: &Path, deadline: Duration, version: &ClientVersion) -> Result<Docker, Error> {
-    let (at, prefix) = (socket.to_owned(), prefix(version));
+fn speaking(door: &Door, deadline: Duration, version: &ClientVersion) -> Result<Docker, Error> {
+    let (at, prefix) = (door.clone(), prefix(version));
     let send = move |request: BollardRequest| {
-        let (socket, request) = (at.clone(), versioned(request, &prefix));
+        let (door, request) = (at.clone(), versioned(request, &prefix));
         let limit = limit_of(request.uri().path());
-        async move { transport::send(&socket, request, limit).await.map_err(Error::from) }
+        async move { transport::send(&door, request, limit).await.map_err(Error::from) }
     };
     // Its own timeout is for the head of an answer alone; ours is shorter.
     let patience = deadline.as_secs() + 1;

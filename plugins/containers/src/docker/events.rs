@@ -55,7 +55,7 @@ pub async fn open(client: &Client) -> Result<Events, Ended> {
     };
     let request = Request::get(path).body(String::new());
     let request = request.map_err(|error| ended(Outcome::Malformed, error.to_string()))?;
-    let answer = transport::send(client.socket(), request, u64::MAX);
+    let answer = transport::send(client.door(), request, u64::MAX);
     let answer = match tokio::time::timeout(client.deadline(), answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(SendError::Http(error))) => return Err(ended(http_outcome(&error), error.to_string())),

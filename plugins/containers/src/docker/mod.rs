@@ -13,11 +13,11 @@ pub mod list;
 pub mod source;
 pub mod transport;
 
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Again, Ended, Provider, session};
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ pub const REQUESTS: [&str; 4] = [client::VERSION, client::EVENTS, client::LIST, 
 /// One Docker.
 #[derive(Debug)]
 pub struct Docker {
-    /// Where it listens, in the agent's own view.
-    pub socket: PathBuf,
+    /// Where it listens.
+    pub door: Door,
     /// How long one request may take.
     pub deadline: Duration,
 }
@@ -41,12 +41,12 @@ impl Provider for Docker {
         RUNTIME
     }
 
-    fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
-        let client = client::Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
+        let client = client::Client::connect(self.door.clone(), self.deadline, Arc::clone(link)).await?;
         if client.podman().is_some() {
             // Two that tell of the same containers would say different things of them.
             let why = "a Podman answers there, as podman-docker has it: it is asked at podman.socket, which must \

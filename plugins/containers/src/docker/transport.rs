@@ -1,13 +1,13 @@
 //! Requests to Docker's socket, each over a connection of its own whose bytes
 //! are counted: bollard reads whole answers into memory, however long.
 
+use crate::provider::door::Door;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, Response, Uri};
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -48,7 +48,7 @@ impl From<SendError> for bollard::errors::Error {
 /// Where there is no connection or no HTTP. A body that is too long fails where
 /// it is read, with a [`TooLarge`] among its sources.
 pub async fn send<B>(
-    socket: &Path,
+    door: &Door,
     mut request: Request<B>,
     limit: u64,
 ) -> Result<Response<Incoming>, SendError>
@@ -57,7 +57,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = UnixStream::connect(socket).await.map_err(SendError::Connect)?;
+    let stream = door.connect().await.map_err(SendError::Connect)?;
     let (mut sender, connection) = http1::handshake(Counted { stream, limit, read: 0 }).await?;
     // Ends when both the request's and the answer's side are dropped.
     drop(tokio::spawn(connection));

@@ -1,6 +1,7 @@
 //! Requests, each under the deadline, bounded and counted.
 
 use super::connection::Connection;
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Ended, Failed};
@@ -9,7 +10,6 @@ use hyper::http::uri::PathAndQuery;
 use prost::Message;
 use std::error::Error as _;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::client::Grpc;
@@ -48,7 +48,7 @@ impl Client {
     /// # Errors
     /// Where nobody accepts the connection.
     pub async fn connect(
-        socket: &Path,
+        door: &Door,
         deadline: Duration,
         link: Arc<Link>,
         request: &'static str,
@@ -57,7 +57,7 @@ impl Client {
             link.count(request, outcome);
             Failed { outcome, detail }.into_ended(request)
         };
-        let connection = match tokio::time::timeout(deadline, Connection::open(socket)).await {
+        let connection = match tokio::time::timeout(deadline, Connection::open(door)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(failed(Outcome::Failed, error.to_string())),
             Err(_) => return Err(failed(Outcome::Timeout, String::new())),

@@ -1,16 +1,15 @@
 //! One connection of HTTP/2 over a Unix socket, for all requests of a session.
 
+use crate::provider::door::Door;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::net::UnixStream;
 use tokio::task::AbortHandle;
 use tonic::body::Body;
 
@@ -51,8 +50,8 @@ impl Connection {
     ///
     /// # Errors
     /// Where nobody accepts it.
-    pub async fn open(socket: &Path) -> Result<Self, ConnectError> {
-        let stream = TokioIo::new(UnixStream::connect(socket).await?);
+    pub async fn open(door: &Door) -> Result<Self, ConnectError> {
+        let stream = TokioIo::new(door.connect().await?);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MAX_HEADERS)
             .handshake(stream)

@@ -10,11 +10,11 @@ pub mod own;
 pub mod source;
 
 use crate::docker::client::{self, Client};
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Again, Ended, Provider, session};
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ pub const REQUESTS: [&str; 5] =
 /// One Podman: root's, or a user's.
 #[derive(Debug)]
 pub struct Podman {
-    /// Where it listens, in the agent's own view.
-    pub socket: PathBuf,
+    /// Where it listens.
+    pub door: Door,
     /// How long one request may take.
     pub deadline: Duration,
 }
@@ -39,12 +39,12 @@ impl Provider for Podman {
         RUNTIME
     }
 
-    fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
-        let client = Client::connect(self.socket.clone(), self.deadline, Arc::clone(link)).await?;
+        let client = Client::connect(self.door.clone(), self.deadline, Arc::clone(link)).await?;
         let Some(version) = client.podman() else {
             return Err(Ended {
                 request: client::VERSION,

@@ -33,7 +33,7 @@ pub enum State {
     Up,
     /// Its socket is there and it does not answer as it should: why.
     Failing(String),
-    /// The thread that asks it is no more, after a panic.
+    /// What asks it is no more, after a panic.
     Dead,
 }
 
@@ -302,7 +302,7 @@ impl Link {
         }
     }
 
-    /// Its thread is no more.
+    /// It is asked no more.
     pub fn dead(&self) {
         *lock(&self.state) = State::Dead;
     }
@@ -317,7 +317,7 @@ impl Link {
                 Some(format!("{runtime} at {socket}: {why}{}; {}", remedy(&why), self.lack))
             }
             State::Dead => Some(format!(
-                "{runtime} at {socket}: the thread that asks it has ended, which a restart of this plugin mends; {}",
+                "{runtime} at {socket}: what asks it has ended, which a restart of this plugin mends; {}",
                 self.lack
             )),
         }

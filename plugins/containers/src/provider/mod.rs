@@ -1,9 +1,9 @@
-//! What is common to all runtimes: a thread for each socket that connects,
-//! reconnects, and tells the host what it learns.
+//! What is common to all runtimes: for each socket a task that connects,
+//! reconnects, and tells the host what it learns, all on one thread.
 //!
 //! # Layout
 //! * [`Provider`]: what a runtime's own part does. [`link`]: what it is given.
-//! * [`worker`]: its thread. [`backoff`]: how long it waits between sessions.
+//! * [`worker`]: the thread. [`door`]: the way to a socket. [`backoff`]: how long it waits between sessions.
 //! * [`session`]: the course of a connection's life, where a runtime is a
 //!   [`source`]: it can list, describe and tell of changes. [`described`]: what descriptions have in common.
 //! * [`wanted`]: what the host asked for. [`told`]: what it was told. [`retry`]: what failed.
@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod bounds;
 pub mod described;
+pub mod door;
 pub mod link;
 pub mod outcome;
 pub mod retry;
@@ -23,11 +24,11 @@ pub mod told;
 pub mod wanted;
 pub mod worker;
 
+use door::Door;
 use link::Link;
 use outcome::Outcome;
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why a session ended. Its text is for people and holds nothing that a
@@ -87,11 +88,11 @@ pub trait Provider: Send + 'static {
     /// The runtime, as the manifest's `provides_identity` names it.
     fn runtime(&self) -> &'static str;
 
-    /// The socket, in the agent's own view. While it is not there no session begins.
-    fn socket(&self) -> PathBuf;
+    /// The way to its socket. While that is not there no session begins.
+    fn door(&self) -> &Door;
 
     /// Connects, tells of all containers, then of each change, until the
     /// connection ends. It may be dropped at each of its awaits, and must not
-    /// block its thread, on which nothing else runs.
+    /// block its thread, on which the others run: paths are looked up by [`door`].
     fn session(&mut self, link: &Arc<Link>) -> impl Future<Output = Result<Infallible, Ended>>;
 }

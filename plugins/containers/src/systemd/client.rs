@@ -7,12 +7,12 @@
 use super::names;
 use super::signals::Signals;
 use super::transport::{self, Malformed, Rejected, TooLarge};
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Ended, Failed};
 use gantry_plugin_api::serde::Serialize;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, OwnedValue};
@@ -68,14 +68,10 @@ impl Client {
     ///
     /// # Errors
     /// Where there is no answer, or one that makes no sense.
-    pub async fn connect(
-        socket: &Path,
-        deadline: Duration,
-        link: Arc<Link>,
-    ) -> Result<(Self, Signals), Ended> {
+    pub async fn connect(door: &Door, deadline: Duration, link: Arc<Link>) -> Result<(Self, Signals), Ended> {
         let ended = |failed: Failed| failed.into_ended(VERSION);
         let connected = async {
-            let (socket, id) = transport::connect(socket, Arc::clone(&link)).await?;
+            let (socket, id) = transport::connect(door, Arc::clone(&link)).await?;
             let builder = zbus::connection::Builder::authenticated_socket(socket, id.as_str())?;
             builder.max_queued(MOST_QUEUED).build().await
         };

@@ -14,11 +14,11 @@ pub mod session;
 pub mod signals;
 pub mod transport;
 
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use crate::provider::outcome::Outcome;
 use crate::provider::{Ended, Provider};
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,17 +34,17 @@ pub const LACK: &str = "units that run once or on a timer are shown among the ot
 /// One systemd.
 #[derive(Debug)]
 pub struct Systemd {
-    socket: PathBuf,
+    door: Door,
     deadline: Duration,
     /// The last list was longer than is read, which ended its session.
     list_too_large: bool,
 }
 
 impl Systemd {
-    /// The one at a socket, in the agent's own view: of a message bus, or of
+    /// The one at a socket: of a message bus, or of
     /// systemd itself. A request may take so long.
-    pub fn new(socket: PathBuf, deadline: Duration) -> Self {
-        Self { socket, deadline, list_too_large: false }
+    pub fn new(door: Door, deadline: Duration) -> Self {
+        Self { door, deadline, list_too_large: false }
     }
 }
 
@@ -53,13 +53,12 @@ impl Provider for Systemd {
         RUNTIME
     }
 
-    fn socket(&self) -> PathBuf {
-        self.socket.clone()
+    fn door(&self) -> &Door {
+        &self.door
     }
 
     async fn session(&mut self, link: &Arc<Link>) -> Result<Infallible, Ended> {
-        let (client, signals) =
-            client::Client::connect(&self.socket, self.deadline, Arc::clone(link)).await?;
+        let (client, signals) = client::Client::connect(&self.door, self.deadline, Arc::clone(link)).await?;
         let Err(ended) = session::run(client, signals, !self.list_too_large).await;
         // Without a list the host's wishes tell which units there are.
         self.list_too_large |= ended.request == client::LIST && ended.outcome == Outcome::TooLarge;

@@ -2,9 +2,9 @@
 //! for 128 MiB where a message announces so much.
 
 use crate::provider::bounds::Loss;
+use crate::provider::door::Door;
 use crate::provider::link::Link;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -42,8 +42,8 @@ pub struct Rejected;
 /// # Errors
 /// Where there is no connection, or the answer is none; with a [`Rejected`] or
 /// a [`Malformed`] within.
-pub async fn connect(socket: &Path, link: Arc<Link>) -> io::Result<(Bounded, String)> {
-    let stream = UnixStream::connect(socket).await?;
+pub async fn connect(door: &Door, link: Arc<Link>) -> io::Result<(Bounded, String)> {
+    let stream = door.connect().await?;
     let user = rustix::process::geteuid().as_raw().to_string();
     let digits: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
     write(&stream, format!("\0AUTH EXTERNAL {digits}\r\n").as_bytes()).await?;
