@@ -82,16 +82,15 @@ impl PluginServices {
                 self.manifest.name
             )));
         }
-        let bytes = metadata.len();
-        let (runtime, metadata) = (runtime.to_owned(), serde_json::from_str(metadata).map_err(Error::new)?);
-        let word = Word::Metadata { runtime, metadata, bytes };
+        let (text, metadata) = (metadata.into(), serde_json::from_str(metadata).map_err(Error::new)?);
+        let word = Word::Metadata { runtime: runtime.into(), metadata, text };
         self.voice.say(word, |word| self.tell(word)).map_err(|_| {
             self.shared.identity.untold();
             Error::new("it tells more than is kept of one that does not serve yet")
         })
     }
 
-    fn tell(&self, word: Word) {
+    fn tell(&self, word: Word<'_>) {
         let name = &self.manifest.name;
         match word {
             Word::Fact { name: fact, value } => self.shared.facts.set(name, &fact, value),
