@@ -69,6 +69,25 @@ fn a_plugin_s_own_table_is_checked_against_its_schema() {
 }
 
 #[test]
+fn a_plugin_s_own_words_are_said_all_at_once() {
+    let dir = private_dir();
+    // Durations by the schema, and not what the plugin takes.
+    let config = "[plugins.containers]\n[plugins.containers.config]\ndocker.deadline = \"1ms\"\n\
+                  cri.deadline = \"5m\"\nsystemd.deadline = 5\npodman.socket = \"relative\"\n";
+    let output = run(dir.path(), config, &["check"]);
+    let said = said(&output);
+    for expected in [
+        "plugins.toml:3:8: [plugins.containers.config]: docker.deadline: must be between 100ms and 60s",
+        "plugins.toml:4:5: [plugins.containers.config]: cri.deadline: must be between",
+        "plugins.toml:5:9: plugins.containers.config.systemd.deadline must be a text",
+        "plugins.toml:6:8: [plugins.containers.config]: podman.socket: a socket is an absolute path",
+        "4 problems in",
+    ] {
+        assert!(said.contains(expected), "lacks {expected:?}:\n{said}");
+    }
+}
+
+#[test]
 fn a_check_goes_on_behind_problems_of_the_host() {
     let dir = private_dir();
     let library = copy_to(dir.path(), &library("hostile"));

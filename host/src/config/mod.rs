@@ -7,7 +7,7 @@
 //! * [`host`]: the section of the host; [`identity`]: what it says of containers.
 //! * [`plugin`]: the section of a plugin; [`limits`]: how much it may take.
 //! * [`table`]: a plugin's own table, as JSON with the places of its values.
-//! * [`schema`]: that table against the schema that the plugin brings.
+//! * [`schema`]: that table against the schema that the plugin brings; [`reading`]: by its own word.
 
 mod edit;
 mod file;
@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod plugin;
 mod problem;
+mod reading;
 mod schema;
 mod table;
 
@@ -28,4 +29,5 @@ pub use keys::{no_plugin, suggestion, there_are};
 pub use limits::Limits;
 pub use plugin::{Isolation, MOST_SERIES, PluginConfig};
 pub use problem::Problem;
+pub use reading::objections;
 pub use schema::{Violation, problems as table_problems, violations};

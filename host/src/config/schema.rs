@@ -45,21 +45,14 @@ pub fn violations(plugin: &str, table: &Value, schema: &Value) -> Vec<Violation>
 }
 
 /// Every problem of a plugin's table, at its place in the file.
-pub fn problems(
-    file: &Path,
-    plugin: &PluginConfig,
-    violations: &[Violation],
-    config_error: Option<&str>,
-) -> Vec<Problem> {
+pub fn problems(file: &Path, plugin: &PluginConfig, violations: &[Violation]) -> Vec<Problem> {
     let problem = |pointer: &str, message: String| Problem {
         file: file.to_owned(),
         place: Some(plugin.table.place_of(pointer)),
         message,
     };
-    let by_schema = violations.iter().map(|violation| problem(&violation.pointer, violation.message.clone()));
-    let by_plugin =
-        config_error.map(|error| problem("", format!("[plugins.{}.config]: {error}", plugin.name)));
-    let mut problems: Vec<Problem> = by_schema.chain(by_plugin).collect();
+    let each = violations.iter().map(|violation| problem(&violation.pointer, violation.message.clone()));
+    let mut problems: Vec<Problem> = each.collect();
     problems.sort();
     problems
 }

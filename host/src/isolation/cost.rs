@@ -39,7 +39,7 @@ fn of_a_hundred_thousand_series() {
             rights: Rights { capabilities: 0, memory: super::DEFAULT_MEMORY },
         },
         place: Place::AsItLies(path),
-        probed: Probed { description, violations: Vec::new(), config_error: None },
+        probed: Probed { description, violations: Vec::new() },
     };
     let mut near = library.create(services.for_plugin(&manifest), 2).unwrap();
     let launched = launch(&loaded, 2, services.for_plugin(&manifest)).unwrap();

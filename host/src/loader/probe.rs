@@ -1,7 +1,7 @@
 //! Trying a library in a child process: a truncated file, a crashing
 //! constructor or a wrong layout kills the child, not the agent.
 
-use crate::config::{Violation, violations};
+use crate::config::{Violation, objections, violations};
 use crate::isolation::{Rights, confine};
 use crate::notify;
 use gantry_plugin_api::description::Description;
@@ -21,13 +21,10 @@ use std::time::{Duration, Instant};
 pub struct Probed {
     #[serde(flatten)]
     pub description: Description,
-    /// What is wrong with the configuration by the plugin's own schema. Found
-    /// in the child: a schema can be made to take for ever.
+    /// What is wrong with the configuration by the plugin's own schema, and by its
+    /// own word. Found in the child: a schema can be made to take for ever.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
-    /// Why the plugin cannot read the configuration it was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_error: Option<String>,
 }
 
 /// The option that makes this binary the child.
@@ -182,16 +179,13 @@ pub fn run_child(library: &Path, confined: Option<&str>) -> Result<String, Strin
     let description = opened.describe().map_err(|error| error.to_string())?;
     let config = if config.trim().is_empty() { "{}" } else { &config };
     let table = serde_json::from_str(config).map_err(|error| format!("standard input: {error}"))?;
-    let violations = violations(&description.manifest.name, &table, &description.config_schema);
-    // The plugin's own reading finds what a schema cannot say; after a
-    // violation of the schema it would say the same once more.
-    let config_error = violations
-        .is_empty()
-        .then(|| opened.check_config(config).err())
-        .flatten()
-        .map(|error| error.message().to_owned());
+    let name = &description.manifest.name;
+    let mut violations = violations(name, &table, &description.config_schema);
+    // The plugin's own reading finds what a schema cannot say.
+    let read = |json: &str| opened.check_config(json).err().map(|error| error.message().to_owned());
+    violations.extend(objections(name, &table, &violations, read));
     // Behind whatever a constructor printed without ending its line.
-    serde_json::to_string(&Probed { description, violations, config_error })
+    serde_json::to_string(&Probed { description, violations })
         .map(|answer| format!("\n{answer}"))
         .map_err(|error| error.to_string())
 }

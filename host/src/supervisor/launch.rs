@@ -4,7 +4,7 @@ use super::life::{Event, Failure, Progress};
 use super::parts::Parts;
 use super::unit::Unit;
 use crate::config::{PluginConfig, table_problems};
-use crate::loader::{LoadError, Loaded, Probed, Verified, load, verify, verify_stored};
+use crate::loader::{LoadError, Loaded, Verified, load, verify, verify_stored};
 use crate::records::Stored;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -183,8 +183,7 @@ pub fn examine_verified(parts: &Parts, config: &PluginConfig, verified: Verified
 
 /// What is wrong with a plugin's own table, by its schema and by its own word.
 pub fn config_problems(file: &Path, config: &PluginConfig, loaded: &Loaded) -> Vec<String> {
-    let Probed { violations, config_error, .. } = &loaded.probed;
-    let problems = table_problems(file, config, violations, config_error.as_deref());
+    let problems = table_problems(file, config, &loaded.probed.violations);
     problems.iter().map(ToString::to_string).collect()
 }
 
