@@ -101,6 +101,28 @@ fn events_that_were_lost_before_are_no_reason_to_roll_back() {
 }
 
 #[test]
+fn a_change_of_the_section_forgets_no_loss() {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    let table = "emit = \"lossy\"\ncount = 5\n";
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
+    let mut site = Site { agent, old, new };
+    site.agent.scrape();
+    // A new generation of the same file, which has lost nothing yet.
+    site.agent.rewrite(&hostile_with(&site.old, "", &format!("{table}bytes = 1\n")));
+    assert_eq!(site.agent.good(&["reload"]), "hostile: running (0.1.0)\n");
+    // Nor does another agent forget it.
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    site.upgrade();
+    (0..5).for_each(|_| drop(site.agent.scrape()));
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
+}
+
+#[test]
 fn without_probation_nothing_is_rolled_back() {
     let mut site = site("probation = \"0s\"\n", "", "fault = \"panic\"\nat = \"collect\"\nafter = 3");
     site.upgrade();

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use support::agent::{Agent, sample};
-use support::commands::hostile;
+use support::commands::{hostile, hostile_with};
 use support::versions::{build, build_of};
 use support::{copy_to, library, needs, private_dir, write_library};
 
@@ -51,6 +51,29 @@ impl Site {
         let rows = self.agent.table(&["history", "hostile"]);
         rows.iter().map(|row| row["what"].as_str().expect("a text").to_owned()).collect()
     }
+}
+
+#[test]
+fn one_that_comes_back_late_from_its_activation_says_nothing_more() {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let (new, well) = (build(dir.path(), "0.2.0"), dir.path().join("well"));
+    let table = format!("in_version = \"0.2.0\"\nuntil = {well:?}\nfault = \"hang\"\nat = \"activate\"");
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "deadline = \"50ms\"", &table));
+    let mut site = Site { agent, old, new, well };
+    site.agent.scrape();
+    let refused = site.refused(&site.new);
+    assert!(refused.contains("activate did not come back within 500ms"), "{refused}");
+    site.agent.wait_for_state("hostile", "running");
+    let handed_over = |site: &Site| {
+        let labels = [("plugin", "hostile"), ("source", "stop")];
+        support::series::value(&site.agent.scrape(), "gantry_plugin_handovers_total", &labels)
+    };
+    assert_eq!(handed_over(&site), None, "the old one took its own back");
+    std::fs::write(&site.well, "").expect("own directory");
+    site.agent.wait_until("it comes back", |agent| agent.plugin("hostile")["hung_threads"] == 0);
+    assert_eq!((handed_over(&site), site.version().as_str()), (None, "0.1.0"));
+    assert_eq!(site.history()[0], "upgrade-failed");
 }
 
 #[test]

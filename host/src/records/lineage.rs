@@ -4,7 +4,7 @@
 use super::{private_dir, read_bounded};
 use crate::files::write_and_rename;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A plugin has one record, of some paths and digests, and on probation of what was
@@ -48,6 +48,14 @@ pub struct OnProbation {
     pub losses: BTreeSet<String>,
 }
 
+/// Which events the file that ran lost of late.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    pub digest: String,
+    /// By reason, when it was the last time, in seconds since 1970.
+    pub at: BTreeMap<String, f64>,
+}
+
 /// A file that is not taken while it and its section are as they were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -68,6 +76,9 @@ pub struct Lineage {
     pub held: Option<Held>,
     #[serde(default)]
     pub probation: Option<OnProbation>,
+    /// As the agent ended.
+    #[serde(default)]
+    pub lost: Option<Lost>,
 }
 
 fn path(dir: &Path, plugin: &str) -> PathBuf {
@@ -133,7 +144,13 @@ mod tests {
         };
         let probation =
             OnProbation { digest: "new".to_owned(), until: 1.5, known: Vec::new(), losses: BTreeSet::new() };
-        let lineage = Lineage { previous: Some(stored), held: Some(held), probation: Some(probation) };
+        let lost = Lost { digest: "new".to_owned(), at: [("ring_lost".to_owned(), 2.5)].into() };
+        let lineage = Lineage {
+            previous: Some(stored),
+            held: Some(held),
+            probation: Some(probation),
+            lost: Some(lost),
+        };
         lineage.write(dir.path(), "x").expect("own directory");
         let read = Lineage::read(dir.path(), "x");
         assert_eq!(read, lineage);

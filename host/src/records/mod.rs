@@ -20,7 +20,7 @@ mod writer;
 use crate::identity::ShownId;
 use history::History;
 pub use history::{Entry, File, What};
-pub use lineage::{Held, Lineage, OnProbation, Stored};
+pub use lineage::{Held, Lineage, Lost, OnProbation, Stored};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -90,6 +90,8 @@ impl Records {
         Lineage::read(&open.dir, plugin)
     }
 
+    /// Waits until it is written: what was answered must be known after a crash,
+    /// however soon that comes. Waits for a disk.
     pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
         let Some(open) = self.open.get() else { return };
         let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
@@ -98,6 +100,7 @@ impl Records {
                 tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
             }
         });
+        open.writer.flush(FLUSH_WITHIN);
     }
 
     /// What a plugin handed over to the next start of the agent.
@@ -183,4 +186,31 @@ fn read_bounded(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
         return Err(std::io::Error::other(format!("it is larger than {most} bytes")));
     }
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn which_file_ran_is_written_when_it_is_answered() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let records = Records::default();
+        records.begin(dir.path(), dir.path());
+        // The disk is busy until the test lets go.
+        let (free, busy) = mpsc::channel::<()>();
+        assert!(records.at("busy", Instant::now(), move || drop(busy.recv())));
+        let (told, answer) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                records.set_lineage("x", Lineage::default());
+                told.send(dir.path().join("lineage/x.json").exists()).expect("it is awaited");
+            });
+            let early = answer.recv_timeout(Duration::from_millis(100));
+            assert!(early.is_err(), "it is answered before it is written");
+            free.send(()).expect("it waits");
+            assert_eq!(answer.recv(), Ok(true));
+        });
+    }
 }

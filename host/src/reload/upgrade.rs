@@ -138,10 +138,17 @@ pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig
     unit.change(|status| status.file_note = None);
     if another {
         let previous = before.map(|loaded| record(&loaded, &section));
-        let lineage = Lineage { previous, held: None, probation: unit.on_probation() };
-        unit.parts().records.set_lineage(unit.name(), lineage);
+        let lineage = Lineage { previous, probation: unit.on_probation(), ..Lineage::default() };
+        keep_lineage(unit, lineage).await;
     }
     Ok(())
+}
+
+/// Before it is answered: a crash that follows at once is to know of it.
+async fn keep_lineage(unit: &Arc<Unit>, lineage: Lineage) {
+    let unit = unit.clone();
+    // What was done stays done, whatever becomes of its record.
+    let _ = blocking(move || unit.parts().records.set_lineage(unit.name(), lineage)).await;
 }
 
 /// Beside what runs; where nothing runs, by a new try.
@@ -252,7 +259,7 @@ async fn back(
     let is_held = !was_apart && lineage.held.is_some();
     let note = (is_held && (apart || !names_another)).then_some(HELD);
     unit.change(|status| status.file_note = note);
-    unit.parts().records.set_lineage(name, lineage);
+    keep_lineage(&unit, lineage).await;
     said(&unit, &mut report);
     moved(&unit, ran_in, &mut report);
     finish(&unit, edit, &mut report).await?;

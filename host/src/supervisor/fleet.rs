@@ -100,6 +100,7 @@ impl Fleet {
         }
         for unit in units.iter() {
             unit.hand_over();
+            unit.keep_losses();
         }
         self.parts.keep_ids();
         self.parts.records.flush();

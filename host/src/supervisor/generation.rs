@@ -3,12 +3,13 @@
 
 use super::life::{Event, Failure, Progress};
 use super::lock;
+use super::losses::Losses;
 use super::probation::{Before, Probation};
 use super::unit::{OVER_CAP, Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
-use crate::records::{Entry, File, OnProbation, What};
+use crate::records::{Entry, File, Lineage, Lost, OnProbation, What};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
@@ -147,12 +148,11 @@ impl Unit {
         self.run(Thereby { attempt, loaded, config: self.config(), turn: Turn::Again }, queue);
     }
 
-    /// The one beside counts: its families and its section are in force.
-    pub(super) fn take_place(&self, attempt: u64, loaded: &Arc<Loaded>, config: &Arc<PluginConfig>) {
+    /// The one beside counts: its families and its section are in force. `false`
+    /// where it was given up meanwhile.
+    pub(super) fn take_place(&self, attempt: u64, loaded: &Arc<Loaded>, config: &Arc<PluginConfig>) -> bool {
         let span = self.parts.troubles.span();
         let mut complaints = lock(&self.life).complaints();
-        // Of the one that serves now alone: what the new one loses is its own.
-        let losses = std::mem::take(&mut *lock(&self.losses)).since(Instant::now(), span);
         if self.over_cap.load(Relaxed) {
             complaints.push(OVER_CAP.to_owned());
         }
@@ -161,7 +161,7 @@ impl Unit {
             table.iter().flat_map(|table| table.families_shown()).map(str::to_owned).collect()
         };
         if !self.register(attempt, loaded) {
-            return;
+            return false;
         }
         let apart = self.is_apart();
         let previous = self.loaded().map(|loaded| Previous { loaded, config: self.config(), apart });
@@ -174,7 +174,13 @@ impl Unit {
         // What the new one does not know any more has not vanished.
         let families = shown.intersection(&declared).cloned().collect();
         let mut beside = lock(&self.beside);
-        let Some(beside) = beside.as_mut() else { return };
+        let Some(beside) = beside.as_mut() else { return true };
+        let losses = match beside.reason {
+            // The same file with another section: what it loses stays its own.
+            Reason::Reconfigure => BTreeSet::new(),
+            // Of the one that served alone: what the new one loses is its own.
+            _ => std::mem::take(&mut *lock(&self.losses)).since(Instant::now(), span),
+        };
         let watched = beside.reason == Reason::Upgrade && !span.is_zero();
         let probation = watched.then(|| {
             let digest = &loaded.verified.bytes.digest;
@@ -185,6 +191,7 @@ impl Unit {
             *lock(&self.probation) = probation;
         }
         beside.before = previous;
+        true
     }
 
     pub(super) fn swapped(&self, outcome: Result<(), String>) {
@@ -259,13 +266,29 @@ impl Unit {
         lock(&self.probation).as_ref().map(|probation| probation.kept(now))
     }
 
+    /// For the next agent: what it lost of late, by which an upgrade is judged.
+    pub(super) fn keep_losses(&self) {
+        let status = self.status();
+        let at = lock(&self.losses).kept((Instant::now(), SystemTime::now()));
+        let digest = status.digest().filter(|_| !at.is_empty()).map(str::to_owned);
+        let lost = digest.map(|digest| Lost { digest, at });
+        let lineage = self.parts.records.lineage(self.name());
+        if lineage.lost != lost {
+            self.parts.records.set_lineage(self.name(), Lineage { lost, ..lineage });
+        }
+    }
+
     /// Goes on with what an earlier agent began.
     pub(super) fn resume_probation(&self, loaded: &Loaded) {
         if self.parts.troubles.span().is_zero() {
             return;
         }
-        let Some(kept) = self.parts.records.lineage(self.name()).probation else { return };
+        let Lineage { probation, lost, .. } = self.parts.records.lineage(self.name());
         let now = (Instant::now(), SystemTime::now());
+        if let Some(lost) = lost.filter(|lost| lost.digest == loaded.verified.bytes.digest) {
+            *lock(&self.losses) = Losses::resumed(lost.at, now);
+        }
+        let Some(kept) = probation else { return };
         if let Some(probation) = Probation::resumed(kept, &loaded.verified.bytes.digest, now) {
             tracing::info!("plugin {}: its upgrade is still on probation", self.name());
             *lock(&self.probation) = Some(probation);

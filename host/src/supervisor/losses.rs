@@ -3,7 +3,7 @@
 //! says nothing of the plugin's version.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What such a reason ends in.
 const SUFFIX: &str = "_lost";
@@ -29,11 +29,32 @@ impl Losses {
         }
     }
 
+    /// For the next agent: when it was, in seconds since 1970.
+    pub fn kept(&self, now: (Instant, SystemTime)) -> BTreeMap<String, f64> {
+        let at = |at: &Instant| epoch(now.1) - now.0.saturating_duration_since(*at).as_secs_f64();
+        self.0.iter().map(|(reason, when)| (reason.clone(), at(when))).collect()
+    }
+
+    /// What an earlier agent kept. What a clock that was set has in the future, or
+    /// before this boot, is passed over.
+    pub fn resumed(kept: BTreeMap<String, f64>, now: (Instant, SystemTime)) -> Self {
+        let instant = |at: f64| {
+            let ago = Duration::try_from_secs_f64(epoch(now.1) - at).ok()?;
+            now.0.checked_sub(ago)
+        };
+        let each = kept.into_iter().take(MAX_REASONS);
+        Self(each.filter_map(|(reason, at)| Some((reason, instant(at)?))).collect())
+    }
+
     /// The reasons of the last `span`.
     pub fn since(self, now: Instant, span: Duration) -> BTreeSet<String> {
         let recent = |at: &Instant| now.saturating_duration_since(*at) <= span;
         self.0.into_iter().filter(|(_, at)| recent(at)).map(|(reason, _)| reason).collect()
     }
+}
+
+fn epoch(now: SystemTime) -> f64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -49,6 +70,17 @@ mod tests {
         losses.note(&[("both_lost", 1)], now + span);
         let late = now + span + Duration::from_secs(1);
         assert_eq!(losses.since(late, span), ["both_lost".to_owned()].into());
+        let clock = SystemTime::now();
+        let again = |passed: Duration| {
+            let mut losses = Losses::default();
+            losses.note(&[("old_lost", 1)], now);
+            Losses::resumed(losses.kept((now, clock)), (now + passed, clock + passed))
+        };
+        assert_eq!(again(span / 2).since(now + span, span), ["old_lost".to_owned()].into());
+        let late = span * 2;
+        assert!(again(span / 2).since(now + late, span).is_empty(), "by the next agent as well");
+        let kept = [("future_lost".to_owned(), 1e18), ("odd_lost".to_owned(), f64::NAN)].into();
+        assert!(Losses::resumed(kept, (now, clock)).since(now, span).is_empty());
         let mut many = Losses::default();
         (0..1000).for_each(|at| many.note(&[(&format!("{at}_lost"), 1)], now));
         assert_eq!(many.since(now, span).len(), MAX_REASONS);

@@ -67,6 +67,15 @@ pub enum Turn {
     Told(mpsc::Receiver<()>),
 }
 
+impl Turn {
+    /// Another one serves meanwhile: what this one says waits, and what is said
+    /// of it holds when it takes the place. Of every other one it holds from
+    /// before its start on, in which it says whom it does not ask.
+    fn on_trial(&self) -> bool {
+        matches!(self, Self::Told(_))
+    }
+}
+
 struct Worker {
     unit: Arc<Unit>,
     attempt: u64,
@@ -252,11 +261,11 @@ impl Worker {
             return Err(Error::unsupported(lacks));
         }
         let level = unit.parts.log_level(unit.name()) as u32;
-        let on_trial = matches!(self.turn, Turn::Told(_));
+        let on_trial = self.turn.on_trial();
         let voice = if on_trial { Voice::waiting() } else { Voice::heard() };
         let (host, speaker) = unit.parts.services.for_generation(&loaded.verified.manifest, voice);
         self.speaker = Some(speaker);
-        if matches!(self.turn, Turn::Now) {
+        if !on_trial {
             self.provide(loaded);
         }
         self.say(Progress::Began(Call::Create));
@@ -306,8 +315,7 @@ impl Worker {
         // One that does not get the place leaves the hand-over to the one before,
         // and whom somebody killed was not ended by it.
         let was_killed = self.process.as_ref().is_some_and(|(process, _)| process.was_killed());
-        let gives_up =
-            activated.is_err() && kept.is_some() && !was_killed && !matches!(self.turn, Turn::Told(_));
+        let gives_up = activated.is_err() && kept.is_some() && !was_killed && !self.turn.on_trial();
         if gives_up && self.is_current() && lock(&unit.kept).refused() {
             tracing::warn!(
                 "plugin {}: it cannot be activated with what its last instance handed over; that is given up, and \
@@ -316,6 +324,10 @@ impl Worker {
             );
         }
         activated?;
+        if !self.is_current() {
+            // It came back too late: another one has the place, or will have it.
+            return Err(Error::new("it was given up"));
+        }
         self.activated = true;
         if kept.is_some() && unit.instances() > 1 {
             let source = if whole { "stop" } else { "snapshot" };
@@ -323,13 +335,12 @@ impl Worker {
         }
         match self.turn {
             Turn::Now => {}
-            Turn::Again => {
-                self.provide(loaded);
-                unit.register(self.attempt, loaded);
-            }
+            Turn::Again => drop(unit.register(self.attempt, loaded)),
             Turn::Told(_) => {
+                if !unit.take_place(self.attempt, loaded, &self.config) {
+                    return Err(Error::new("it was given up"));
+                }
                 self.provide(loaded);
-                unit.take_place(self.attempt, loaded, &self.config);
                 if let Some(speaker) = &self.speaker {
                     speaker.serves();
                 }
@@ -493,5 +504,17 @@ impl Unit {
             let why = format!("its thread could not be started: {error}");
             self.apply(Event::Of(attempt, Progress::Failed(Failure::Fault(why))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_anew_in_its_old_place_is_heard_from_its_start() {
+        // Else it would be forgotten again what its start says: whom it does not ask.
+        assert!(!Turn::Now.on_trial() && !Turn::Again.on_trial());
+        assert!(Turn::Told(mpsc::channel().1).on_trial());
     }
 }
