@@ -28,6 +28,11 @@ const EVERY: Duration = Duration::from_millis(50);
 /// of it, and what threads that came and went leave in the allocator.
 const BYTES_A_FILE: u64 = 84_000 + 61_000;
 
+/// In a process of its own nothing of a file is mapped here. What the agent's
+/// threads come to take of the C library's arenas has an end, however many files
+/// there are: 0.8 MiB.
+const ARENAS: u64 = 3 << 19;
+
 fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
@@ -124,7 +129,8 @@ fn upgrades(isolation: &str, upgrades: usize) {
         (scraped, (process::anonymous(pid), process::threads(pid).len(), descriptors(pid)))
     });
     let good: BTreeSet<Duration> = took.iter().copied().skip(3).step_by(4).collect();
-    let a_file = after.0.saturating_sub(before.0) / files;
+    let more = after.0.saturating_sub(before.0);
+    let a_file = more / files;
     println!(
         "{isolation}: {upgrades} upgrades, {scrapes} scrapes, the slowest {slowest:?}, {:?} events; an upgrade to a file that is mapped already: \
          median {:?}, longest {:?}; {files} new files, {a_file} bytes of anonymous memory each; threads {} and {}, \
@@ -137,7 +143,8 @@ fn upgrades(isolation: &str, upgrades: usize) {
         before.2,
         after.2,
     );
-    assert!(a_file <= BYTES_A_FILE, "{a_file} bytes a file");
+    let most = if isolation.contains("none") { BYTES_A_FILE * files } else { ARENAS };
+    assert!(more <= most, "{more} bytes, {a_file} a file");
     // Threads of the network and of work that waits for a disk come and go.
     assert!(after.1 <= before.1 + 8, "{} threads, {} before", after.1, before.1);
     assert!(after.2 <= before.2 + 4, "{} descriptors, {} before", after.2, before.2);

@@ -335,7 +335,7 @@ impl Worker {
         }
         match self.turn {
             Turn::Now => {}
-            Turn::Again => drop(unit.register(self.attempt, loaded)),
+            Turn::Again => _ = unit.register(self.attempt, loaded),
             Turn::Told(_) => {
                 if !unit.take_place(self.attempt, loaded, &self.config) {
                     return Err(Error::new("it was given up"));
