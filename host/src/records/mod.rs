@@ -200,7 +200,9 @@ mod tests {
         records.begin(dir.path(), dir.path());
         // The disk is busy until the test lets go.
         let (free, busy) = mpsc::channel::<()>();
-        assert!(records.at("busy", Instant::now(), move || drop(busy.recv())));
+        assert!(records.at("busy", Instant::now(), move || {
+            let _ = busy.recv();
+        }));
         let (told, answer) = mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
