@@ -136,6 +136,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         worker.fail(&error);
     }
     worker.spent(before);
+    worker.meet_threads();
     while worker.instance.is_some() {
         let Ok(command) = commands.recv() else {
             // It was left behind, and has come back: it ends quietly.
@@ -145,6 +146,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         let before = worker.cpu();
         worker.serve(command);
         worker.spent(before);
+        worker.meet_threads();
     }
 }
 

@@ -19,12 +19,19 @@ impl Worker {
         let instance = self.instance.as_ref()?;
         let heap = instance.heap_bytes();
         if self.process.is_none() {
-            let caller = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
             let unit = &self.unit;
-            let took = self.own_threads.look(&instance.threads(), caller, unit.name(), &unit.parts);
+            let took = self.own_threads.look(&instance.threads(), own_number(), unit.name(), &unit.parts);
             unit.parts.own.spent(unit.name(), took);
         }
         Some(heap)
+    }
+
+    /// Threads that it made in what it was just asked are its own from now on.
+    pub(super) fn meet_threads(&mut self) {
+        if let Some(instance) = self.instance.as_ref().filter(|_| self.process.is_none()) {
+            let unit = &self.unit;
+            self.own_threads.meet(&instance.threads(), own_number(), unit.name(), &unit.parts);
+        }
     }
 
     pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
@@ -67,4 +74,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// The number of the calling thread.
+fn own_number() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
