@@ -147,11 +147,16 @@ impl Records {
         self.open.get().is_some()
     }
 
-    /// Waits for what is to be written.
-    pub fn flush(&self) {
+    /// Does some work on the thread that writes, behind what was ordered before.
+    pub fn then(&self, work: impl FnOnce() + Send + 'static) {
         if let Some(open) = self.open.get() {
-            open.writer.flush(FLUSH_WITHIN);
+            open.writer.then(work);
         }
+    }
+
+    /// Waits for what is to be written; `false`: it is not written in that time.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.open.get().is_none_or(|open| open.writer.flush(within))
     }
 }
 

@@ -229,6 +229,11 @@ impl Unit {
         }
     }
 
+    /// Whether it tells the names of containers, on which others depend.
+    pub fn names_containers(&self) -> bool {
+        self.status().manifest().is_some_and(|manifest| !manifest.provides_identity.is_empty())
+    }
+
     pub fn loaded(&self) -> Option<Arc<Loaded>> {
         lock(&self.status).loaded.clone()
     }
