@@ -42,6 +42,8 @@ impl Worker {
         match filled {
             Ok(()) => {
                 self.say(Progress::Ended);
+                let identity = &self.unit.parts.services.identity;
+                rows.name_containers(|handle| identity.container(handle).map(|known| known.id));
                 Ok(rows)
             }
             Err(error) => {
