@@ -22,6 +22,7 @@ use history::History;
 pub use history::{Entry, File, What};
 pub use lineage::{Held, Lineage, OnProbation, Stored};
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -88,6 +89,11 @@ impl Records {
         // Behind what was said before it was asked.
         open.writer.flush(FLUSH_WITHIN);
         Lineage::read(&open.dir, plugin)
+    }
+
+    /// The digests of all files that a rollback, or what is held back, asks for.
+    pub fn named_files(&self) -> BTreeSet<String> {
+        self.open.get().map(|open| lineage::named(&open.dir)).unwrap_or_default()
     }
 
     pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
