@@ -80,17 +80,30 @@ fn task(number: u32) -> PathBuf {
     PathBuf::from(format!("/proc/self/task/{number}"))
 }
 
-/// When a thread started, and for how long it ran (`stat`, `schedstat`,
-/// Documentation/scheduler/sched-stats.rst); `None` where it is gone, or the
-/// kernel does not count.
+/// When a thread started, and for how long it ran (`stat`, and the finer
+/// `schedstat` where the kernel has it, Documentation/scheduler/sched-stats.rst);
+/// `None` where it is gone.
 fn seen(task: &Path) -> Option<(u64, Duration)> {
     let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+    let schedstat = std::fs::read_to_string(task.join("schedstat"));
+    of_files(&stat, schedstat.ok().as_deref())
+}
+
+fn of_files(stat: &str, schedstat: Option<&str>) -> Option<(u64, Duration)> {
     // Its name may hold anything, also blanks and parentheses.
     let behind = &stat[stat.rfind(')')? + 1..];
-    let start = behind.split_whitespace().nth(19)?.parse().ok()?;
-    let schedstat = std::fs::read_to_string(task.join("schedstat")).ok()?;
-    let ran = schedstat.split_whitespace().next()?.parse().ok()?;
-    Some((start, Duration::from_nanos(ran)))
+    let field = |number: usize| behind.split_whitespace().nth(number - 3)?.parse::<u64>().ok();
+    let start = field(22)?;
+    let exact = schedstat.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    let ran = match exact {
+        Some(nanoseconds) => Duration::from_nanos(nanoseconds),
+        // User and system time, in ticks (proc_pid_stat(5)).
+        None => {
+            let ticks = field(14)? + field(15)?;
+            Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second())
+        }
+    };
+    Some((start, ran))
 }
 
 #[cfg(test)]
@@ -107,5 +120,14 @@ mod tests {
         }
         assert_eq!(seen(task).expect("this thread").0, start);
         assert!(seen(Path::new("/proc/self/task/0")).is_none());
+    }
+
+    #[test]
+    fn a_kernel_that_counts_ticks_alone_is_asked_for_them() {
+        let stat = "12 (a) b) S 1 1 1 0 -1 0 0 0 0 0 300 150 0 0 20 0 1 0 777 0 0";
+        let tick = Duration::from_nanos(1_000_000_000 / rustix::param::clock_ticks_per_second());
+        assert_eq!(of_files(stat, None), Some((777, tick * 450)));
+        assert_eq!(of_files(stat, Some("5000 1 2")), Some((777, Duration::from_nanos(5000))));
+        assert_eq!(of_files("12 (cut", None), None);
     }
 }
