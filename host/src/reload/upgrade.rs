@@ -17,6 +17,13 @@ use std::time::Duration;
 /// A start that is under way is waited for so long.
 const START_WAIT: Duration = Duration::from_secs(10);
 
+/// A rollback by itself that cannot be done is tried again: a disk may be full, or
+/// a file not be there, for a while only.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Beyond that, an operator must look at it.
+const MOST_TRIES: u32 = 3;
+
 /// Puts a file in the place of what a plugin runs. Unless it is only until the
 /// agent ends, the configuration names it from then on.
 pub async fn upgrade(
@@ -42,17 +49,26 @@ pub async fn rollback(agent: &Arc<Agent>, name: &str, until_restart: bool) -> Re
 /// Rolls back what goes wrong on probation, until the agent ends.
 pub async fn mind_probation(agent: Arc<Agent>) {
     let Some(mut troubles) = agent.fleet.parts().troubles.take() else { return };
-    while let Some(InTrouble { plugin: name, digest, why }) = troubles.recv().await {
+    while let Some(trouble) = troubles.recv().await {
+        let InTrouble { plugin: name, digest, why, tries } = &trouble;
         // However many wait: nobody would ask for it again.
         let _turn = agent.changes.turn.lock().await;
-        let runs = agent.fleet.unit(&name).and_then(|unit| unit.status().digest().map(str::to_owned));
-        if runs.as_deref() != Some(&*digest) {
+        let runs = agent.fleet.unit(name).and_then(|unit| unit.status().digest().map(str::to_owned));
+        if runs.as_deref() != Some(digest) {
             // Somebody was faster: what was in trouble is gone.
             continue;
         }
         tracing::error!("plugin {name}: on probation: {why}; it is rolled back");
-        let outcome = back(&agent, &name, &why, false, true).await;
-        logged(&agent, "rollback", &name, &outcome);
+        let outcome = back(&agent, name, why, false, true).await;
+        logged(&agent, "rollback", name, &outcome);
+        if outcome.is_err() && *tries < MOST_TRIES {
+            let agent = agent.clone();
+            tokio::spawn(async move {
+                let parts = agent.fleet.parts();
+                tokio::time::sleep((parts.troubles.span() / 10).min(TRY_AGAIN)).await;
+                parts.troubles.tell_again(trouble);
+            });
+        }
     }
 }
 
@@ -92,8 +108,8 @@ async fn upgrade_to(
             let file = wish.path.as_deref().unwrap_or(Path::new(""));
             return Err(Unfit::File(format!("{} is not there ({error})", file.display())));
         }
-        let verified = verify(&parts.crashes.in_force(&wish), &parts.plugin_dirs())
-            .map_err(|error| Unfit::File(error.to_string()))?;
+        // As its section says: what another file did is not held against this one.
+        let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
         examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
     });
     let (wish, loaded) = match looked.await? {
@@ -119,6 +135,7 @@ async fn upgrade_to(
         }
     } else {
         swapped(&unit, loaded, section).await.map_err(at)?;
+        unit.forgive();
         said(&unit, &mut report);
         moved(&unit, ran_in, &mut report);
         unit.set_apart(until_restart);
