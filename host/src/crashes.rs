@@ -137,14 +137,14 @@ impl Crashes {
 fn held_against(history: &[Entry]) -> Vec<f64> {
     let since = history.iter().take_while(|entry| entry.what != What::Forgiven);
     let crashes: Vec<&Entry> = since.filter(|entry| entry.what == What::Crash).collect();
-    let file = |entry: &Entry| entry.from.as_ref().map(|file| file.digest.clone());
-    let Some(newest) = crashes.first().map(|entry| file(entry)) else { return Vec::new() };
-    let later = history.iter().take_while(|entry| entry.what != What::Crash);
-    let another = |entry: &Entry| entry.to.as_ref().is_some_and(|file| Some(&file.digest) != newest.as_ref());
-    if later.into_iter().any(another) {
+    // An agent that ended at once had not noted which file it began with.
+    let digest = |file: &Option<File>| file.as_ref().map(|file| file.digest.clone());
+    let Some(newest) = crashes.first().map(|entry| digest(&entry.from)) else { return Vec::new() };
+    let is_another = |file: &Option<File>| newest.is_some() && file.is_some() && digest(file) != newest;
+    if history.iter().take_while(|entry| entry.what != What::Crash).any(|entry| is_another(&entry.to)) {
         return Vec::new();
     }
-    crashes.iter().filter(|entry| file(entry) == newest).map(|entry| entry.at).collect()
+    crashes.iter().filter(|entry| !is_another(&entry.from)).map(|entry| entry.at).collect()
 }
 
 /// From the first to the last address of a file's mappings
@@ -276,6 +276,8 @@ mod tests {
         assert!(held_against(&[entry(What::Forgiven, "a", 8.0), crash("a", 7.0)]).is_empty());
         let upgrade = Entry { what: What::Upgrade, to: crash("b", 0.0).from, ..crash("a", 9.5) };
         assert!(held_against(&[upgrade, crash("a", 9.0), crash("a", 7.0)]).is_empty());
+        let unknown = Entry { from: None, ..crash("", 7.0) };
+        assert_eq!(held_against(&[crash("a", 9.0), unknown]), [9.0, 7.0]);
         assert!(held_against(&[]).is_empty());
     }
 

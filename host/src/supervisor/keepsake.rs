@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Snapshots go to the disk at most so often: what a crash can take with it.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
 
 /// After a collection, its exposition is on its way: what is written once that
 /// was shown says so, and no series is taken for a new one by the next start.

@@ -24,7 +24,7 @@ use gantry_plugin_api::error::ErrorKind;
 use gantry_pluginfile::{Instance, Library, OpenError};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 /// What a thread is asked to do.
@@ -83,6 +83,8 @@ struct Worker {
     started: bool,
     /// It counts: what it hands over is worth keeping.
     activated: bool,
+    /// When it was last asked for a snapshot.
+    snapshot_at: Option<Instant>,
     /// It was said once that no snapshot can be had.
     snapshot_complained: bool,
     /// Where it is noted that this thread is in a call of the plugin's; none
@@ -121,6 +123,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         max_series: 0,
         started: false,
         activated: false,
+        snapshot_at: None,
         snapshot_complained: false,
         stamp: None,
         own_threads: OwnThreads::default(),

@@ -8,6 +8,9 @@ use gantry_plugin_api::error::ErrorKind;
 impl Worker {
     /// Live bytes of its allocator; what its own threads took is counted.
     pub(super) fn taken(&mut self) -> Option<u64> {
+        if !self.snapshot_where_due() {
+            return None;
+        }
         if self.process.is_some() {
             // Whatever it is asked, its heap comes with the answer.
             if let Err(error) = self.call(Call::Health, |instance| instance.health()) {
