@@ -68,12 +68,7 @@ impl Crashes {
     fn judge(&self, records: &Records) {
         let now = SystemTime::now();
         for plugin in records.known() {
-            let crashes: Vec<f64> = records
-                .history(&plugin)
-                .into_iter()
-                .filter(|entry| entry.what == What::Crash)
-                .map(|entry| entry.at)
-                .collect();
+            let crashes = held_against(&records.history(&plugin));
             // The newest first.
             let close = |pair: &[f64]| pair[0] - pair[TOO_OFTEN - 1] <= WITHIN.as_secs_f64();
             let Some(last) = crashes.windows(TOO_OFTEN).find(|pair| close(pair)).map(|pair| pair[0]) else {
@@ -135,6 +130,21 @@ impl Crashes {
             stamps.end();
         }
     }
+}
+
+/// When the file that crashed last took the agent down, the newest first; nothing
+/// where another took its place, or an operator wished for it to run as always.
+fn held_against(history: &[Entry]) -> Vec<f64> {
+    let since = history.iter().take_while(|entry| entry.what != What::Forgiven);
+    let crashes: Vec<&Entry> = since.filter(|entry| entry.what == What::Crash).collect();
+    // An agent that ended at once had not noted which file it began with.
+    let digest = |file: &Option<File>| file.as_ref().map(|file| file.digest.clone());
+    let Some(newest) = crashes.first().map(|entry| digest(&entry.from)) else { return Vec::new() };
+    let is_another = |file: &Option<File>| newest.is_some() && file.is_some() && digest(file) != newest;
+    if history.iter().take_while(|entry| entry.what != What::Crash).any(|entry| is_another(&entry.to)) {
+        return Vec::new();
+    }
+    crashes.iter().filter(|entry| !is_another(&entry.from)).map(|entry| entry.at).collect()
 }
 
 /// From the first to the last address of a file's mappings
@@ -250,6 +260,25 @@ mod tests {
         let path = Path::new("/var/lib/gantry/store/acme.so");
         assert_eq!(mapped(maps, path), Some(0x7f_1000_0000..0x7f_1000_9000));
         assert_eq!(mapped(maps, Path::new("acme.so")), None, "the whole path");
+    }
+
+    #[test]
+    fn crashes_of_another_file_and_those_forgiven_do_not_count() {
+        let entry = |what, digest: &str, at| {
+            let file = File { version: "1.0.0".to_owned(), digest: digest.to_owned() };
+            Entry { at, ..Entry::now(what, Some(file), None, "") }
+        };
+        let crash = |digest, at| entry(What::Crash, digest, at);
+        let two = [crash("a", 9.0), entry(What::Running, "a", 8.0), crash("a", 7.0)];
+        assert_eq!(held_against(&two), [9.0, 7.0]);
+        assert_eq!(held_against(&[crash("b", 9.0), crash("a", 8.0), crash("b", 7.0)]), [9.0, 7.0]);
+        assert_eq!(held_against(&[crash("a", 9.0), entry(What::Forgiven, "a", 8.0), crash("a", 7.0)]), [9.0]);
+        assert!(held_against(&[entry(What::Forgiven, "a", 8.0), crash("a", 7.0)]).is_empty());
+        let upgrade = Entry { what: What::Upgrade, to: crash("b", 0.0).from, ..crash("a", 9.5) };
+        assert!(held_against(&[upgrade, crash("a", 9.0), crash("a", 7.0)]).is_empty());
+        let unknown = Entry { from: None, ..crash("", 7.0) };
+        assert_eq!(held_against(&[crash("a", 9.0), unknown]), [9.0, 7.0]);
+        assert!(held_against(&[]).is_empty());
     }
 
     #[test]

@@ -52,6 +52,17 @@ fn scrape_to_death(agent: &mut Agent) {
     agent.ended();
 }
 
+/// Its signal's address lies in the C library, and nobody was in a call then.
+#[test]
+fn a_thread_of_a_plugin_s_own_is_known_from_the_first_call_after_its_birth() {
+    let mut agent = dies("abort_thread");
+    agent.again();
+    let line = agent.wait_for_log("did not end as it should");
+    assert!(line.contains("plugin hostile, on a thread of its own"), "{line}");
+    assert!(agent.table(&["history", "hostile"]).iter().any(|row| row["what"] == "crash"));
+    agent.terminate();
+}
+
 #[test]
 fn the_next_start_names_the_plugin_and_what_it_was_at() {
     for (fault, words) in [

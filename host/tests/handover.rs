@@ -3,7 +3,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use support::agent::{Agent, sample};
+use support::agent::{Agent, gantry, sample};
 use support::commands::hostile;
 use support::series::value;
 use support::{copy_to, library, private_dir};
@@ -108,6 +108,21 @@ fn after_a_crash_the_last_snapshot_is_used_and_said() {
         assert!(after <= before + 1.0 && after >= before - 4.0, "{after} after {before}, {crash}");
         assert_eq!(source(&agent), "snapshot", "{crash}");
     }
+}
+
+#[test]
+fn what_nobody_scrapes_is_written_down_too() {
+    let dir = private_dir();
+    let plugin = copy_to(dir.path(), &library("hostile"));
+    let mut command = gantry();
+    // Snapshots are looked at where budgets are.
+    command.args(["--budgets-every", "50ms"]);
+    let mut agent = Agent::start_by(command, dir, "", &hostile(&plugin, ""));
+    let path = file(agent.dir.path());
+    agent.wait_until("a snapshot is written", |_| path.exists());
+    agent.kill();
+    agent.again();
+    assert_eq!(source(&agent), "snapshot");
 }
 
 /// How many series the file says were shown.

@@ -123,6 +123,26 @@ fn a_change_of_the_section_forgets_no_loss() {
 }
 
 #[test]
+fn a_file_that_comes_in_a_back_off_is_an_upgrade_too() {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    let table = "in_version = \"0.1.0\"\nfault = \"panic\"\nat = \"collect\"\nafter = 1";
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
+    let mut site = Site { agent, old, new };
+    site.agent.scrape();
+    site.agent.wait_for_log("plugin hostile is failed");
+    site.install();
+    site.agent.good(&["reload"]);
+    site.agent.wait_for_state("hostile", "running");
+    assert_eq!(site.version(), "0.2.0");
+    let upgrades = site.agent.table(&["history", "hostile", "--where", "what=upgrade"]);
+    assert_eq!(upgrades.len(), 1, "{upgrades:?}");
+    site.agent.good(&["rollback", "hostile"]);
+    assert_eq!(site.version(), "0.1.0");
+}
+
+#[test]
 fn without_probation_nothing_is_rolled_back() {
     let mut site = site("probation = \"0s\"\n", "", "fault = \"panic\"\nat = \"collect\"\nafter = 3");
     site.upgrade();

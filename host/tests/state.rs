@@ -127,6 +127,30 @@ fn sigterm_waits_for_no_plugin_that_hangs_and_stops_the_others_well() {
 }
 
 #[test]
+fn a_plugin_that_hangs_in_its_stop_takes_no_time_of_another() {
+    let dir = private_dir();
+    let hostile = support::copy_to(dir.path(), &support::library("hostile"));
+    let alone = support::copy_to(dir.path(), &support::library("alone"));
+    let taken = dir.path().join("lock");
+    let plugins = format!(
+        "{NODE}[plugins.hostile]\nenabled = true\npath = {hostile:?}\nisolation = \"none\"\n\
+         config = {{ fault = \"hang\", at = \"stop\" }}\n\
+         [plugins.alone]\nenabled = true\npath = {alone:?}\nisolation = \"none\"\n\
+         config = {{ lock = {taken:?}, hangs = true }}\n"
+    );
+    let mut agent = Agent::start_in(dir, "", &plugins);
+    for name in ["hostile", "alone"] {
+        agent.wait_for_state(name, "running");
+    }
+    assert!(agent.terminate().success());
+    agent.wait_for_log("plugin node is stopped");
+    // One after the other, the second would have had what the first left.
+    for name in ["hostile", "alone"] {
+        agent.wait_for_log(&format!("plugin {name} is hung: stop did not come back within 5s"));
+    }
+}
+
+#[test]
 fn commands_without_a_state_directory_leave_no_trace() {
     let dir = private_dir();
     let config = write_config(dir.path(), NODE);

@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
 use crate::supervisor::{BUDGETS_EVERY, keep, mind_budgets};
-use crate::{capabilities, control, descriptors, health, http, lock, logging, reload};
+use crate::{capabilities, control, descriptors, health, http, loader, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +46,10 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     let parts = agent.fleet.parts().clone();
     parts.services.identity.remember(parts.records.take_ids());
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
+    let swept = loader::sweep(&state_dir, &parts.records.named_files());
+    if swept > 0 {
+        tracing::info!("{swept} files of plugins that nothing names any more were removed from the store");
+    }
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(
         Arc::new(agent),

@@ -7,12 +7,14 @@
 mod find;
 mod place;
 mod probe;
+mod sweep;
 mod trust;
 mod versions;
 
 use find::{Found, find};
 pub use place::{Place, Placer};
 pub use probe::{OPTION as PROBE_OPTION, Probed, run_child};
+pub use sweep::sweep;
 pub use trust::{Bytes, digest};
 
 use crate::config::{Isolation, PluginConfig};

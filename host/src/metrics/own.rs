@@ -62,7 +62,7 @@ families! { FAMILIES:
         "Instances of the plugin that began, by what they went on with: of an orderly end (stop), of the last snapshot, so that some is missing (snapshot), or nothing (none, damaged, other_boot).")
         .labels(&["plugin", "source"]);
     HANDOVERS_LOST = Family::counter("gantry_plugin_handovers_lost_total",
-        "Hand-overs and snapshots of the plugin that were not kept: larger than what can be read again (too_large), or the state directory cannot be written (disk).")
+        "Hand-overs and snapshots of the plugin that were not kept: larger than what can be read again (too_large), the state directory cannot be written (disk), or two activations failed with it (refused).")
         .labels(&["plugin", "reason"]);
     REFUSED = Family::counter("gantry_samples_refused_total", "Samples that were dropped because something was wrong with them.")
         .labels(&["plugin", "reason"]);

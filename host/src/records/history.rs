@@ -44,6 +44,8 @@ pub enum What {
     Quarantined,
     /// It took the agent down.
     Crash,
+    /// It may run in the agent's own process again.
+    Forgiven,
     Disable,
     Stop,
 }
@@ -65,6 +67,7 @@ impl What {
             Self::Hung => "hung",
             Self::Quarantined => "quarantined",
             Self::Crash => "crash",
+            Self::Forgiven => "forgiven",
             Self::Disable => "disable",
             Self::Stop => "stop",
         }

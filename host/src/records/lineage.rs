@@ -85,6 +85,20 @@ fn path(dir: &Path, plugin: &str) -> PathBuf {
     dir.join("lineage").join(format!("{plugin}.json"))
 }
 
+/// The digests that the records of all plugins name.
+pub(super) fn named(dir: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(dir.join("lineage")).into_iter().flatten().flatten();
+    let plugins = entries.filter_map(|entry| {
+        entry.file_name().to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned)
+    });
+    let digests = plugins.flat_map(|plugin| {
+        let lineage = Lineage::read(dir, &plugin);
+        let held = lineage.held.map(|held| [held.digest, held.instead.digest]);
+        lineage.previous.map(|stored| stored.digest).into_iter().chain(held.into_iter().flatten())
+    });
+    digests.collect()
+}
+
 impl Lineage {
     /// Nothing where it cannot be read.
     pub fn read(dir: &Path, plugin: &str) -> Self {

@@ -22,6 +22,7 @@ use history::History;
 pub use history::{Entry, File, What};
 pub use lineage::{Held, Lineage, Lost, OnProbation, Stored};
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -90,17 +91,31 @@ impl Records {
         Lineage::read(&open.dir, plugin)
     }
 
+    /// The digests of all files that a rollback, or what is held back, asks for.
+    pub fn named_files(&self) -> BTreeSet<String> {
+        self.open.get().map(|open| lineage::named(&open.dir)).unwrap_or_default()
+    }
+
     /// Waits until it is written: what was answered must be known after a crash,
     /// however soon that comes. Waits for a disk.
     pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
         let Some(open) = self.open.get() else { return };
         let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
+        open.writer.then(move || write(&lineage, &dir, &plugin));
+        open.writer.flush(FLUSH_WITHIN);
+    }
+
+    /// Changes what is kept of a plugin, behind what was said before; nobody waits.
+    pub fn amend_lineage(&self, plugin: &str, amend: impl FnOnce(Lineage) -> Lineage + Send + 'static) {
+        let Some(open) = self.open.get() else { return };
+        let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
         open.writer.then(move || {
-            if let Err(error) = lineage.write(&dir, &plugin) {
-                tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
+            let before = Lineage::read(&dir, &plugin);
+            let after = amend(before.clone());
+            if after != before {
+                write(&after, &dir, &plugin);
             }
         });
-        open.writer.flush(FLUSH_WITHIN);
     }
 
     /// What a plugin handed over to the next start of the agent.
@@ -150,11 +165,22 @@ impl Records {
         self.open.get().is_some()
     }
 
-    /// Waits for what is to be written.
-    pub fn flush(&self) {
+    /// Does some work on the thread that writes, behind what was ordered before.
+    pub fn then(&self, work: impl FnOnce() + Send + 'static) {
         if let Some(open) = self.open.get() {
-            open.writer.flush(FLUSH_WITHIN);
+            open.writer.then(work);
         }
+    }
+
+    /// Waits for what is to be written; `false`: it is not written in that time.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.open.get().is_none_or(|open| open.writer.flush(within))
+    }
+}
+
+fn write(lineage: &Lineage, dir: &Path, plugin: &str) {
+    if let Err(error) = lineage.write(dir, plugin) {
+        tracing::warn!("plugin {plugin}: which file ran before cannot be kept: {error}");
     }
 }
 

@@ -51,14 +51,14 @@ impl Writer {
     }
 
     /// Waits until all that was ordered before is done, but for what has a time.
-    pub fn flush(&self, within: Duration) {
+    /// `false`: it is not done yet.
+    pub fn flush(&self, within: Duration) -> bool {
         let (done, waits) = mpsc::channel();
         self.then(move || {
             // Whoever waited may have gone.
             let _ = done.send(());
         });
-        // Late or done: there is nothing else to do about it.
-        let _ = waits.recv_timeout(within);
+        waits.recv_timeout(within).is_ok()
     }
 }
 

@@ -211,9 +211,10 @@ async fn replace(
                 return Step::Nothing;
             }
         }
-        loaded => {
+        Some(loaded) => upgrade::taken(unit, loaded, config).await,
+        None => {
             unit.set_config(config);
-            unit.set_loaded(loaded);
+            unit.set_loaded(None);
             unit.apply(Event::Restart);
         }
     }

@@ -100,10 +100,11 @@ async fn take_over(agent: &Arc<Agent>) -> Result<Report, Refused> {
 }
 
 /// Takes over what lies on the disk for one plugin, by the section in force.
-async fn reload_one(agent: &Arc<Agent>, name: &str) {
-    let Ok(_turn) = agent.changes.turn().await else { return };
+/// `false`: too many changes wait for their turn.
+async fn reload_one(agent: &Arc<Agent>, name: &str) -> bool {
+    let Ok(_turn) = agent.changes.turn().await else { return false };
     let Some(unit) = agent.fleet.unit(name).filter(|unit| unit.wanted() && unit.config().enabled) else {
-        return;
+        return true;
     };
     let mut report = Report::default();
     match examine::section(agent, unit.config().as_ref().clone()).await {
@@ -121,6 +122,7 @@ async fn reload_one(agent: &Arc<Agent>, name: &str) {
         }
     }
     agent.notifier.status(&agent.summary());
+    true
 }
 
 /// Work that waits for a disk, away from the network's thread.

@@ -8,7 +8,7 @@ use crate::isolation::capability_names;
 use crate::loader::{Loaded, Place, verify};
 use crate::records::{Entry, File, Held, Lineage, Stored, What};
 use crate::supervisor::{
-    Event, Generation, HELD, InTrouble, Previous, Reason, Unfit, Unit, examine_verified, stored,
+    Event, Generation, HELD, InTrouble, Previous, Reason, State, Unfit, Unit, examine_verified, stored,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,13 @@ use std::time::Duration;
 
 /// A start that is under way is waited for so long.
 const START_WAIT: Duration = Duration::from_secs(10);
+
+/// A rollback by itself that cannot be done is tried again: a disk may be full, or
+/// a file not be there, for a while only.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Beyond that, an operator must look at it.
+const MOST_TRIES: u32 = 3;
 
 /// Puts a file in the place of what a plugin runs. Unless it is only until the
 /// agent ends, the configuration names it from then on.
@@ -42,17 +49,26 @@ pub async fn rollback(agent: &Arc<Agent>, name: &str, until_restart: bool) -> Re
 /// Rolls back what goes wrong on probation, until the agent ends.
 pub async fn mind_probation(agent: Arc<Agent>) {
     let Some(mut troubles) = agent.fleet.parts().troubles.take() else { return };
-    while let Some(InTrouble { plugin: name, digest, why }) = troubles.recv().await {
+    while let Some(trouble) = troubles.recv().await {
+        let InTrouble { plugin: name, digest, why, tries } = &trouble;
         // However many wait: nobody would ask for it again.
         let _turn = agent.changes.turn.lock().await;
-        let runs = agent.fleet.unit(&name).and_then(|unit| unit.status().digest().map(str::to_owned));
-        if runs.as_deref() != Some(&*digest) {
+        let runs = agent.fleet.unit(name).and_then(|unit| unit.status().digest().map(str::to_owned));
+        if runs.as_deref() != Some(digest) {
             // Somebody was faster: what was in trouble is gone.
             continue;
         }
         tracing::error!("plugin {name}: on probation: {why}; it is rolled back");
-        let outcome = back(&agent, &name, &why, false, true).await;
-        logged(&agent, "rollback", &name, &outcome);
+        let outcome = back(&agent, name, why, false, true).await;
+        logged(&agent, "rollback", name, &outcome);
+        if outcome.is_err() && *tries < MOST_TRIES {
+            let agent = agent.clone();
+            tokio::spawn(async move {
+                let parts = agent.fleet.parts();
+                tokio::time::sleep((parts.troubles.span() / 10).min(TRY_AGAIN)).await;
+                parts.troubles.tell_again(trouble);
+            });
+        }
     }
 }
 
@@ -92,8 +108,8 @@ async fn upgrade_to(
             let file = wish.path.as_deref().unwrap_or(Path::new(""));
             return Err(Unfit::File(format!("{} is not there ({error})", file.display())));
         }
-        let verified = verify(&parts.crashes.in_force(&wish), &parts.plugin_dirs())
-            .map_err(|error| Unfit::File(error.to_string()))?;
+        // As its section says: what another file did is not held against this one.
+        let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
         examine_verified(&parts, &wish, verified).map(|loaded| (wish, Arc::new(loaded)))
     });
     let (wish, loaded) = match looked.await? {
@@ -119,6 +135,7 @@ async fn upgrade_to(
         }
     } else {
         swapped(&unit, loaded, section).await.map_err(at)?;
+        unit.forgive();
         said(&unit, &mut report);
         moved(&unit, ran_in, &mut report);
         unit.set_apart(until_restart);
@@ -163,11 +180,7 @@ async fn exchanged(
         let next = Generation { loaded, config: config.as_ref().clone() };
         return unit.swap(next, reason).await.map_err(|why| format!("{why}; {before} goes on"));
     }
-    let (old, old_config) = (unit.loaded(), unit.config());
-    let file = |loaded: &Loaded| File {
-        version: loaded.verified.manifest.version.clone(),
-        digest: loaded.verified.bytes.digest.clone(),
-    };
+    let (old, old_config, given_up) = (unit.loaded(), unit.config(), is_given_up(unit));
     let (from, to) = (old.as_deref().map(file), Some(file(&loaded)));
     let (good, bad, why) = match &reason {
         Reason::Rollback(why) => (What::Rollback, What::RollbackFailed, why.as_str()),
@@ -176,7 +189,7 @@ async fn exchanged(
     };
     unit.end_probation();
     unit.set_config(config.as_ref().clone());
-    unit.set_loaded(Some(loaded));
+    unit.set_loaded(Some(loaded.clone()));
     unit.apply(Event::Restart);
     let _ = tokio::time::timeout(START_WAIT, unit.until(Unit::is_settled)).await;
     let status = unit.status();
@@ -186,6 +199,9 @@ async fn exchanged(
         let apart = unit.is_apart();
         let previous = old.map(|loaded| Previous { loaded, config: old_config, apart });
         unit.set_previous(previous.filter(|_| reason == Reason::Upgrade));
+        if reason == Reason::Upgrade && !given_up {
+            unit.begin_probation(&loaded);
+        }
         return Ok(());
     }
     let why = format!("{}: {}", status.state.as_str(), status.reasons.join("; "));
@@ -194,6 +210,39 @@ async fn exchanged(
     unit.set_loaded(old);
     unit.apply(Event::Restart);
     Err(format!("{why}; what ran before is tried again"))
+}
+
+/// A file that a reload found, where nothing works just now, as in a back-off. It
+/// stays, whatever comes of its start, since the configuration names it; only
+/// probation takes it back, to what ran before.
+pub async fn taken(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) {
+    let (before, section, given_up) = (unit.loaded(), unit.config(), is_given_up(unit));
+    unit.set_config(config);
+    unit.set_loaded(Some(loaded.clone()));
+    let digest = &loaded.verified.bytes.digest;
+    if let Some(before) = before.filter(|before| before.verified.bytes.digest != *digest) {
+        let entry = Entry::now(What::Upgrade, Some(file(&before)), Some(file(&loaded)), "");
+        unit.parts().records.happened(unit.name(), entry);
+        unit.end_probation();
+        if !given_up {
+            unit.begin_probation(&loaded);
+        }
+        let previous = Some(record(&before, &section));
+        let lineage = Lineage { previous, probation: unit.on_probation(), ..Lineage::default() };
+        let apart = unit.is_apart();
+        unit.set_previous(Some(Previous { loaded: before, config: section, apart }));
+        keep_lineage(unit, lineage).await;
+    }
+    unit.apply(Event::Restart);
+}
+
+/// Nobody wants back what did not work before the upgrade either.
+fn is_given_up(unit: &Unit) -> bool {
+    matches!(unit.state(), State::Quarantined | State::Unsupported)
+}
+
+fn file(loaded: &Loaded) -> File {
+    File { version: loaded.verified.manifest.version.clone(), digest: loaded.verified.bytes.digest.clone() }
 }
 
 /// `automatic`: nobody asked, and what cannot be edited is no reason to go on.

@@ -11,6 +11,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +36,19 @@ pub async fn watch(agent: Arc<Agent>) {
     let mut watched: Option<Watched> = None;
     let mut complained = false;
     let mut changed = BTreeSet::new();
+    // What changed is not known by name: each plugin is looked at.
+    let mut all_changed = false;
     // When what changed is taken over, and when at the latest.
     let mut due: Option<(Instant, Instant)> = None;
     let mut configured = agent.configured.subscribe();
     loop {
         let dirs = wished(&agent);
         if watched.as_ref().map(|watched| &watched.wished) != dirs.as_ref() {
+            if watched.is_some() && dirs.is_some() {
+                // A directory came, or another took its place unseen.
+                all_changed = true;
+                due.get_or_insert_with(soon);
+            }
             watched = dirs.and_then(|dirs| {
                 let opened = Watched::new(dirs);
                 if let Err(error) = &opened
@@ -72,32 +80,43 @@ pub async fn watch(agent: Arc<Agent>) {
                 if changes.begin_anew {
                     watched = None;
                 }
+                if changes.begin_anew || changes.overflow {
+                    all_changed = true;
+                    due.get_or_insert_with(soon);
+                }
                 let units = agent.fleet.units();
                 let is_of_plugin = |name: &Vec<u8>| {
                     units.iter().any(|unit| concerns_one(name, unit.name(), &unit.config().path))
                 };
                 let names: Vec<Vec<u8>> = changes.names.into_iter().filter(is_of_plugin).collect();
                 if !names.is_empty() {
-                    let soon = Instant::now() + SETTLE;
-                    let latest = due.map_or(Instant::now() + SETTLE_AT_MOST, |(_, latest)| latest);
-                    due = Some((soon, latest));
+                    let (next, at_most) = soon();
+                    due = Some((next, due.map_or(at_most, |(_, latest)| latest)));
                 }
                 changed.extend(names);
             }
             None => {
                 due = None;
-                for unit in agent
-                    .fleet
-                    .units()
-                    .iter()
-                    .filter(|unit| concerns(&changed, unit.name(), &unit.config().path))
-                {
-                    reload_one(&agent, unit.name()).await;
+                let units = agent.fleet.units();
+                let names = std::mem::take(&mut changed);
+                let all = std::mem::take(&mut all_changed);
+                for unit in units.iter() {
+                    if !all && !concerns(&names, unit.name(), &unit.config().path) {
+                        continue;
+                    }
+                    if !reload_one(&agent, unit.name()).await {
+                        // Too many changes wait: once more, with the others.
+                        (all_changed, due) = (true, Some(soon()));
+                    }
                 }
-                changed.clear();
             }
         }
     }
+}
+
+/// When what changes now is taken over, and when at the latest.
+fn soon() -> (Instant, Instant) {
+    (Instant::now() + SETTLE, Instant::now() + SETTLE_AT_MOST)
 }
 
 /// Never where nothing is to be watched.
@@ -109,7 +128,10 @@ async fn look_again(agent: &Agent) {
     }
 }
 
-fn wished(agent: &Agent) -> Option<Vec<PathBuf>> {
+/// A directory, and which one it is: another may be moved to its path.
+type Dir = (PathBuf, u64, u64);
+
+fn wished(agent: &Agent) -> Option<Vec<Dir>> {
     let config = agent.config();
     if !config.host.watch_plugins {
         return None;
@@ -118,8 +140,16 @@ fn wished(agent: &Agent) -> Option<Vec<PathBuf>> {
     let named = agent.fleet.units();
     let named = named.iter().filter_map(|unit| unit.config().path.as_ref()?.parent().map(Path::to_owned));
     let dirs = vendor_dirs().into_iter().chain(config.host.plugin_dirs.iter().cloned()).chain(named);
-    let dirs: BTreeSet<PathBuf> = dirs.take(MOST_DIRS).filter(|dir| dir.is_dir()).collect();
-    Some(dirs.into_iter().collect())
+    Some(of_paths(dirs.collect()))
+}
+
+/// Those that are there, [`MOST_DIRS`] at most.
+fn of_paths(paths: BTreeSet<PathBuf>) -> Vec<Dir> {
+    let dirs = paths.into_iter().filter_map(|path| {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+        Some((path, metadata.dev(), metadata.ino()))
+    });
+    dirs.take(MOST_DIRS).collect()
 }
 
 /// Whether one of these names is that of a plugin's file.
@@ -144,6 +174,8 @@ struct Changes {
     names: Vec<Vec<u8>>,
     /// A directory is not watched any more, as one that was removed and made again.
     begin_anew: bool,
+    /// The kernel's queue was full: some changes have no name.
+    overflow: bool,
 }
 
 async fn next(watched: Option<&Watched>) -> Changes {
@@ -154,14 +186,20 @@ async fn next(watched: Option<&Watched>) -> Changes {
 }
 
 struct Watched {
-    wished: Vec<PathBuf>,
+    wished: Vec<Dir>,
     inotify: AsyncFd<OwnedFd>,
 }
 
 impl Watched {
-    fn new(wished: Vec<PathBuf>) -> std::io::Result<Self> {
+    fn new(wished: Vec<Dir>) -> std::io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        for dir in &wished {
+        if wished.len() == MOST_DIRS {
+            tracing::warn!(
+                "host.watch_plugins: {MOST_DIRS} directories are watched, and no more; `gantry reload` takes new files \
+                 of others over"
+            );
+        }
+        for (dir, ..) in &wished {
             let flags = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR;
             if let Err(error) = inotify::add_watch(&inotify, dir, flags) {
                 tracing::warn!(
@@ -182,13 +220,13 @@ impl Watched {
     /// Names of files that changed; waits for the first.
     async fn changes(&self) -> Changes {
         let mut changes = Changes::default();
-        while changes.names.is_empty() && !changes.begin_anew {
+        while changes.names.is_empty() && !changes.begin_anew && !changes.overflow {
             let Ok(mut ready) = self.inotify.readable().await else { return std::future::pending().await };
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
-            // An overflow has no name: what else is changed then is found by a reload.
             while let Ok(event) = reader.next() {
                 changes.begin_anew |= event.events().contains(ReadFlags::IGNORED);
+                changes.overflow |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                 changes.names.extend(event.file_name().map(|name| name.to_bytes().to_vec()));
             }
             ready.clear_ready();

@@ -25,6 +25,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Of those together that do not come back from what they do.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// Beyond the time of all, for a disk that is slow to write what they handed over.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
 /// Enough to end well for whoever is well, however late it is.
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -77,33 +80,48 @@ impl Fleet {
         launch::side_by_side(launches);
     }
 
-    /// Stops all, within a time for all of them: first those that answer, the
-    /// last one first, and then side by side those that do not come back from
-    /// what they do, which get [`LAST_WAIT`] at most: they may only be late.
+    /// Stops all, within a time for all of them, and keeps what they hand over.
+    ///
+    /// Those that answer stop side by side, so that one that hangs takes no
+    /// other's time; who names containers comes after those that may still ask.
+    /// Those that do not come back from what they do come last and get
+    /// [`LAST_WAIT`] at most: they may only be late.
     pub async fn stop(&self, within: Duration) {
         self.ending.store(true, Relaxed);
         let begin = Instant::now();
         let left = |most: Duration| within.saturating_sub(begin.elapsed()).min(most).max(MOMENT);
         let units = self.units();
-        let (late, well): (Vec<_>, Vec<_>) = units.iter().rev().partition(|unit| unit.is_overdue());
-        for unit in well {
-            let within = left(STOP_DEADLINE);
-            unit.apply(Event::End { within });
-            ended(unit, within).await;
+        let (late, well): (Vec<_>, Vec<_>) = units.iter().partition(|unit| unit.is_overdue());
+        let (providers, others): (Vec<_>, Vec<_>) =
+            well.into_iter().partition(|unit| unit.names_containers());
+        for (units, most) in [(others, STOP_DEADLINE), (providers, STOP_DEADLINE), (late, LAST_WAIT)] {
+            end_together(&units, left(most)).await;
         }
-        let until = Instant::now() + left(LAST_WAIT);
-        for unit in &late {
-            unit.apply(Event::End { within: until.saturating_duration_since(Instant::now()) });
-        }
-        for unit in late {
-            ended(unit, until.saturating_duration_since(Instant::now())).await;
-        }
-        for unit in units.iter() {
-            unit.hand_over();
+        // Where other records are written: an older snapshot that is on its way
+        // there comes before, and a disk that hangs holds nobody up for ever.
+        for unit in units.iter().cloned() {
             unit.keep_losses();
+            self.parts.records.then(move || unit.hand_over());
         }
-        self.parts.keep_ids();
-        self.parts.records.flush();
+        let parts = self.parts.clone();
+        self.parts.records.then(move || parts.keep_ids());
+        if !self.parts.records.flush(within.saturating_sub(begin.elapsed()) + LAST_WRITE) {
+            tracing::warn!(
+                "the disk of the state directory does not answer: what plugins handed over may not be kept, and \
+                 the next start goes on with what was written before"
+            );
+        }
+    }
+}
+
+/// Asks them all to end, and waits.
+async fn end_together(units: &[&Arc<Unit>], within: Duration) {
+    let until = Instant::now() + within;
+    for unit in units {
+        unit.apply(Event::End { within });
+    }
+    for unit in units {
+        ended(unit, until.saturating_duration_since(Instant::now())).await;
     }
 }
 

@@ -272,10 +272,7 @@ impl Unit {
         let at = lock(&self.losses).kept((Instant::now(), SystemTime::now()));
         let digest = status.digest().filter(|_| !at.is_empty()).map(str::to_owned);
         let lost = digest.map(|digest| Lost { digest, at });
-        let lineage = self.parts.records.lineage(self.name());
-        if lineage.lost != lost {
-            self.parts.records.set_lineage(self.name(), Lineage { lost, ..lineage });
-        }
+        self.parts.records.amend_lineage(self.name(), |lineage| Lineage { lost, ..lineage });
     }
 
     /// Goes on with what an earlier agent began.
@@ -293,6 +290,14 @@ impl Unit {
             tracing::info!("plugin {}: its upgrade is still on probation", self.name());
             *lock(&self.probation) = Some(probation);
         }
+    }
+
+    /// An upgrade of what did not serve just then, with nothing to compare with.
+    pub fn begin_probation(&self, loaded: &Loaded) {
+        let span = self.parts.troubles.span();
+        let digest = &loaded.verified.bytes.digest;
+        let probation = Probation::new(digest, (Instant::now(), span), Before::default());
+        *lock(&self.probation) = Some(probation).filter(|_| !span.is_zero());
     }
 
     /// What goes wrong from now on rolls nothing back.

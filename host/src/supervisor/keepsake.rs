@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Snapshots go to the disk at most so often: what a crash can take with it.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const SNAPSHOT_EVERY: Duration = Duration::from_secs(15);
 
 /// After a collection, its exposition is on its way: what is written once that
 /// was shown says so, and no series is taken for a new one by the next start.
@@ -26,6 +26,8 @@ pub(super) struct OnDisk {
     marks: u64,
     /// It was said that there is something to write.
     ordered: bool,
+    /// The agent ends, and the last word is written.
+    ended: bool,
 }
 
 impl Unit {
@@ -111,6 +113,9 @@ impl Unit {
         let digest = of_marks(&marks);
         {
             let mut on_disk = lock(&self.on_disk);
+            if on_disk.ended {
+                return;
+            }
             let same = on_disk.bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, &kept));
             on_disk.at = Some(Instant::now());
             if same && on_disk.marks == digest && when == When::Snapshot {
@@ -132,8 +137,9 @@ impl Unit {
         }
     }
 
-    /// At the end of the agent. One that did not stop in order left what it had
-    /// at its last good collection.
+    /// At the end of the agent, on the thread that writes its records: no snapshot
+    /// is under way then, and none comes after. One that did not stop in order
+    /// left what it had at its last good collection.
     pub fn hand_over(&self) {
         // What has no thread any more counts as stopped too, with what it last said.
         let well = self.state() == State::Stopped && lock(&self.kept).is_whole();
@@ -142,6 +148,7 @@ impl Unit {
         if lock(&self.kept).get().is_none() && lock(&self.on_disk).taken {
             self.parts.records.forget_handover(self.name());
         }
+        lock(&self.on_disk).ended = true;
     }
 
     /// It shall not run: nothing of it is kept.

@@ -164,6 +164,8 @@ pub struct InTrouble {
     /// Of the file that is in trouble: another may run when this is heard.
     pub digest: String,
     pub why: String,
+    /// How often it was tried before.
+    pub tries: u32,
 }
 
 impl Troubles {
@@ -184,7 +186,12 @@ impl Troubles {
     /// A plugin is to be rolled back; at most once an upgrade.
     pub fn tell(&self, plugin: &str, digest: &str, why: String) {
         let (plugin, digest) = (plugin.to_owned(), digest.to_owned());
-        drop(self.sender.send(InTrouble { plugin, digest, why }));
+        drop(self.sender.send(InTrouble { plugin, digest, why, tries: 0 }));
+    }
+
+    /// It could not be rolled back.
+    pub fn tell_again(&self, trouble: InTrouble) {
+        drop(self.sender.send(InTrouble { tries: trouble.tries + 1, ..trouble }));
     }
 
     /// Names and reasons, for the one that rolls back.

@@ -11,6 +11,7 @@ use super::worker::Command;
 use crate::config::PluginConfig;
 use crate::isolation::Process;
 use crate::loader::Loaded;
+use crate::records::{Entry, What};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
@@ -168,10 +169,14 @@ impl Unit {
         self.parts.crashes.kept_apart(&self.name)
     }
 
-    /// It may run as its section says again, from its next look at its file on.
-    /// Whether it was kept apart until now.
+    /// It may run as its section says again, from its next look at its file on,
+    /// also in the next agent. Whether it was kept apart until now.
     pub fn forgive(&self) -> bool {
-        self.parts.crashes.forgive(&self.name)
+        let was_apart = self.parts.crashes.forgive(&self.name);
+        if was_apart {
+            self.parts.records.happened(&self.name, Entry::now(What::Forgiven, None, None, "on request"));
+        }
+        was_apart
     }
 
     /// Whether an operator's word holds against the file.
@@ -227,6 +232,11 @@ impl Unit {
             // The sender lives as long as this unit.
             let _ = changed.changed().await;
         }
+    }
+
+    /// Whether it tells the names of containers, on which others depend.
+    pub fn names_containers(&self) -> bool {
+        self.status().manifest().is_some_and(|manifest| !manifest.provides_identity.is_empty())
     }
 
     pub fn loaded(&self) -> Option<Arc<Loaded>> {

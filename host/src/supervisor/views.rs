@@ -1,7 +1,6 @@
 //! Views: a plugin's rows on their way out, and asking for them.
 
 use super::life::Call;
-use super::lock;
 use super::unit::Unit;
 use super::worker::Command;
 use gantry_plugin_api::abi::abi_stable::sabi_trait::TD_Opaque;
@@ -11,6 +10,7 @@ use gantry_plugin_api::abi::types::AbiCell;
 use gantry_plugin_api::abi::{AbiViewSink, AbiViewSink_TO, ViewSinkRef};
 use gantry_plugin_api::description::ViewInfo;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
@@ -72,8 +72,25 @@ impl Rows {
             (2, "number") | (3, "time") => {
                 serde_json::Number::from_f64(cell.number).map_or(Value::Null, Value::Number)
             }
-            // No identity service knows containers yet: their ids cannot be told.
+            // Until all are there: see `name_containers`.
+            (4, "container") => Value::from(cell.container),
             _ => Value::Null,
+        }
+    }
+
+    /// Puts ids in the place of handles; what is not known has none. Asks once for
+    /// each container.
+    pub fn name_containers(&mut self, id: impl Fn(u64) -> Option<String>) {
+        let mut known: HashMap<u64, Value> = HashMap::new();
+        for column in self.info.columns.iter().filter(|column| column.kind == "container") {
+            for row in &mut self.rows {
+                let Some(cell) = row.get_mut(&column.name) else { continue };
+                if let Some(handle) = cell.as_u64() {
+                    let value =
+                        known.entry(handle).or_insert_with(|| id(handle).map_or(Value::Null, Value::from));
+                    *cell = value.clone();
+                }
+            }
         }
     }
 }
@@ -119,8 +136,7 @@ impl Unit {
         };
         let _place = Waiting::of(self).ok_or_else(|| late(Call::View))?;
         let (reply, answer) = oneshot::channel();
-        let attempt = lock(&self.life).attempt();
-        self.send(attempt, Command::View { name: name.to_owned(), reply });
+        self.ask(Command::View { name: name.to_owned(), reply });
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(_)) => Err(ViewError::NotRunning(format!("{} has just ended", self.name()))),
@@ -160,7 +176,11 @@ mod tests {
         Rows::new(ViewInfo {
             name: "view".to_owned(),
             help: String::new(),
-            columns: vec![column("text", "text"), column("odd", "of another version")],
+            columns: vec![
+                column("text", "text"),
+                column("odd", "of another version"),
+                column("container", "container"),
+            ],
         })
     }
 
@@ -178,6 +198,25 @@ mod tests {
         }
         assert_eq!(rows.rows[0]["text"], "\u{fffd}\u{fffd} cut \u{fffd}");
         assert_eq!((&rows.rows[0]["odd"], &rows.rows[1]["text"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn handles_of_containers_become_their_ids() {
+        let mut rows = rows();
+        let of = |container: u64| AbiCell { kind: 4, container, ..AbiCell::EMPTY };
+        for container in [of(7), of(7), of(8), text(b"/docker/told"), AbiCell::EMPTY] {
+            assert!(rows.row(RSlice::from_slice(&[of(7), AbiCell::EMPTY, container])));
+        }
+        let asked = std::cell::Cell::new(0);
+        rows.name_containers(|handle| {
+            asked.set(asked.get() + 1);
+            (handle == 7).then(|| "/docker/seven".to_owned())
+        });
+        let named: Vec<&Value> = rows.rows.iter().map(|row| &row["container"]).collect();
+        let seven = Value::from("/docker/seven");
+        assert_eq!(named, [&seven, &seven, &Value::Null, &Value::from("/docker/told"), &Value::Null]);
+        assert!(rows.rows.iter().all(|row| row["text"].is_null()), "it is no column of containers");
+        assert_eq!(asked.get(), 2);
     }
 
     #[test]

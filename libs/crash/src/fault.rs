@@ -26,6 +26,23 @@ pub(crate) fn tid() -> u64 {
     u64::from(unsafe { libc::gettid() }.unsigned_abs())
 }
 
+/// Whether the calling process is the one that the file is of: a child that was
+/// forked and has not executed anything shares the mapping.
+#[allow(unsafe_code, reason = "also called by the handler, where only system calls are safe")]
+fn is_of_this_process(file: &File) -> bool {
+    // SAFETY: it takes nothing, changes nothing and cannot fail (getpid(2)).
+    file.pid.load(Relaxed) == u64::from(unsafe { libc::getpid() }.unsigned_abs())
+}
+
+/// Whether another process sent a signal (sigaction(2): codes of at most 0 are
+/// of `kill` and its kind, and tell the sender), as a service manager does whose
+/// watchdog was not fed: that is nobody's fault here.
+#[allow(unsafe_code, reason = "the sender is a field of a union")]
+fn is_sent(info: &libc::siginfo_t) -> bool {
+    // SAFETY: with such a code the kernel filled the sender in; getpid cannot fail.
+    info.si_code <= 0 && unsafe { info.si_pid() != libc::getpid() }
+}
+
 #[allow(unsafe_code, reason = "signal handlers are set by nothing safe")]
 pub(crate) fn install(file: &'static File) -> io::Result<()> {
     let was = FILE.swap(ptr::from_ref(file).cast_mut(), AcqRel);
@@ -61,6 +78,7 @@ extern "C" fn on_exit() {
     // SAFETY: the pointer is null or a file that is mapped for ever.
     if let Some(file) = unsafe { FILE.load(Acquire).as_ref() }
         && file.ended.load(Acquire) == 0
+        && is_of_this_process(file)
         && file.signal.compare_exchange(0, EXIT, AcqRel, Relaxed).is_ok()
     {
         file.fault_tid.store(tid(), Relaxed);
@@ -69,29 +87,38 @@ extern "C" fn on_exit() {
 }
 
 /// Notes the first fault, and gives the signal back to whoever had it: when the
-/// handler returns, the fault happens again, or `abort` raises it again.
+/// handler returns, the fault happens again, or `abort` raises it again. What
+/// another process sent ends this one, as it would have without a handler.
 #[allow(unsafe_code, reason = "a signal handler")]
 extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands a valid siginfo.
+    let info = unsafe { info.as_ref() };
+    let sent = info.is_some_and(is_sent);
     // SAFETY: the pointer is null or a file that is mapped for ever.
     if let Some(file) = unsafe { FILE.load(Acquire).as_ref() }
+        && !sent
+        && is_of_this_process(file)
         && file.signal.compare_exchange(0, u64::from(signal.unsigned_abs()), AcqRel, Relaxed).is_ok()
     {
         file.fault_tid.store(tid(), Relaxed);
-        // SAFETY: with SA_SIGINFO the kernel hands a valid siginfo; of the
-        // signals of faults the field is the address, of others it is read as
-        // a number and means nothing.
-        let address = unsafe { info.as_ref().map_or(0, |info| info.si_addr() as u64) };
+        // SAFETY: of the signals of faults the field is the address, of others
+        // it is read as a number and means nothing.
+        let address = info.map_or(0, |info| unsafe { info.si_addr() } as u64);
         file.address.store(address, Relaxed);
         file.written.store(1, Release);
     }
     let place = SIGNALS.iter().position(|known| *known == signal);
     let before = place.map_or(ptr::null_mut(), |place| BEFORE[place].load(Acquire));
-    // SAFETY: `before` is what sigaction filled at the installation, or null,
-    // then the default is asked for below.
+    // SAFETY: all-zero is a valid sigaction, and asks for the default.
     let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    let action = if before.is_null() { &raw const default } else { before.cast_const() };
-    // SAFETY: a valid action; sigaction may be called in a handler. Sent by
-    // somebody else (kill), the signal does not happen again by itself: the
-    // process goes on, and the next one is the former handler's.
-    unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
+    let action = if sent || before.is_null() { &raw const default } else { before.cast_const() };
+    // SAFETY: a valid action, `before` being what sigaction filled at the
+    // installation; sigaction and raise may be called in a handler.
+    unsafe {
+        libc::sigaction(signal, action, ptr::null_mut());
+        if sent {
+            // It does not happen again by itself. Blocked until this returns.
+            libc::raise(signal);
+        }
+    }
 }

@@ -17,18 +17,18 @@ const BOOT: [u64; 2] = [1, 2];
 const WHAT: &str = "GANTRY_CRASH_TEST";
 const FILE: &str = "GANTRY_CRASH_FILE";
 
+fn started(what: &str, file: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this"));
+    command.args(["--exact", "body", "--ignored", "--nocapture"]);
+    command.env(WHAT, what).env(FILE, file).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
 /// Runs what `body` names in a process of its own; how that ended, and what it left.
 fn left_by(what: &str) -> (Option<i32>, Option<Report>) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("stamps");
-    let status = Command::new(std::env::current_exe().expect("this"))
-        .args(["--exact", "body", "--ignored", "--nocapture"])
-        .env(WHAT, what)
-        .env(FILE, &file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("it starts");
+    let status = started(what, &file).status().expect("it starts");
     (status.signal(), report::read(&file, BOOT).expect("it can be read"))
 }
 
@@ -80,6 +80,23 @@ fn body() {
                 other.enter(6);
             }
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        "forked" => {
+            own.enter(6);
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                std::process::abort();
+            }
+            let mut status = 0;
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        "waits" => {
+            own.enter(11);
+            std::fs::write(Path::new(&file).with_extension("ready"), "").expect("written");
+            loop {
+                std::thread::park();
+            }
         }
         "good" => {
             own.enter(1);
@@ -138,6 +155,30 @@ fn without_a_fault_the_only_one_in_a_call_is_suspected() {
     let left = left.expect("left");
     assert_eq!((ended_by, left.culprit), (Some(libc::SIGKILL), None), "two were in calls");
     assert_eq!(left.in_calls.len(), 2);
+}
+
+#[test]
+fn what_a_forked_child_does_is_not_this_process_s() {
+    let left = culprit("forked", Some(libc::SIGKILL), Evidence::OnlyInCall(6));
+    assert_eq!((left.signal, left.exited), (None, false));
+}
+
+#[test]
+fn a_signal_that_another_process_sends_ends_it_at_once_and_is_no_fault() {
+    for signal in [libc::SIGABRT, libc::SIGSEGV] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("stamps");
+        let mut waits = started("waits", &file).spawn().expect("it starts");
+        while !file.with_extension("ready").exists() {
+            assert_eq!(waits.try_wait().expect("its state"), None, "it ended too early");
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(unsafe { libc::kill(waits.id().cast_signed(), signal) }, 0);
+        assert_eq!(waits.wait().expect("it ends").signal(), Some(signal));
+        let left = report::read(&file, BOOT).expect("it can be read").expect("left");
+        assert_eq!(left.signal, None);
+        assert_eq!(left.culprit, Some(("culprit".to_owned(), Evidence::OnlyInCall(11))), "a guess");
+    }
 }
 
 #[test]

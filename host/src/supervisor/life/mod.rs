@@ -134,6 +134,7 @@ impl Life {
     pub fn is_current(&self, attempt: u64) -> bool {
         self.attempt == attempt
     }
+    #[cfg(test)]
     pub fn attempt(&self) -> u64 {
         self.attempt
     }

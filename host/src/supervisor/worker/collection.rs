@@ -1,6 +1,7 @@
 //! Collections, on the plugin's thread.
 
 use super::Worker;
+use crate::supervisor::keepsake::SNAPSHOT_EVERY;
 use crate::supervisor::life::{Call, Progress};
 use crate::supervisor::lock;
 use crate::supervisor::losses;
@@ -59,7 +60,25 @@ impl Worker {
         Arena::with_limit(max_series.saturating_mul(SAMPLES_PER_SERIES).saturating_add(1024))
     }
 
+    /// Where nobody scrapes it counts all the same. Asked at the look at what it
+    /// takes; `false`: it failed.
+    pub(super) fn snapshot_where_due(&mut self) -> bool {
+        let is_recent = self.snapshot_at.is_some_and(|at| at.elapsed() < SNAPSHOT_EVERY);
+        if is_recent || !self.activated {
+            return true;
+        }
+        match self.keep_snapshot() {
+            Ok(()) => self.say(Progress::Ended),
+            Err(error) => {
+                self.fail(&error);
+                return false;
+            }
+        }
+        true
+    }
+
     fn keep_snapshot(&mut self) -> Result<(), Error> {
+        self.snapshot_at = Some(Instant::now());
         let kept = match self.call(Call::Snapshot, Instance::snapshot) {
             Ok(bytes) => {
                 let kept = self.unit.keep(self.attempt, &bytes);
@@ -125,9 +144,13 @@ impl Worker {
         }
         let over_cap =
             taken.refused.iter().any(|(reason, _)| *reason == gantry_exposition::Reason::SeriesCap);
-        self.unit.over_cap.store(over_cap, Relaxed);
-        if over_cap {
-            self.unit.breached(OVER_CAP);
+        let was_over = self.unit.over_cap.swap(over_cap, Relaxed);
+        if over_cap && !self.unit.breached(OVER_CAP) && !was_over {
+            tracing::warn!(
+                "plugin {name}: {OVER_CAP} ({}); those beyond are refused and counted until there are fewer, or \
+                 max_series in its section is larger",
+                self.max_series
+            );
         }
         if let Some(example) = &taken.example {
             tracing::debug!("plugin {name}: refused samples, the first: {example}");

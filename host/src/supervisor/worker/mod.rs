@@ -24,7 +24,7 @@ use gantry_plugin_api::error::ErrorKind;
 use gantry_pluginfile::{Instance, Library, OpenError};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 /// What a thread is asked to do.
@@ -92,6 +92,8 @@ struct Worker {
     started: bool,
     /// It counts: what it hands over is worth keeping.
     activated: bool,
+    /// When it was last asked for a snapshot.
+    snapshot_at: Option<Instant>,
     /// It was said once that no snapshot can be had.
     snapshot_complained: bool,
     /// Where it is noted that this thread is in a call of the plugin's; none
@@ -130,6 +132,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         max_series: 0,
         started: false,
         activated: false,
+        snapshot_at: None,
         snapshot_complained: false,
         stamp: None,
         own_threads: OwnThreads::default(),
@@ -145,6 +148,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         worker.fail(&error);
     }
     worker.spent(before);
+    worker.meet_threads();
     while worker.instance.is_some() {
         let Ok(command) = commands.recv() else {
             // It was left behind, and has come back: it ends quietly.
@@ -154,6 +158,7 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
         let before = worker.cpu();
         worker.serve(command);
         worker.spent(before);
+        worker.meet_threads();
     }
 }
 
@@ -322,6 +327,7 @@ impl Worker {
                  its counters begin at 0",
                 unit.name()
             );
+            unit.parts.own.handover_lost(unit.name(), "refused");
         }
         activated?;
         if !self.is_current() {

@@ -8,6 +8,9 @@ use gantry_plugin_api::error::ErrorKind;
 impl Worker {
     /// Live bytes of its allocator; what its own threads took is counted.
     pub(super) fn taken(&mut self) -> Option<u64> {
+        if !self.snapshot_where_due() {
+            return None;
+        }
         if self.process.is_some() {
             // Whatever it is asked, its heap comes with the answer.
             if let Err(error) = self.call(Call::Health, |instance| instance.health()) {
@@ -19,12 +22,19 @@ impl Worker {
         let instance = self.instance.as_ref()?;
         let heap = instance.heap_bytes();
         if self.process.is_none() {
-            let caller = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
             let unit = &self.unit;
-            let took = self.own_threads.look(&instance.threads(), caller, unit.name(), &unit.parts);
+            let took = self.own_threads.look(&instance.threads(), own_number(), unit.name(), &unit.parts);
             unit.parts.own.spent(unit.name(), took);
         }
         Some(heap)
+    }
+
+    /// Threads that it made in what it was just asked are its own from now on.
+    pub(super) fn meet_threads(&mut self) {
+        if let Some(instance) = self.instance.as_ref().filter(|_| self.process.is_none()) {
+            let unit = &self.unit;
+            self.own_threads.meet(&instance.threads(), own_number(), unit.name(), &unit.parts);
+        }
     }
 
     pub(super) fn view(&mut self, name: &str) -> Result<Rows, ViewError> {
@@ -35,6 +45,8 @@ impl Worker {
         match filled {
             Ok(()) => {
                 self.say(Progress::Ended);
+                let identity = &self.unit.parts.services.identity;
+                rows.name_containers(|handle| identity.container(handle).map(|known| known.id));
                 Ok(rows)
             }
             Err(error) => {
@@ -67,4 +79,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// The number of the calling thread.
+fn own_number() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
