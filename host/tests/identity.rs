@@ -92,11 +92,11 @@ fn a_restart_is_counted_once_and_its_counters_go_on() {
     let restarts = series("container_restarts_total", &path);
     let first = cgroup.spawn(&["sleep", "1000"]);
     scrape_until(&agent, "it is shown", |text| restarts(text) == Some(0.0));
-    drop(first);
-    // What is born while the end is still to be heard of is no restart.
-    scrape_until(&agent, "its end is heard of", |_| {
-        agent.table(&["containers", "--where", &format!("id={path}")])[0]["processes"] == 0
+    // What nobody saw in it is not what it began with.
+    scrape_until(&agent, "its process is seen", |_| {
+        agent.table(&["containers", "--where", &format!("id={path}")])[0]["processes"] == 1
     });
+    drop(first);
     let second = cgroup.spawn(&["sleep", "1000"]);
     scrape_until(&agent, "its restart", |text| restarts(text) == Some(1.0));
     drop(second);

@@ -121,9 +121,16 @@ impl State {
         if self.processes.living(pid).is_some_and(|known| known.born > at.saturating_add(JITTER)) {
             return;
         }
-        let Some(Known { start, container, .. }) = self.processes.remove(pid, at) else { return };
-        self.tell(EventKind::ProcessExited, container, Some(Process { pid, start }), at);
-        self.take_out(container, pid, at);
+        self.exited(pid, at, at);
+    }
+
+    /// The process of a pid is gone as is known now; it was over before, as is
+    /// known by then.
+    fn exited(&mut self, pid: u32, ended: u64, now: u64) {
+        let Some(Known { start, container, .. }) = self.processes.remove(pid, now) else { return };
+        let process = Process { pid, start };
+        self.tell(EventKind::ProcessExited, container, Some(process), now);
+        self.take_out(container, process, ended, now);
     }
 
     /// Whether the process of a pid is this one.
@@ -131,10 +138,11 @@ impl State {
         self.processes.living(pid).is_some_and(|known| same_start(known.start, start))
     }
 
-    /// This process is gone, as somebody sees it who looked.
-    pub fn process_ended(&mut self, pid: u32, start: u64, now: u64) {
+    /// This process is gone, as somebody sees it who looked; `ended` is when it
+    /// was over, where that is known.
+    pub fn process_ended(&mut self, pid: u32, start: u64, ended: Option<u64>, now: u64) {
         if self.is_living(pid, start) {
-            self.process_exited(pid, now);
+            self.exited(pid, ended.unwrap_or(now), now);
         }
     }
 

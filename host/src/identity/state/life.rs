@@ -64,21 +64,24 @@ impl State {
         let process = Process { pid, start: known.start };
         match before {
             Some(before) if before.container != known.container => {
-                self.take_out(before.container, pid, now);
+                self.take_out(before.container, process, now, now);
             }
             Some(_) => {}
             None => self.tell(EventKind::ProcessStarted, known.container, Some(process), now),
         }
         let Some(record) = self.records.get_mut(&known.container) else { return };
-        if !record.processes.insert(pid) || record.processes.len() > 1 {
+        if !record.processes.insert(pid) {
+            // Its birth may have been known to the tick alone.
+            if record.init == Some(process) && record.begins_anew(known.born) {
+                self.publish(known.container, now);
+            }
             return;
         }
-        // The first one: it begins, or begins anew. One that was born before the
-        // last one exited has moved in: runc's own steps come and go before the
-        // container's program is executed.
-        if record.emptied.is_some_and(|emptied| known.born > emptied) {
-            record.restarts += 1;
+        if record.processes.len() > 1 {
+            return;
         }
+        // The first one: it begins, or begins anew.
+        record.begins_anew(known.born);
         record.started = record.started.min(known.start.saturating_mul(clock::TICK));
         self.begins_with(known.container, process, now);
     }
@@ -90,20 +93,26 @@ impl State {
         self.publish(container, now);
     }
 
-    /// A process is not in it any more.
-    pub(super) fn take_out(&mut self, container: u64, pid: u32, now: u64) {
+    /// A process is not in it any more since some time (`ended`), which may be long ago.
+    pub(super) fn take_out(&mut self, container: u64, process: Process, ended: u64, now: u64) {
         let Some(record) = self.records.get_mut(&container) else { return };
-        if !record.processes.remove(pid) {
+        if !record.processes.remove(process.pid) {
             return;
         }
+        record.ended = record.ended.max(Some(ended));
         if record.processes.is_empty() {
-            record.emptied = Some(now);
             self.unsettled.insert(container);
             self.is_it_gone(container, now);
-        } else if record.init.is_some_and(|init| init.pid == pid) {
-            // A runtime's own step ended, and the program goes on.
-            let oldest = self.processes_in(container).min_by_key(|process| (process.start, process.pid));
-            if let Some(oldest) = oldest {
+        } else if record.init.is_some_and(|init| init.pid == process.pid) {
+            // A runtime's own step ended, and the program goes on; or the program
+            // ended before those were born that are there.
+            let born = |process: &Process| self.processes.living(process.pid).map_or(0, |known| known.born);
+            let oldest = self.processes_in(container).map(|process| (born(&process), process));
+            let oldest = oldest.min_by_key(|(born, process)| (*born, process.pid));
+            if let Some((born, oldest)) = oldest {
+                if let Some(record) = self.records.get_mut(&container) {
+                    record.begins_anew(born);
+                }
                 self.begins_with(container, oldest, now);
             }
         }
@@ -149,7 +158,7 @@ impl State {
                 record.gone = None;
                 self.late.remove(&handle);
                 // Whoever is the first now comes after all that were.
-                record.emptied = record.emptied.map(|_| 0);
+                (record.ended, record.anew) = (record.ended.map(|_| 0), 0);
                 record.publish();
                 self.version += 1;
                 self.unsettled.insert(handle);

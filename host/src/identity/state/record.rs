@@ -37,8 +37,10 @@ pub struct Record {
     pub tries: u8,
     /// How often it began anew.
     pub restarts: u64,
-    /// When its last process went; nothing before it had one.
-    pub emptied: Option<u64>,
+    /// The latest end of a process of it; none has ended before.
+    pub ended: Option<u64>,
+    /// When the first process of its present life was born, where that is not its first life.
+    pub anew: u64,
     pub network_namespace: u64,
     /// What its processes' environment says. Boxed, as mostly it says nothing.
     pub environment: Option<Box<Environment>>,
@@ -168,7 +170,8 @@ impl Record {
             is_seen: false,
             tries: 0,
             restarts: u64::from(life.is_some()),
-            emptied: None,
+            ended: None,
+            anew: 0,
             network_namespace: 0,
             environment: None,
             metadata: None,
@@ -181,6 +184,20 @@ impl Record {
             gone: None,
             published: None,
         }
+    }
+
+    /// Its oldest process was born at this time: whether it began anew with it,
+    /// which is counted. One that was born before the last one exited has moved in:
+    /// runc's own steps come and go before the container's program is executed.
+    /// Ends and births are heard of in any order, so this is asked after each of
+    /// them, and a life is counted once.
+    pub fn begins_anew(&mut self, born: u64) -> bool {
+        let is_anew = self.ended.is_some_and(|ended| born > ended && ended >= self.anew);
+        if is_anew {
+            self.restarts += 1;
+            self.anew = born;
+        }
+        is_anew
     }
 
     /// Whether nothing of it is left.
