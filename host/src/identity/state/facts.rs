@@ -66,7 +66,7 @@ impl State {
             None => 0,
         };
         let born = self.processes.living(pid).map_or(start.saturating_mul(clock::TICK), |known| known.born);
-        self.put(pid, Known { start, born, container: handle }, now);
+        self.put(pid, Known { start, born, container: handle, read: true }, now);
         handle
     }
 
@@ -101,7 +101,7 @@ impl State {
             None => {}
         }
         let container = self.processes.living(parent).map_or(0, |parent| parent.container);
-        self.put(pid, Known { start, born: at, container }, at);
+        self.put(pid, Known { start, born: at, container, read: false }, at);
     }
 
     /// A process replaced its program, and was seen at this place then. `start`
@@ -114,6 +114,12 @@ impl State {
         let handle = self.process_is(pid, start, placement, at);
         self.tell(EventKind::ProcessExecuted, handle, Some(Process { pid, start }), at);
         self.look_after_exec(handle, pid);
+    }
+
+    /// A process replaced its program, and was gone before somebody could see
+    /// where: where it was before says nothing of that.
+    pub fn process_unseen(&mut self, pid: u32) {
+        self.processes.unread(pid);
     }
 
     /// A process is gone. One that began later is another of its pid.

@@ -69,11 +69,12 @@ impl State {
             Some(_) => {}
             None => self.tell(EventKind::ProcessStarted, known.container, Some(process), now),
         }
-        let Some(record) = self.records.get_mut(&known.container) else { return };
+        let container = known.container;
+        let Some(record) = self.records.get_mut(&container) else { return };
         if !record.processes.insert(pid) {
             // Its birth may have been known to the tick alone.
             if record.init == Some(process) && record.begins_anew(known.born) {
-                self.publish(known.container, now);
+                self.publish(container, now);
             }
             return;
         }
@@ -83,7 +84,7 @@ impl State {
         // The first one: it begins, or begins anew.
         record.begins_anew(known.born);
         record.started = record.started.min(known.start.saturating_mul(clock::TICK));
-        self.begins_with(known.container, process, now);
+        self.begins_with(container, process, now);
     }
 
     fn begins_with(&mut self, container: u64, process: Process, now: u64) {
@@ -99,7 +100,7 @@ impl State {
         if !record.processes.remove(process.pid) {
             return;
         }
-        record.ended = record.ended.max(Some(ended));
+        record.ended = record.ended.max(ended);
         if record.processes.is_empty() {
             self.unsettled.insert(container);
             self.is_it_gone(container, now);
@@ -158,7 +159,7 @@ impl State {
                 record.gone = None;
                 self.late.remove(&handle);
                 // Whoever is the first now comes after all that were.
-                (record.ended, record.anew) = (record.ended.map(|_| 0), 0);
+                (record.ended, record.anew) = (record.ended.min(1), 0);
                 record.publish();
                 self.version += 1;
                 self.unsettled.insert(handle);

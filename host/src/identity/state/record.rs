@@ -37,8 +37,8 @@ pub struct Record {
     pub tries: u8,
     /// How often it began anew.
     pub restarts: u64,
-    /// The latest end of a process of it; none has ended before.
-    pub ended: Option<u64>,
+    /// The latest end of a process of it; 0 before the first one.
+    pub ended: u64,
     /// When the first process of its present life was born, where that is not its first life.
     pub anew: u64,
     pub network_namespace: u64,
@@ -170,7 +170,7 @@ impl Record {
             is_seen: false,
             tries: 0,
             restarts: u64::from(life.is_some()),
-            ended: None,
+            ended: 0,
             anew: 0,
             network_namespace: 0,
             environment: None,
@@ -192,7 +192,7 @@ impl Record {
     /// Ends and births are heard of in any order, so this is asked after each of
     /// them, and a life is counted once.
     pub fn begins_anew(&mut self, born: u64) -> bool {
-        let is_anew = self.ended.is_some_and(|ended| born > ended && ended >= self.anew);
+        let is_anew = self.ended != 0 && born > self.ended && self.ended >= self.anew;
         if is_anew {
             self.restarts += 1;
             self.anew = born;

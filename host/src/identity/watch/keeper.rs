@@ -241,7 +241,7 @@ impl Watcher {
                     (What::Executed, Read::Executes(start, placement)) => {
                         state.process_executed(event.pid, start, &placement, at);
                     }
-                    (What::Executed, _) => {}
+                    (What::Executed, _) => state.process_unseen(event.pid),
                 }
             }
         });

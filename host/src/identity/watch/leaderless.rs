@@ -101,7 +101,10 @@ mod tests {
         gone.sort_unstable_by_key(|one| one.pid);
         let over = |pid, ended| Over { pid, start: 100, ended };
         let is_over = [over(1, None), over(3, None), over(4, None), over(6, Some(7))];
-        assert_eq!(gone, is_over, "2 executed a program, 3 is another one, 6 never outlived its first thread");
+        assert_eq!(
+            gone, is_over,
+            "2 executed a program, 3 is another one, 6 never outlived its first thread"
+        );
         assert_eq!(those.all.keys().copied().collect::<Vec<_>>(), [5]);
         std::fs::remove_dir_all(root.path().join("5")).expect("a directory");
         assert_eq!(those.gone(&proc, &mut Vec::new()), [over(5, None)]);
