@@ -32,7 +32,9 @@ impl State {
         }
         let life = self.lives.get(key, now);
         let number = life.map_or(0, |life| life.number);
-        let handle = self.handles.make(&text, number, |number| self.records.contains_key(&number));
+        let is_taken = |number| self.records.contains_key(&number);
+        let remembered = self.remembered.handle(&text).filter(|number| !is_taken(*number));
+        let handle = remembered.unwrap_or_else(|| self.handles.make(&text, number, is_taken));
         self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
         self.remembered.recall(handle, &text);
         self.keys.give(key, handle);
