@@ -62,12 +62,27 @@ impl State {
             self.process_exited(pid, now);
         }
         let handle = match &placement.found {
-            Some(found) => self.container_is(found, &placement.cgroups, now),
+            Some(found) => {
+                let handle = self.container_is(found, &placement.cgroups, now);
+                self.adopt(handle, found);
+                handle
+            }
             None => 0,
         };
         let born = self.processes.living(pid).map_or(start.saturating_mul(clock::TICK), |known| known.born);
         self.put(pid, Known { start, born, container: handle, read: true }, now);
         handle
+    }
+
+    /// Whoever worked out the place of a process keeps it for the next one; the
+    /// container's own may be that of its directory, and would be there twice.
+    fn adopt(&mut self, handle: u64, found: &Arc<Found>) {
+        if let Some(record) = self.records.get_mut(&handle)
+            && !Arc::ptr_eq(&record.found, found)
+            && record.found == *found
+        {
+            record.found = found.clone();
+        }
     }
 
     /// A process was there when somebody began to read of it (`began`), who does

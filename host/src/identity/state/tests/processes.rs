@@ -200,3 +200,14 @@ fn one_whose_threads_end_after_the_first_is_over_when_that_is() {
     machine.state.process_ended(11, birth / TICK, None, birth + SECOND);
     assert_eq!(restarts(&machine, handle), 1);
 }
+
+#[test]
+fn where_it_is_is_kept_once_with_whoever_worked_it_out() {
+    let mut machine = Machine::new();
+    machine.state.directory_is(&docker('a'), machine.now);
+    let placement = docker('a');
+    let handle = machine.start(10, &placement);
+    machine.state.directory_is(&docker('a'), machine.now);
+    let kept = &machine.state.record(handle).expect("there").found;
+    assert!(Arc::ptr_eq(kept, placement.found.as_ref().expect("a container")));
+}
