@@ -45,6 +45,7 @@ impl State {
         self.newest.add(handle, now);
         self.take_cgroups(handle, cgroups);
         self.take_pending(handle);
+        self.learn_whether_it_opts_out(handle, now);
         if let Some(known) = self.absorb(handle, now) {
             return known;
         }
@@ -92,6 +93,7 @@ impl State {
     fn begins_with(&mut self, container: u64, process: Process, now: u64) {
         let Some(record) = self.records.get_mut(&container) else { return };
         (record.init, record.is_seen, record.tries) = (Some(process), false, 0);
+        (record.has_executed, record.is_unreadable) = (false, false);
         self.want_look(Look { handle: container, pid: process.pid });
         self.publish(container, now);
     }
@@ -193,6 +195,7 @@ impl State {
         self.unsettled.remove(&handle);
         self.remembered.forget(handle);
         self.late.remove(&handle);
+        self.opting.remove(&handle);
         self.keys.forget(handle);
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);

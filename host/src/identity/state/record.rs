@@ -1,5 +1,6 @@
 //! One container, as the service keeps it.
 
+use super::super::clock;
 use super::super::naming::{self, Named};
 use super::super::optout::opted_out;
 use super::super::path::Found;
@@ -33,6 +34,10 @@ pub struct Record {
     pub init: Option<Process>,
     /// Somebody has read its processes' environment.
     pub is_seen: bool,
+    /// The process that it began with executed a program in it.
+    pub has_executed: bool,
+    /// The environment of none of its processes could be read.
+    pub is_unreadable: bool,
     /// How many processes somebody has tried to read for that.
     pub tries: u8,
     /// How often it began anew.
@@ -168,6 +173,8 @@ impl Record {
             started: now,
             init: None,
             is_seen: false,
+            has_executed: false,
+            is_unreadable: false,
             tries: 0,
             restarts: u64::from(life.is_some()),
             ended: 0,
@@ -215,6 +222,19 @@ impl Record {
         self.environment.as_ref().map_or(&[], |environment| &environment.opted_out)
     }
 
+    /// Whether it asks any collector to leave it alone.
+    pub fn opts_out(&self) -> bool {
+        !self.opted_out().is_empty() || self.told().is_some_and(|told| !told_to_opt_out(&told).is_empty())
+    }
+
+    /// Whether no other environment is to be expected: its program's was read, or
+    /// that of one that was there at a time (`before`) when it had long begun.
+    pub fn knows_environment(&self, before: u64) -> bool {
+        let has_begun = self.has_executed
+            || self.init.is_some_and(|init| init.start.saturating_mul(clock::TICK) <= before);
+        self.is_unreadable || (self.is_seen && has_begun)
+    }
+
     /// Takes what its processes' environment says instead of what another's said.
     pub fn set_environment(&mut self, environment: Environment) {
         let says_something = !environment.opted_out.is_empty() || !environment.nomad.is_empty();
@@ -252,7 +272,7 @@ impl Record {
     pub fn container(&self) -> Container {
         let mut all = self.told().unwrap_or_default();
         // What the runtime was told counts also where no process can be read.
-        all.opted_out.extend(opted_out(all.environment.iter().map(|(name, value)| (&**name, &**value))));
+        all.opted_out.extend(told_to_opt_out(&all));
         all.id = self.named.id.to_string();
         all.app_id = self.named.app_id.to_string();
         all.runtime = self.found.runtime_of(&all.runtime).to_owned();
@@ -298,6 +318,11 @@ impl Record {
     pub fn is_told(&self) -> bool {
         self.published.as_ref().is_some_and(|told| told.has_id)
     }
+}
+
+/// What the runtime was told to run it with.
+fn told_to_opt_out(told: &Container) -> Vec<String> {
+    opted_out(told.environment.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// What plugins were told of a container: enough to see whether it is
