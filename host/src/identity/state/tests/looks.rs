@@ -133,7 +133,7 @@ fn what_a_runtime_was_told_is_an_opt_out_as_well() {
 fn an_environment_is_not_waited_for_for_ever() {
     let mut machine = at_once();
     let old = machine.now / 10_000_000 - 300;
-    let [long_there, silent, unreadable] = ['a', 'b', 'c'].map(|letter| docker(letter));
+    let [long_there, silent, unreadable] = ['a', 'b', 'c'].map(docker);
     let there = machine.state.process_is(10, old, &long_there, machine.now);
     machine.sees(there, 10, &long_there, opted_out(&[]));
     let (waits, hidden) = (machine.start(11, &silent), machine.start(12, &unreadable));
