@@ -1,5 +1,6 @@
 //! What a whole agent with the plugins `node` and `containers` costs beside so
-//! many containers, printed as tables: cgroups of the kernel with a sleeping
+//! many containers, printed as tables: of a machine of plain files, which is all
+//! that is measured where the argument is `fixture`; cgroups of the kernel with a sleeping
 //! process each, then real ones of a Docker, then processes that come and go,
 //! then all runtimes together, and each of them asked alone.
 //! Needs root, and for the later parts Docker and containerd.
@@ -7,10 +8,12 @@
 #![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
 
 mod common;
+mod fixture;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use common::{Server, agent, cpu, first_scrape, median, memory, ran, scrape, series};
+use gantry_cgroupfs::Mode;
 use gantry_test_containerd::Containerd;
 use gantry_test_docker::Docker;
 use gantry_test_podman::Podman;
@@ -21,6 +24,7 @@ use std::time::{Duration, Instant};
 use support::cgroup::{Cgroup, Member};
 
 const COUNTS: [usize; 4] = [0, 100, 300, 1000];
+const OF_FIXTURE: u32 = 1000;
 const OF_DOCKER: usize = 100;
 /// Of no container, as on a machine that does something.
 const PROCESSES: usize = 300;
@@ -106,8 +110,51 @@ fn processes(server: &Server) {
     );
 }
 
+/// As much as a scrape is let cost of 1,000 containers, and what it does: it
+/// collects, and writes the exposition.
+fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
+    let paths = fixture::machine(&dir.join(name), mode, OF_FIXTURE);
+    let mut config = format!(
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"\n{paths}\
+         [plugins.containers]\nenabled = true\n"
+    );
+    for api in ["docker", "podman", "cri", "containerd", "systemd"] {
+        config += &format!("config.{api}.enabled = false\n");
+    }
+    let server = agent(dir, &config);
+    let until = Instant::now() + Duration::from_secs(60);
+    while shown(&first_scrape(server.address)) < OF_FIXTURE as usize {
+        assert!(Instant::now() < until, "not all are shown");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Programs are looked at over several collections.
+    let mut text = String::new();
+    for _ in 0..8 {
+        text = first_scrape(server.address);
+    }
+    let before = ran(&server);
+    let mut walls = Vec::new();
+    for _ in 0..SCRAPES {
+        let begin = Instant::now();
+        scrape(server.address).expect("an answer");
+        walls.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let each = (ran(&server) - before) * 1e3 / SCRAPES as f64;
+    let of_them = text.lines().filter(|line| line.contains("container_id=\"/docker/")).count();
+    println!("| {name} | {} | {of_them} | {each:.1} | {:.1} |", shown(&text), median(walls));
+}
+
 fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
+    println!(
+        "plain files in the form of the kernel's\n| cgroups | containers | series of them | a scrape, CPU ms | a scrape, ms |\n|---|---|---|---|---|"
+    );
+    for (name, mode) in [("v1", Mode::V1), ("v2", Mode::V2), ("hybrid", Mode::Hybrid)] {
+        fixture_machine(dir.path(), name, mode);
+    }
+    if std::env::args().any(|argument| argument == "fixture") {
+        return;
+    }
     let absent = config(&dir.path().join("docker.sock"));
     let mut others: Vec<Member> = (0..PROCESSES).map(|_| sleeper()).collect();
     let mut containers: Vec<(Member, Cgroup)> = Vec::new();

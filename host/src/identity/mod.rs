@@ -72,7 +72,8 @@ struct Begins {
     next: Option<Instant>,
 }
 
-/// Processes that are read of when a plugin tells of many: some 20 µs each.
+/// Processes that are read of when a plugin tells of many: some 20 µs each, in
+/// which the plugin waits.
 const READS: usize = 64;
 
 /// What is in the way of a begin, as descriptors that are missing, may go away.
@@ -346,22 +347,25 @@ impl Identity {
     }
 
     /// What a plugin saw of processes in the kernel. Of those whose cgroup is
-    /// not known yet some are read of, and the rest is passed over.
+    /// not known yet some are read of; the rest is passed over, and counted.
     pub fn observe(&self, seen: &[Observation]) {
         let Some(running) = self.running() else { return };
         let now = clock::boot();
         let begins =
             |seen: &&Observation| matches!(seen.kind, EventKind::ProcessStarted | EventKind::ProcessExecuted);
         let mut unknown: Vec<Process> = running.shared.write(|state| {
-            let those = seen.iter().filter(begins).filter(|seen| !state.observed(seen, now));
+            let mut is_unknown = |seen: &&Observation| {
+                let Process { pid, start } = seen.process;
+                !state.observed(seen, now) && state.of_pid(pid, start).is_none()
+            };
+            let those = seen.iter().filter(begins).filter(&mut is_unknown);
             those.map(|seen| seen.process).collect()
         });
+        running.shared.lost_many("observed", unknown.len().saturating_sub(READS) as u64);
         unknown.truncate(READS);
         for process in unknown {
-            if running.shared.read(|state| state.of_pid(process.pid, process.start)).is_none() {
-                // One that is gone by now is of no container that is known.
-                let _ = running.read(process.pid, process.start);
-            }
+            // One that is gone by now is of no container that is known.
+            let _ = running.read(process.pid, process.start);
         }
     }
 

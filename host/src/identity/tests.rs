@@ -133,6 +133,24 @@ fn a_loop_that_hangs_stands_still_until_it_goes_on() {
     until("it goes on", || !identity.stands_still());
 }
 
+#[test]
+fn what_plugins_saw_beyond_what_is_read_of_at_once_is_counted() {
+    let root = proc_without_processes();
+    let identity = identity(root.path().to_str().expect("a path"));
+    let seen = |pid: u32| Observation {
+        kind: EventKind::ProcessExecuted,
+        process: Process { pid, start: 100 },
+        hierarchy: 0,
+        cgroup: 1,
+        network_namespace: 0,
+    };
+    let all: Vec<Observation> = (4_300_001..).take(READS + 7).map(seen).collect();
+    identity.observe(&all);
+    assert_eq!(identity.figures().expect("figures").lost.get("observed"), Some(&7));
+    identity.observe(&all[..READS]);
+    assert_eq!(identity.figures().expect("figures").lost.get("observed"), Some(&7), "those are read of");
+}
+
 /// A directory in each hierarchy that is watched, and its number.
 fn cgroup_of_a_container() -> Vec<(PathBuf, u32)> {
     let id = format!("{:032x}{:032x}", std::process::id(), 0x1d);

@@ -68,6 +68,7 @@ mod tests {
             app_id: String::new(),
             shared: false,
             named: true,
+            handle: 7,
         };
         write(dir.path(), "boot", std::slice::from_ref(&web)).expect("own directory");
         assert_eq!(read(dir.path(), "boot"), [web]);

@@ -227,6 +227,10 @@ impl AbiHost for Speaker {
     }
 
     fn observe(&self, observations: RSlice<'_, AbiObservation>) {
+        // One on trial stands beside one that serves and tells of the same processes.
+        if !self.0.voice.is_heard() {
+            return;
+        }
         let seen: Vec<Observation> = observations.iter().map(AbiObservation::to_observation).collect();
         self.0.shared.identity.observe(&seen);
     }
@@ -241,5 +245,44 @@ impl AbiHost for Speaker {
         let word = Word::Report { resource: resource.as_str().to_owned(), amount };
         // Of the few that are known the last one stays.
         let _ = self.0.voice.say(word, |word| self.0.tell(word));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::IdentityConfig;
+
+    #[test]
+    fn what_a_generation_on_trial_saw_is_heard_when_it_serves() {
+        // Where nothing can be read the service begins with the first word that
+        // it hears, in vain, and counts it.
+        let nowhere = || PathBuf::from("/nonexistent");
+        let paths = Paths { proc: nowhere(), sys: nowhere(), cgroup: nowhere(), root: nowhere() };
+        let services = Services {
+            identity: Arc::new(Identity::new(&paths, &IdentityConfig::default())),
+            paths,
+            facts: Arc::default(),
+            reports: Arc::default(),
+            state_dir: nowhere(),
+        };
+        let manifest = serde_json::json!({
+            "gantry_manifest": 1, "name": "a", "version": "1", "api": "1.0", "min_host_api": "1.0", "panic": "unwind",
+        });
+        let manifest: ManifestInfo = serde_json::from_value(manifest).expect("a manifest");
+        let (host, speaker) = services.for_generation(&manifest, Voice::waiting());
+        let seen = AbiObservation {
+            start: 1,
+            cgroup: 1,
+            network_namespace: 0,
+            pid: 4_300_001,
+            hierarchy: 0,
+            kind: 0,
+        };
+        host.observe(RSlice::from_slice(&[seen]));
+        assert!(services.identity.figures().is_none(), "on trial");
+        speaker.serves();
+        host.observe(RSlice::from_slice(&[seen]));
+        assert!(services.identity.figures().is_some(), "it serves");
     }
 }

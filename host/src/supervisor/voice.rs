@@ -1,6 +1,7 @@
 //! What a generation on trial tells the host waits until it serves: of node
 //! facts, of containers and of resources the one that serves is believed, and
-//! a trial that fails has told nothing.
+//! a trial that fails has told nothing. What it saw of processes waits for
+//! nobody: the one that serves sees the same.
 
 use super::lock;
 use gantry_plugin_api::identity::Metadata;
@@ -85,6 +86,11 @@ impl Voice {
             }
         }
         Ok(())
+    }
+
+    /// Whether it serves.
+    pub fn is_heard(&self) -> bool {
+        lock(&self.0).is_none()
     }
 
     /// It serves from now on: what it said is told, and then what it says.

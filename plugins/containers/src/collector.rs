@@ -66,7 +66,13 @@ impl Collector {
         }
         news.executed.iter().for_each(|process| self.applications.forget(process));
         for container in &news.changed {
-            if let Some(known) = known.get(*container).filter(|known| known.is_shown()) {
+            let there = known.get(*container);
+            if there.is_some_and(|known| !known.is_shown()) {
+                // It has just said that it opts out, and is not one that is gone.
+                self.figures.forget(*container);
+                self.restarts.forget(*container);
+            }
+            if let Some(known) = there.filter(|known| known.is_shown()) {
                 if let Some(cgroups) = news.cgroups.get(container) {
                     self.figures.container_is(*container, cgroups);
                 }

@@ -55,6 +55,11 @@ impl Restarts {
         }
     }
 
+    /// Nothing of a container is shown any more.
+    pub fn forget(&mut self, container: ContainerRef) {
+        self.seen.remove(&container.handle());
+    }
+
     /// Forgets those that are gone, where many have piled up without a collection.
     pub fn sweep(&mut self, is_there: impl Fn(ContainerRef) -> bool) {
         if self.seen.len() < self.sweep_at.max(SWEEP_FROM) {

@@ -209,6 +209,21 @@ fn an_opted_out_container_has_no_series_here() {
 }
 
 #[test]
+fn one_that_opts_out_later_has_no_series_from_then_on() {
+    let machine = Machine::new(Mode::V2);
+    machine.write("/docker/out", &machine.fixture.figures(3));
+    let out = machine.container("/docker/out", &["/docker/out"]);
+    let mut running = machine.start();
+    assert!(running.collect().expect("it collects").text().contains("/docker/out"));
+    for gone in [false, true] {
+        machine.kit.identity().change(out, |out| {
+            (out.opted_out, out.gone) = (vec!["containers".to_owned()], gone);
+        });
+        assert!(!running.collect().expect("it collects").text().contains("/docker/out"), "gone: {gone}");
+    }
+}
+
+#[test]
 fn other_hierarchies_that_are_heard_of_later_are_read_too() {
     let machine = Machine::new(Mode::V1);
     let usage = machine.fixture.figures(3);

@@ -62,12 +62,27 @@ impl State {
             self.process_exited(pid, now);
         }
         let handle = match &placement.found {
-            Some(found) => self.container_is(found, &placement.cgroups, now),
+            Some(found) => {
+                let handle = self.container_is(found, &placement.cgroups, now);
+                self.adopt(handle, found);
+                handle
+            }
             None => 0,
         };
         let born = self.processes.living(pid).map_or(start.saturating_mul(clock::TICK), |known| known.born);
-        self.put(pid, Known { start, born, container: handle }, now);
+        self.put(pid, Known { start, born, container: handle, read: true }, now);
         handle
+    }
+
+    /// Whoever worked out the place of a process keeps it for the next one; the
+    /// container's own may be that of its directory, and would be there twice.
+    fn adopt(&mut self, handle: u64, found: &Arc<Found>) {
+        if let Some(record) = self.records.get_mut(&handle)
+            && !Arc::ptr_eq(&record.found, found)
+            && record.found == *found
+        {
+            record.found = found.clone();
+        }
     }
 
     /// A process was there when somebody began to read of it (`began`), who does
@@ -101,7 +116,7 @@ impl State {
             None => {}
         }
         let container = self.processes.living(parent).map_or(0, |parent| parent.container);
-        self.put(pid, Known { start, born: at, container }, at);
+        self.put(pid, Known { start, born: at, container, read: false }, at);
     }
 
     /// A process replaced its program, and was seen at this place then. `start`
@@ -116,14 +131,27 @@ impl State {
         self.look_after_exec(handle, pid);
     }
 
+    /// A process replaced its program, and was gone before somebody could see
+    /// where: where it was before says nothing of that.
+    pub fn process_unseen(&mut self, pid: u32) {
+        self.processes.unread(pid);
+    }
+
     /// A process is gone. One that began later is another of its pid.
     pub fn process_exited(&mut self, pid: u32, at: u64) {
         if self.processes.living(pid).is_some_and(|known| known.born > at.saturating_add(JITTER)) {
             return;
         }
-        let Some(Known { start, container, .. }) = self.processes.remove(pid, at) else { return };
-        self.tell(EventKind::ProcessExited, container, Some(Process { pid, start }), at);
-        self.take_out(container, pid, at);
+        self.exited(pid, at, at);
+    }
+
+    /// The process of a pid is gone as is known now; it was over before, as is
+    /// known by then.
+    fn exited(&mut self, pid: u32, ended: u64, now: u64) {
+        let Some(Known { start, container, .. }) = self.processes.remove(pid, now) else { return };
+        let process = Process { pid, start };
+        self.tell(EventKind::ProcessExited, container, Some(process), now);
+        self.take_out(container, process, ended, now);
     }
 
     /// Whether the process of a pid is this one.
@@ -131,10 +159,11 @@ impl State {
         self.processes.living(pid).is_some_and(|known| same_start(known.start, start))
     }
 
-    /// This process is gone, as somebody sees it who looked.
-    pub fn process_ended(&mut self, pid: u32, start: u64, now: u64) {
+    /// This process is gone, as somebody sees it who looked; `ended` is when it
+    /// was over, where that is known.
+    pub fn process_ended(&mut self, pid: u32, start: u64, ended: Option<u64>, now: u64) {
         if self.is_living(pid, start) {
-            self.process_exited(pid, now);
+            self.exited(pid, ended.unwrap_or(now), now);
         }
     }
 

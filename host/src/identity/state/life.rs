@@ -32,7 +32,9 @@ impl State {
         }
         let life = self.lives.get(key, now);
         let number = life.map_or(0, |life| life.number);
-        let handle = self.handles.make(&text, number, |number| self.records.contains_key(&number));
+        let is_taken = |number| self.records.contains_key(&number);
+        let remembered = self.remembered.handle(&text).filter(|number| !is_taken(*number));
+        let handle = remembered.unwrap_or_else(|| self.handles.make(&text, number, is_taken));
         self.records.insert(handle, Box::new(Record::new(handle, found.clone(), life, now)));
         self.remembered.recall(handle, &text);
         self.keys.give(key, handle);
@@ -43,6 +45,7 @@ impl State {
         self.newest.add(handle, now);
         self.take_cgroups(handle, cgroups);
         self.take_pending(handle);
+        self.learn_whether_it_opts_out(handle, now);
         if let Some(known) = self.absorb(handle, now) {
             return known;
         }
@@ -64,46 +67,57 @@ impl State {
         let process = Process { pid, start: known.start };
         match before {
             Some(before) if before.container != known.container => {
-                self.take_out(before.container, pid, now);
+                self.take_out(before.container, process, now, now);
             }
             Some(_) => {}
             None => self.tell(EventKind::ProcessStarted, known.container, Some(process), now),
         }
-        let Some(record) = self.records.get_mut(&known.container) else { return };
-        if !record.processes.insert(pid) || record.processes.len() > 1 {
+        let container = known.container;
+        let Some(record) = self.records.get_mut(&container) else { return };
+        if !record.processes.insert(pid) {
+            // Its birth may have been known to the tick alone.
+            if record.init == Some(process) && record.begins_anew(known.born) {
+                self.publish(container, now);
+            }
             return;
         }
-        // The first one: it begins, or begins anew. One that was born before the
-        // last one exited has moved in: runc's own steps come and go before the
-        // container's program is executed.
-        if record.emptied.is_some_and(|emptied| known.born > emptied) {
-            record.restarts += 1;
+        if record.processes.len() > 1 {
+            return;
         }
+        // The first one: it begins, or begins anew.
+        record.begins_anew(known.born);
         record.started = record.started.min(known.start.saturating_mul(clock::TICK));
-        self.begins_with(known.container, process, now);
+        self.begins_with(container, process, now);
     }
 
     fn begins_with(&mut self, container: u64, process: Process, now: u64) {
         let Some(record) = self.records.get_mut(&container) else { return };
         (record.init, record.is_seen, record.tries) = (Some(process), false, 0);
+        (record.has_executed, record.is_unreadable) = (false, false);
         self.want_look(Look { handle: container, pid: process.pid });
         self.publish(container, now);
     }
 
-    /// A process is not in it any more.
-    pub(super) fn take_out(&mut self, container: u64, pid: u32, now: u64) {
+    /// A process is not in it any more since some time (`ended`), which may be long ago.
+    pub(super) fn take_out(&mut self, container: u64, process: Process, ended: u64, now: u64) {
         let Some(record) = self.records.get_mut(&container) else { return };
-        if !record.processes.remove(pid) {
+        if !record.processes.remove(process.pid) {
             return;
         }
+        record.ended = record.ended.max(ended);
         if record.processes.is_empty() {
-            record.emptied = Some(now);
             self.unsettled.insert(container);
             self.is_it_gone(container, now);
-        } else if record.init.is_some_and(|init| init.pid == pid) {
-            // A runtime's own step ended, and the program goes on.
-            let oldest = self.processes_in(container).min_by_key(|process| (process.start, process.pid));
-            if let Some(oldest) = oldest {
+        } else if record.init.is_some_and(|init| init.pid == process.pid) {
+            // A runtime's own step ended, and the program goes on; or the program
+            // ended before those were born that are there.
+            let born = |process: &Process| self.processes.living(process.pid).map_or(0, |known| known.born);
+            let oldest = self.processes_in(container).map(|process| (born(&process), process));
+            let oldest = oldest.min_by_key(|(born, process)| (*born, process.pid));
+            if let Some((born, oldest)) = oldest {
+                if let Some(record) = self.records.get_mut(&container) {
+                    record.begins_anew(born);
+                }
                 self.begins_with(container, oldest, now);
             }
         }
@@ -149,7 +163,7 @@ impl State {
                 record.gone = None;
                 self.late.remove(&handle);
                 // Whoever is the first now comes after all that were.
-                record.emptied = record.emptied.map(|_| 0);
+                (record.ended, record.anew) = (record.ended.min(1), 0);
                 record.publish();
                 self.version += 1;
                 self.unsettled.insert(handle);
@@ -181,6 +195,7 @@ impl State {
         self.unsettled.remove(&handle);
         self.remembered.forget(handle);
         self.late.remove(&handle);
+        self.opting.remove(&handle);
         self.keys.forget(handle);
         self.raw_ids.forget(handle);
         self.cgroups.forget(handle);

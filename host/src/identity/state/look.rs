@@ -23,8 +23,11 @@ impl State {
     /// Its first process is another, or another program: its environment counts
     /// from now on. That of others counts as long as nobody's was read.
     pub(super) fn look_after_exec(&mut self, handle: u64, pid: u32) {
-        let Some(record) = self.records.get(&handle) else { return };
+        let Some(record) = self.records.get_mut(&handle) else { return };
         let is_init = record.init.is_some_and(|init| init.pid == pid);
+        if is_init {
+            (record.has_executed, record.is_seen) = (true, false);
+        }
         if is_init || (!record.is_seen && record.tries < TRIES) {
             self.want_look(Look { handle, pid });
         }
@@ -44,8 +47,9 @@ impl State {
         let is_read = environment.is_some();
         if let Some(environment) = environment {
             record.set_environment(environment);
-            record.is_seen = true;
+            (record.is_seen, record.is_unreadable) = (true, false);
         }
+        self.learn_whether_it_opts_out(handle, now);
         self.set_namespace(handle, namespace);
         self.take_cgroups(handle, &placement.cgroups);
         let is_another = sandbox.is_some_and(|id| self.is_sandbox(handle, &id, now));
@@ -68,7 +72,10 @@ impl State {
         let others = || record.processes.all().iter().copied().filter(|other| *other != pid);
         match others().filter(|other| *other > pid).min().or_else(|| others().min()) {
             Some(next) if record.tries < TRIES => self.want_look(Look { handle, pid: next }),
-            _ => self.counts.unread += 1,
+            _ => {
+                record.is_unreadable = true;
+                self.counts.unread += 1;
+            }
         }
     }
 

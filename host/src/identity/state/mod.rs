@@ -11,7 +11,7 @@
 //!   [`pending`] while it is not there; [`packed`]: how that is kept.
 //! * [`rules`]: its id, and whether a rule leaves it out.
 //! * [`time`]: what time alone changes: shown, folded, forgotten; [`presence`]:
-//!   the rules for that; [`lives`]: what is remembered of those that died young;
+//!   the rules for that; [`opting`]: whether it may opt out; [`lives`]: what is remembered of those that died young;
 //!   [`remembered`]: of those that an agent before showed.
 //! * [`series`]: under which id its figures are. [`ids`]: who has which id.
 //!   [`shown`]: what the exposition needs of it.
@@ -28,6 +28,7 @@ mod merge;
 mod names;
 mod newest;
 mod observed;
+mod opting;
 mod packed;
 mod pending;
 mod presence;
@@ -64,6 +65,7 @@ use ids::Ids;
 use lives::Lives;
 use names::{Name, Names};
 use newest::Newest;
+use opting::Learned;
 use pending::Pending;
 use presence::Times;
 use processes::Processes;
@@ -113,6 +115,8 @@ pub struct State {
     unsettled: HashSet<u64, RandomState>,
     /// Of them, those that are gone and wait for their names.
     late: HashSet<u64, RandomState>,
+    /// Of those that are held, who opts out.
+    opting: HashMap<u64, Learned, RandomState>,
     /// Somebody should look at their first process.
     looks: Vec<Look>,
     /// Processes whose end nobody will tell.
@@ -170,6 +174,7 @@ impl State {
             remembered: Remembered::default(),
             unsettled: HashSet::default(),
             late: HashSet::default(),
+            opting: HashMap::default(),
             looks: Vec::new(),
             rechecks: Vec::new(),
             host_namespace: 0,

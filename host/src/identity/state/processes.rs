@@ -23,14 +23,19 @@ const MAX_LIVING: usize = 1 << 20;
 /// the start that `/proc/PID/stat` shows. A pid does not come back so soon.
 const TOLERANCE: u64 = 1;
 
-/// A process and its container; 0 is none.
+/// A process and its container; 0 is none. Packed: with its pid it is half of a
+/// cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub struct Known {
     /// In clock ticks since boot.
     pub start: u64,
     /// The same in nanoseconds: of the kernel's event, or else of the tick.
     pub born: u64,
     pub container: u64,
+    /// Its own cgroup was read since it executed its program; else it is its
+    /// parent's, or what a plugin saw.
+    pub read: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -125,13 +130,20 @@ impl Processes {
         living.copied().or_else(|| self.dead(pid, start).map(|(known, _)| known)).map(|known| known.container)
     }
 
-    /// A process that is gone was in this container, as somebody knows better
-    /// now. `false`: nothing is known of it.
+    /// What was read of where a process is does not count any more.
+    pub fn unread(&mut self, pid: u32) {
+        if let Some(known) = self.living.get_mut(&pid) {
+            known.read = false;
+        }
+    }
+
+    /// A process that is gone was in this container, as somebody saw who knows
+    /// better, unless it was read. `false`: nothing is known of it.
     pub fn was_in(&mut self, pid: u32, start: u64, container: u64) -> bool {
         let Some((_, newest, _)) = self.newest.get_mut(&pid) else { return false };
         let is_newest = same_start(newest.start, start);
         if is_newest {
-            if newest.container == container {
+            if newest.container == container || newest.read {
                 return true;
             }
             newest.container = container;
@@ -139,7 +151,7 @@ impl Processes {
         // It is told within a second, so it is among the last ones.
         let those = self.dead.iter_mut().rev().filter(|dead| dead.pid == pid);
         let one = those.filter(|dead| same_start(dead.known.start, start)).take(1);
-        one.for_each(|dead| dead.known.container = container);
+        one.filter(|dead| !dead.known.read).for_each(|dead| dead.known.container = container);
         is_newest || self.dead(pid, start).is_some()
     }
 
@@ -171,7 +183,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn known(start: u64, container: u64) -> Known {
-        Known { start, born: 0, container }
+        Known { start, born: 0, container, read: false }
     }
 
     #[test]

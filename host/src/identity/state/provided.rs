@@ -203,6 +203,7 @@ impl State {
             }
             return self.was(handle, now);
         }
+        self.learn_whether_it_opts_out(handle, now);
         if self.absorb(handle, now).is_none() {
             self.rename(handle, now);
             self.publish(handle, now);

@@ -1,5 +1,6 @@
 //! One container, as the service keeps it.
 
+use super::super::clock;
 use super::super::naming::{self, Named};
 use super::super::optout::opted_out;
 use super::super::path::Found;
@@ -33,12 +34,18 @@ pub struct Record {
     pub init: Option<Process>,
     /// Somebody has read its processes' environment.
     pub is_seen: bool,
+    /// The process that it began with executed a program in it.
+    pub has_executed: bool,
+    /// The environment of none of its processes could be read.
+    pub is_unreadable: bool,
     /// How many processes somebody has tried to read for that.
     pub tries: u8,
     /// How often it began anew.
     pub restarts: u64,
-    /// When its last process went; nothing before it had one.
-    pub emptied: Option<u64>,
+    /// The latest end of a process of it; 0 before the first one.
+    pub ended: u64,
+    /// When the first process of its present life was born, where that is not its first life.
+    pub anew: u64,
     pub network_namespace: u64,
     /// What its processes' environment says. Boxed, as mostly it says nothing.
     pub environment: Option<Box<Environment>>,
@@ -166,9 +173,12 @@ impl Record {
             started: now,
             init: None,
             is_seen: false,
+            has_executed: false,
+            is_unreadable: false,
             tries: 0,
             restarts: u64::from(life.is_some()),
-            emptied: None,
+            ended: 0,
+            anew: 0,
             network_namespace: 0,
             environment: None,
             metadata: None,
@@ -181,6 +191,20 @@ impl Record {
             gone: None,
             published: None,
         }
+    }
+
+    /// Its oldest process was born at this time: whether it began anew with it,
+    /// which is counted. One that was born before the last one exited has moved in:
+    /// runc's own steps come and go before the container's program is executed.
+    /// Ends and births are heard of in any order, so this is asked after each of
+    /// them, and a life is counted once.
+    pub fn begins_anew(&mut self, born: u64) -> bool {
+        let is_anew = self.ended != 0 && born > self.ended && self.ended >= self.anew;
+        if is_anew {
+            self.restarts += 1;
+            self.anew = born;
+        }
+        is_anew
     }
 
     /// Whether nothing of it is left.
@@ -196,6 +220,19 @@ impl Record {
     /// Collectors that its processes' environment asks to leave it alone.
     fn opted_out(&self) -> &[String] {
         self.environment.as_ref().map_or(&[], |environment| &environment.opted_out)
+    }
+
+    /// Whether it asks any collector to leave it alone.
+    pub fn opts_out(&self) -> bool {
+        !self.opted_out().is_empty() || self.told().is_some_and(|told| !told_to_opt_out(&told).is_empty())
+    }
+
+    /// Whether no other environment is to be expected: its program's was read, or
+    /// that of one that was there at a time (`before`) when it had long begun.
+    pub fn knows_environment(&self, before: u64) -> bool {
+        let has_begun = self.has_executed
+            || self.init.is_some_and(|init| init.start.saturating_mul(clock::TICK) <= before);
+        self.is_unreadable || (self.is_seen && has_begun)
     }
 
     /// Takes what its processes' environment says instead of what another's said.
@@ -235,7 +272,7 @@ impl Record {
     pub fn container(&self) -> Container {
         let mut all = self.told().unwrap_or_default();
         // What the runtime was told counts also where no process can be read.
-        all.opted_out.extend(opted_out(all.environment.iter().map(|(name, value)| (&**name, &**value))));
+        all.opted_out.extend(told_to_opt_out(&all));
         all.id = self.named.id.to_string();
         all.app_id = self.named.app_id.to_string();
         all.runtime = self.found.runtime_of(&all.runtime).to_owned();
@@ -281,6 +318,11 @@ impl Record {
     pub fn is_told(&self) -> bool {
         self.published.as_ref().is_some_and(|told| told.has_id)
     }
+}
+
+/// What the runtime was told to run it with.
+fn told_to_opt_out(told: &Container) -> Vec<String> {
+    opted_out(told.environment.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// What plugins were told of a container: enough to see whether it is

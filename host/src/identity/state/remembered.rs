@@ -26,6 +26,15 @@ pub struct ShownId {
     /// Its name is in the id, which stays, whatever is told now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub named: bool,
+    /// The number by which plugins know it, and what they counted of it: that of
+    /// a pod's container is its first life's, and that of one that died young
+    /// before another than its key gives. 0 where the agent before kept none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub handle: u64,
+}
+
+fn is_none(handle: &u64) -> bool {
+    *handle == 0
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +62,11 @@ impl Remembered {
         let known = self.held.get(&handle).filter(|known| known.named)?;
         let (id, app_id) = (known.id.as_str().into(), known.app_id.as_str().into());
         Some(Label { id, app_id, shared: known.shared, skipped: None })
+    }
+
+    /// The handle that the container had that is known by this.
+    pub fn handle(&self, key: &str) -> Option<u64> {
+        self.by_key.get(key).map(|known| known.handle).filter(|handle| *handle != 0)
     }
 
     /// A container was made that is known by this.
@@ -94,12 +108,19 @@ impl State {
     fn shown_id(&self, record: &Record) -> Option<ShownId> {
         let key = record.found.key.to_string();
         if let Some(known) = self.remembered.held.get(&record.handle) {
-            return Some(ShownId { key, ..ShownId::clone(known) });
+            return Some(ShownId { key, handle: record.handle, ..ShownId::clone(known) });
         }
         let Label { id, app_id, shared, .. } = &record.named;
         let (id, app_id, shared) = (id.to_string(), app_id.to_string(), *shared);
         // One that came too late for this agent is for the next.
         let named = record.is_named();
-        (record.phase == Phase::Shown).then_some(ShownId { key, id, app_id, shared, named })
+        (record.phase == Phase::Shown).then_some(ShownId {
+            key,
+            id,
+            app_id,
+            shared,
+            named,
+            handle: record.handle,
+        })
     }
 }

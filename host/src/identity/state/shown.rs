@@ -55,6 +55,7 @@ impl State {
                 "not yet: young".to_owned()
             }
             Phase::Held if self.waits_for_name(record, now) => "not yet: no name".to_owned(),
+            Phase::Held if self.may_opt_out(record, now) => "not yet: may opt out".to_owned(),
             // It will be at the next scrape.
             Phase::Held => "yes".to_owned(),
             Phase::Folded | Phase::Merged | Phase::Replaced => "no: another has its id".to_owned(),

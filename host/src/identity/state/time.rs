@@ -40,7 +40,9 @@ impl State {
                 } else {
                     self.fold(handle, now);
                 }
-            } else if record.gone.is_some() || (is_old && !self.waits_for_name(record, now)) {
+            } else if record.gone.is_some()
+                || (is_old && !self.waits_for_name(record, now) && !self.may_opt_out(record, now))
+            {
                 self.show(handle, now);
             }
         }
@@ -57,6 +59,7 @@ impl State {
         let Some(record) = self.records.get_mut(&handle) else { return };
         record.phase = Phase::Shown;
         self.remembered.forget(handle);
+        self.opting.remove(&handle);
         let named = record.named.clone();
         self.join(handle, &named.id, &named.app_id, named.shared);
         self.join_parts(handle, &named.id, &named.app_id);

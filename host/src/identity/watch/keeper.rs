@@ -235,17 +235,17 @@ impl Watcher {
                     (What::Exited, _) if go_on.contains(&index) => {}
                     // Its first thread alone is over. One of another start is the next of its pid.
                     (What::Exited, Read::Lives(living)) if state.is_living(event.pid, living.start) => {
-                        leaderless.extend(living.leaderless.then_some((event.pid, living.start)));
+                        leaderless.extend(living.leaderless.then_some((event.pid, living.start, at)));
                     }
                     (What::Exited, _) => state.process_exited(event.pid, at),
                     (What::Executed, Read::Executes(start, placement)) => {
                         state.process_executed(event.pid, start, &placement, at);
                     }
-                    (What::Executed, _) => {}
+                    (What::Executed, _) => state.process_unseen(event.pid),
                 }
             }
         });
-        leaderless.into_iter().for_each(|(pid, start)| self.leaderless.add(pid, start));
+        leaderless.into_iter().for_each(|(pid, start, at)| self.leaderless.add(pid, start, Some(at)));
     }
 
     /// Processes that go on without their first thread.
@@ -253,7 +253,7 @@ impl Watcher {
         let asked = self.shared.read(State::has_rechecks);
         if asked {
             let those = self.shared.write(State::take_rechecks);
-            those.into_iter().for_each(|(pid, start)| self.leaderless.add(pid, start));
+            those.into_iter().for_each(|(pid, start)| self.leaderless.add(pid, start, None));
         }
         if self.leaderless.due().is_none_or(|due| Instant::now() < due) {
             return;
@@ -261,8 +261,9 @@ impl Watcher {
         let gone = self.leaderless.gone(&self.machine.proc, &mut self.buffer);
         if !gone.is_empty() {
             let now = clock::boot();
-            self.shared
-                .write(|state| gone.iter().for_each(|&(pid, start)| state.process_ended(pid, start, now)));
+            self.shared.write(|state| {
+                gone.iter().for_each(|one| state.process_ended(one.pid, one.start, one.ended, now));
+            });
         }
     }
 

@@ -113,6 +113,13 @@ impl Figures {
         });
     }
 
+    /// Nothing of a container is shown any more.
+    pub fn forget(&mut self, container: ContainerRef) {
+        if let Some(mut watched) = self.containers.remove(&container) {
+            watched.groups.iter_mut().for_each(|watch| watch.forget(&mut self.reader));
+        }
+    }
+
     /// A container is there, with these cgroups.
     pub fn container_is(&mut self, container: ContainerRef, cgroups: &[Cgroup]) {
         let watched = self.containers.entry(container).or_default();

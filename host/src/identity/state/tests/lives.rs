@@ -64,7 +64,7 @@ fn one_that_was_there_before_waits_for_its_name_all_the_same() {
     machine.live(10, &docker('a'));
     machine.after(40);
     let again = machine.start(11, &docker('a'));
-    machine.after(1);
+    machine.after(2);
     assert_eq!(machine.presence(again), Some(Presence::Held), "old, and without its name");
     machine.provide("containers", named('a', "/web"));
     assert_eq!(

@@ -213,7 +213,7 @@ fn one_without_its_name_waits_for_it_and_not_for_ever() {
     machine.rules(&IdentityConfig { min_container_age: Duration::ZERO, ..IdentityConfig::default() });
     let (one, two) = (machine.start(10, &docker('a')), machine.start(11, &docker('b')));
     assert!(machine.told(one).contains(&EventKind::MetadataWanted));
-    machine.after(1);
+    machine.after(2);
     assert_eq!(machine.presence(one), Some(Presence::Held));
     machine.provide("containers", named('a', "/web"));
     assert_eq!((machine.presence(one), machine.id(one)), (Some(Presence::Shown), "/docker/web".to_owned()));
@@ -232,7 +232,7 @@ fn one_without_its_name_waits_for_it_and_not_for_ever() {
     assert_eq!(renamed, "/renamed", "a shown id stays; what is known goes on");
     let unit = machine.start(12, &service("nginx"));
     assert_eq!(machine.presence(unit), Some(Presence::Held));
-    machine.after(0);
+    machine.after(2);
     assert_eq!(machine.presence(unit), Some(Presence::Shown), "nobody provides names of units");
 }
 
@@ -376,8 +376,8 @@ fn one_that_dies_again_and_again_grows_old_at_last() {
         1,
         "the one before is counted in the fold"
     );
-    machine.after(0);
-    assert_eq!((machine.presence(third), machine.group(third)), (Some(Presence::Shown), None), "40 s old");
+    machine.after(2);
+    assert_eq!((machine.presence(third), machine.group(third)), (Some(Presence::Shown), None), "42 s old");
     machine.exit(12);
     machine.remove(&docker('a'));
     assert_eq!((machine.presence(third), machine.group(third)), (Some(Presence::Lingering), None));

@@ -64,3 +64,26 @@ fn a_container_that_is_gone_stays_so() {
     machine.observes(10, 'b');
     assert_eq!(machine.state.of_pid(10, 0), Some(other));
 }
+
+#[test]
+fn what_was_read_of_a_process_goes_before_what_was_seen_before() {
+    let mut machine = Machine::new();
+    let (one, other) = (machine.start(1, &docker('a')), machine.start(2, &docker('b')));
+    let tick = machine.now / 10_000_000;
+    // It connected, was moved, and executed; the first of these is told last.
+    for pid in [10, 11] {
+        machine.state.process_forked(pid, 1, tick, machine.now);
+        machine.state.process_executed(pid, 0, &docker('b'), machine.now);
+    }
+    assert!(machine.observes(10, 'a'));
+    assert_eq!(machine.state.of_pid(10, 0), Some(other));
+    machine.exit(11);
+    assert!(machine.observes(11, 'a'));
+    assert_eq!(machine.state.of_pid(11, 0), Some(other), "also of one that is gone");
+    // Where it was when it executed its last program nobody could read.
+    machine.state.process_executed(12, tick, &docker('b'), machine.now);
+    machine.state.process_unseen(12);
+    machine.exit(12);
+    assert!(machine.observes(12, 'a'));
+    assert_eq!(machine.state.of_pid(12, 0), Some(one));
+}

@@ -1,10 +1,41 @@
 //! What an agent before showed.
 
+use super::merge::of_pod;
 use super::*;
 
 fn shown(letter: char, id: &str, named: bool) -> ShownId {
     let found = classify(&format!("/docker/{}", raw(letter))).expect("a container");
-    ShownId { key: found.key.to_string(), id: id.to_owned(), app_id: String::new(), shared: false, named }
+    let key = found.key.to_string();
+    let handle = Handles::new("boot").make(&key, 0, |_| false);
+    ShownId { key, id: id.to_owned(), app_id: String::new(), shared: false, named, handle }
+}
+
+#[test]
+fn what_a_pod_s_container_counted_before_it_was_started_again_is_found() {
+    let mut before = Machine::new().provider("containers", 0);
+    let handle = before.start(10, &docker('a'));
+    before.provide("containers", of_pod('a'));
+    before.after(60);
+    before.exit(10);
+    before.remove(&docker('a'));
+    before.start(20, &docker('b'));
+    before.provide("containers", of_pod('b'));
+    assert_eq!(before.state.of_pid(20, 0), Some(handle), "it goes on");
+    let mut machine = Machine::new().provider("containers", 0);
+    machine.state.remember(before.state.shown_ids());
+    assert_eq!(machine.start(20, &docker('b')), handle, "by the same number");
+    machine.provide("containers", of_pod('b'));
+    machine.state.all_were_seen();
+    machine.state.start_is_over();
+    machine.after(0);
+    let id = "/k8s/shop/web-0/nginx".to_owned();
+    assert_eq!((machine.presence(handle), machine.id(handle)), (Some(Presence::Shown), id));
+    // Another agent after this one finds it too, and another container has another number.
+    assert_eq!(machine.state.shown_ids()[0].handle, handle);
+    assert_ne!(machine.start(30, &docker('a')), handle);
+    // A file of an agent that kept none.
+    let old = "{\"key\":\"digest/1\",\"id\":\"/docker/web\"}";
+    assert_eq!(serde_json::from_str::<ShownId>(old).expect("it is read").handle, 0);
 }
 
 #[test]
