@@ -47,5 +47,13 @@ fn cargo_test() -> Command {
     let mut command = shell::cargo();
     // One failure hides no other.
     command.args(["test", "--release", "--no-fail-fast"]);
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        command.env(THREADS, (cores * 2).to_string());
+    }
     command
 }
+
+/// Of the test harness: tests of one program at a time. Those of the host wait for
+/// processes and time-outs far more than they compute.
+const THREADS: &str = "RUST_TEST_THREADS";
