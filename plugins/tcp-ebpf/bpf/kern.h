@@ -50,6 +50,7 @@ enum {
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_RB_NO_WAKEUP = 1,
@@ -97,7 +98,6 @@ struct sock {
 	struct socket *sk_socket;
 	u16 sk_protocol;
 	u16 sk_type;
-	u8 sk_userlocks : 4;
 	int sk_err;
 	int sk_err_soft;
 };

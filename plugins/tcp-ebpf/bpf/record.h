@@ -20,7 +20,6 @@ enum {
 enum {
 	FLAG_ADOPTED = 1,     /* it was there before the programs were */
 	FLAG_ORPHAN = 2,      /* no process holds it any more */
-	FLAG_BOUND = 4,	      /* its port was chosen by somebody: of a listening socket, or by bind */
 	FLAG_ESTABLISHED = 8, /* it came to be */
 	FLAG_SYNCHRONOUS = 16, /* it ended within connect() itself */
 	FLAG_STALE = 32, /* the socket is another's by now: what is kept of it may go */

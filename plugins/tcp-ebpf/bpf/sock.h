@@ -17,25 +17,10 @@ enum {
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
-	SOCK_BINDPORT_LOCK = 8,
 	SOCK_DONE = 1, /* a bit of skc_flags: the peer's FIN came */
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,
 };
-
-/* A field of four bits has no address, so where it lies is computed as
- * BPF_CORE_READ_BITFIELD does. */
-ALWAYS_INLINE u32 userlocks(struct sock *sk)
-{
-	u32 offset = __builtin_preserve_field_info(sk->sk_userlocks, 0);
-	u32 left = __builtin_preserve_field_info(sk->sk_userlocks, 4);
-	u32 right = __builtin_preserve_field_info(sk->sk_userlocks, 5);
-	u64 value = 0;
-
-	/* Little endian machines only: the field is in the first byte that is loaded. */
-	bpf_probe_read_kernel(&value, 4, (void *)sk + offset);
-	return (u32)((value << left) >> right);
-}
 
 ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 {

@@ -260,7 +260,8 @@ int tcp_state(u64 *context)
 	return 0;
 }
 
-ALWAYS_INLINE void write(struct bpf_iter_meta *meta, struct record *record, u32 kind, struct connection *of)
+/* 0: it is written. Else there was no room: the kernel asks for it once more. */
+ALWAYS_INLINE long write(struct bpf_iter_meta *meta, struct record *record, u32 kind, struct connection *of)
 {
 	if (record->state != TCP_SYN_SENT && record->state != TCP_SYN_RECV)
 		record->flags |= FLAG_ESTABLISHED;
@@ -270,7 +271,7 @@ ALWAYS_INLINE void write(struct bpf_iter_meta *meta, struct record *record, u32 
 	record->established_at = of->established_at;
 	record->owner = of->owner;
 	record->flags |= of->flags;
-	bpf_seq_write(meta->seq, record, sizeof(*record));
+	return bpf_seq_write(meta->seq, record, sizeof(*record));
 }
 
 #ifdef TCP_HASH
@@ -362,25 +363,28 @@ int tcp_adopt(struct bpf_iter__task_file *context)
 
 	fill_owner(&of.owner, task, set);
 	of.owner.cgroup2 = id_of(cgroup);
-	if (userlocks(sk) & SOCK_BINDPORT_LOCK)
-		of.flags |= FLAG_BOUND;
-	if (record.state != TCP_LISTEN) {
-		struct connection *known = find(sk);
-
-		if (known)
-			return 0; /* the programs saw it begin, or it was adopted */
-		of.flags |= FLAG_ADOPTED;
-		of.opened_at = bpf_ktime_get_ns();
-#ifdef TCP_HASH
-		of.remote_port = record.remote_port;
-		of.netns = record.netns;
-		u64 key = (u64)sk;
-
-		bpf_map_update_elem(&connections, &key, &of, 1 /* BPF_NOEXIST */);
-#else
-		bpf_sk_storage_get(&connections, sk, &of, BPF_SK_STORAGE_GET_F_CREATE);
-#endif
+	if (record.state == TCP_LISTEN) {
+		write(context->meta, &record, KIND_LISTENS, &of);
+		return 0;
 	}
-	write(context->meta, &record, record.state == TCP_LISTEN ? KIND_LISTENS : KIND_LIVE, &of);
+	if (find(sk))
+		return 0; /* the programs saw it begin, or it was adopted */
+	of.flags |= FLAG_ADOPTED;
+	of.opened_at = bpf_ktime_get_ns();
+	/* It is known from when it is written on, or what found no room would be known
+	 * when its turn comes again. */
+	if (write(context->meta, &record, KIND_LIVE, &of))
+		return 0;
+#ifdef TCP_HASH
+	of.remote_port = record.remote_port;
+	of.netns = record.netns;
+	u64 key = (u64)sk;
+
+	if (bpf_map_update_elem(&connections, &key, &of, BPF_NOEXIST) && !find(sk))
+		count_lost(LOST_CONNECTION);
+#else
+	if (!bpf_sk_storage_get(&connections, sk, &of, BPF_SK_STORAGE_GET_F_CREATE))
+		count_lost(LOST_CONNECTION);
+#endif
 	return 0;
 }

@@ -25,8 +25,6 @@ pub enum Kind {
 pub const ADOPTED: u8 = 1;
 /// No process holds it any more.
 pub const ORPHAN: u8 = 2;
-/// Its port was chosen: by `bind`, or by the listening socket that took it.
-pub const BOUND: u8 = 4;
 /// It came to be.
 pub const ESTABLISHED: u8 = 8;
 /// It ended within `connect` itself.

@@ -6,7 +6,7 @@ use crate::connections::{Connections, Context, Ends};
 use crate::counts::{Counts, Group};
 use crate::handover::{self, State};
 use crate::listens::Listens;
-use crate::record::{ADOPTED, BOUND, Kind, Record};
+use crate::record::{ADOPTED, Kind, Record};
 use gantry_plugin_api::ContainerRef;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -114,19 +114,17 @@ impl Tracker {
     /// A look at all sockets that processes hold: who listens, and what is open
     /// that the programs did not see begin.
     pub fn sockets(&mut self, found: &[Record], now: u64) {
-        let listening: HashSet<(u32, u16)> = found
-            .iter()
-            .filter(|record| record.kind == Kind::Listens)
-            .map(|record| (record.netns, record.local.port()))
-            .collect();
-        // Its port was chosen, and somebody listens there: it was taken from that socket.
-        let is_inbound =
-            |record: &Record| record.is(BOUND) && listening.contains(&(record.netns, record.local.port()));
+        // Where somebody listens, or did a moment ago: what has such a port was taken
+        // there. Nothing of the socket itself says so.
+        let mut listening: HashSet<(u32, u16)> =
+            self.listens.all().map(|listen| (listen.netns, listen.at.port())).collect();
         self.listens.begin_scan();
         for record in found.iter().filter(|record| record.kind == Kind::Listens) {
+            listening.insert((record.netns, record.local.port()));
             self.listens.begins(record, &self.settings.rules, &mut self.counts);
         }
         self.listens.end_scan(now);
+        let is_inbound = |record: &Record| listening.contains(&(record.netns, record.local.port()));
         let opened = found.iter().filter(|record| record.kind == Kind::Live && !is_inbound(record));
         match &mut self.held {
             Some(held) => held.adopted = opened.copied().collect(),

@@ -3,7 +3,8 @@
 mod support;
 
 use gantry_plugin_testkit::{Collected, NewContainer, Running};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use support::net::{Net, exchange};
 use support::{assert_traced, of, own, skip_without_root, until};
 
@@ -76,6 +77,54 @@ fn what_was_open_before_is_active_and_no_connect() {
     drop(before);
     until_closed(&mut running, &label);
     assert_series(&running.collect().expect("it collects"), &label, 0, 0, 307);
+}
+
+/// A client may come from a port at which somebody could serve: what was taken
+/// from it goes nowhere.
+#[test]
+fn what_was_taken_before_is_no_connection_of_the_one_that_took_it() {
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(7);
+    let listener = net.within(|| TcpListener::bind(SocketAddr::new(net.v4, 8000))).expect("a free port");
+    let at = listener.local_addr().expect("bound");
+    let from = SocketAddr::new(net.v4, 9000);
+    let _client = net.within(|| {
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("one");
+        rustix::net::bind(&socket, &from).expect("a free port");
+        rustix::net::connect(&socket, &at).expect("somebody listens");
+        socket
+    });
+    let _taken = listener.accept().expect("it came");
+    let (_kit, mut running) = own();
+    let collected = running.collect().expect("it collects");
+    let active = |to: SocketAddr| of(&collected, "active_connections", &to.to_string());
+    assert_eq!((active(at), active(from)), (1.0, 0.0));
+}
+
+/// More than the kernel writes at one time. Nobody takes them: they wait.
+#[test]
+fn each_of_many_that_were_there_before_is_known() {
+    const MANY: usize = 600;
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(8);
+    let at = SocketAddr::new(net.v4, 8000);
+    let _listener = net.within(|| {
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("one");
+        rustix::net::bind(&socket, &at).expect("a free port");
+        rustix::net::listen(&socket, 1024).expect("it listens");
+        socket
+    });
+    let _open: Vec<TcpStream> =
+        net.within(|| (0..MANY).map(|_| TcpStream::connect(at).expect("somebody listens")).collect());
+    let (_kit, mut running) = own();
+    let collected = running.collect().expect("it collects");
+    assert_eq!(of(&collected, "active_connections", &at.to_string()), MANY as f64);
 }
 
 /// The opener closes its descriptor, and another has one still.

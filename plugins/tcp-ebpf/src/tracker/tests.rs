@@ -34,9 +34,9 @@ fn begun(before: Option<State>) -> Tracker {
 fn nothing_counts_before_counting_begins() {
     let mut tracker = tracker();
     let before = Record { flags: ADOPTED | ESTABLISHED, established_at: 0, ..live(1, 20) };
-    let inbound = Record { flags: ADOPTED | ESTABLISHED | BOUND, ..live(2, 20) };
-    let listens = Record { kind: Kind::Listens, local: inbound.local, ..inbound };
-    // Its port is that of a service, or nobody would be shown to listen.
+    let at: std::net::SocketAddr = "10.0.0.1:8080".parse().expect("an address");
+    let inbound = Record { flags: ADOPTED | ESTABLISHED, local: at, ..live(2, 20) };
+    let listens = Record { kind: Kind::Listens, ..inbound };
     tracker.sockets(&[before, inbound, listens], 20);
     tracker.event(&closed(3, 30));
     let since = live(4, 40);
