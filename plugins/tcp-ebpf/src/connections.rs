@@ -4,6 +4,13 @@
 //! never in the table. One that a scan finds is, with what was counted of it:
 //! the next scan, and its end, count what came on top. So nothing is counted
 //! twice, and what a missed end leaves is found by the next scan.
+//!
+//! A connection is known by its socket and the moment at which it began, which
+//! no two have in common. An iterator passes over what moves while it runs, or
+//! gives it twice: what it gives twice is active once, and what it passed over
+//! goes on where it was.
+
+mod missed;
 
 use crate::counts::Counts;
 use crate::destination::Rules;
@@ -11,9 +18,14 @@ use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
 use ahash::RandomState;
 use hashbrown::HashMap;
+use missed::Missed;
 
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
+
+/// Scans after which a connection that was handed over and that none of them
+/// found is forgotten.
+const HANDED_SCANS: u32 = 10;
 
 /// A connection that a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +97,7 @@ pub struct Connections {
     open: HashMap<(u64, u64), Open, RandomState>,
     /// What the generation before counted of connections that are open.
     handed: HashMap<Ends, Counted, RandomState>,
+    missed: Missed,
     scan: u32,
     handed_scans: u32,
     /// Connections whose end was not told.
@@ -109,6 +122,7 @@ impl Default for Connections {
         Self {
             open: HashMap::with_hasher(RandomState::new()),
             handed: HashMap::with_hasher(RandomState::new()),
+            missed: Missed::default(),
             scan: 0,
             handed_scans: 0,
             corrected: 0,
@@ -128,9 +142,12 @@ impl Connections {
         self.open.is_empty()
     }
 
-    /// What is known of all that are open.
+    /// What is known of all that are open, or were when this generation began.
     pub fn counted(&self) -> impl Iterator<Item = (Ends, Counted)> {
-        self.open.values().map(|open| (open.ends, open.counted))
+        let waits = self.handed_scans < 2;
+        let handed = self.handed.iter().filter(move |_| waits);
+        let handed = handed.map(|(ends, counted)| (*ends, *counted));
+        self.open.values().map(|open| (open.ends, open.counted)).chain(handed)
     }
 
     /// What the generation before counted. To be told before any record.
@@ -151,19 +168,21 @@ impl Connections {
     /// scan before, is gone and was not told. A processor may just be about to
     /// tell what this scan did not find any more.
     pub fn end_scan(&mut self, now: u64, counts: &mut Counts) {
-        let (scan, mut gone) = (self.scan, 0);
-        self.open.retain(|_, open| {
+        let (scan, missed, mut gone) = (self.scan, &mut self.missed, 0);
+        self.open.retain(|key, open| {
             let stays = scan.wrapping_sub(open.scan) <= 1;
             if !stays {
                 gone += 1;
+                missed.keep(*key, open.counted);
                 counts.release(open.series, now);
             }
             stays
         });
         self.corrected += gone;
-        self.handed_scans += 1;
-        if self.handed_scans > 1 {
+        self.handed_scans = self.handed_scans.saturating_add(1);
+        if self.handed_scans == 2 {
             self.corrected += self.handed.len() as u64;
+        } else if self.handed_scans > HANDED_SCANS && !self.handed.is_empty() {
             self.handed = HashMap::with_hasher(RandomState::new());
         }
         // A flood leaves much room that is needed no more.
@@ -175,6 +194,7 @@ impl Connections {
     /// Its end was counted by another.
     pub fn forget(&mut self, record: &Record, counts: &mut Counts) {
         self.handed.remove(&Ends::from(record));
+        self.missed.take(key(record));
         if let Some(open) = self.open.remove(&key(record)) {
             counts.release(open.series, record.at);
         }
@@ -190,16 +210,18 @@ impl Connections {
 
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
-        if !self.open.contains_key(&key(record)) && !self.begin(record, context) {
+        let is_new = !self.open.contains_key(&key(record));
+        if is_new && !self.begin(record, context) {
             return;
         }
         let Some(open) = self.open.get_mut(&key(record)) else { return };
+        let is_repeated = !is_new && open.scan == self.scan;
         open.scan = self.scan;
         // Where its own port is chosen later than it begins.
         open.ends = Ends::from(record);
         let Some(series) = context.counts.series(open.series) else { return };
         open.counted.add(record, series);
-        if record.is(ESTABLISHED) && !record.is(ORPHAN) {
+        if record.is(ESTABLISHED) && !record.is(ORPHAN) && !is_repeated {
             series.active += 1;
             series.rtt += u64::from(record.rtt);
         }
@@ -215,22 +237,25 @@ impl Connections {
             context.counts.release(open.series, record.at);
             return;
         }
+        let missed = self.missed.take(key(record));
         let handed = self.handed.remove(&Ends::from(record));
-        if handed.is_none() && record.is(ADOPTED) {
+        if missed.is_none() && handed.is_none() && record.is(ADOPTED) {
             // One that was taken from a listening socket, or does not count.
             return;
         }
         let Some(index) = hold(record, context) else { return };
         if let Some(series) = context.counts.series(index) {
-            handed.filter(|handed| handed.is_before(record)).unwrap_or_default().ended(record, series);
+            let handed = handed.filter(|handed| handed.is_before(record));
+            missed.or(handed).unwrap_or_default().ended(record, series);
         }
         context.counts.release(index, record.at);
     }
 
     /// A connection that is not in the table yet; whether it is now.
     fn begin(&mut self, record: &Record, context: &mut Context<'_>) -> bool {
+        let missed = self.missed.take(key(record));
         let handed = self.handed.remove(&Ends::from(record)).filter(|handed| handed.is_before(record));
-        match handed {
+        match missed.or(handed) {
             Some(counted) => self.put(record, counted, context),
             None if record.is(ADOPTED) => false,
             None => self.put(record, Counted::default(), context),
@@ -269,8 +294,9 @@ impl Counted {
     /// Whether what a record tells can have come after this: else it is of
     /// another connection that has all the same names.
     fn is_before(&self, record: &Record) -> bool {
+        // A FIN is taken for a byte until the socket says that it came.
         self.sent <= record.sent
-            && self.received <= record.received
+            && self.received <= record.received.saturating_add(1)
             && self.retransmits <= record.retransmits
             && (!self.connect || record.is(ESTABLISHED))
     }

@@ -89,6 +89,46 @@ fn an_end_that_is_not_told_is_found_by_scans() {
 }
 
 #[test]
+fn one_that_scans_missed_goes_on_when_it_is_found_again() {
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    assert_eq!((rig.connections.corrected, rig.connections.len()), (1, 0));
+    rig.scan(&[live(700)]);
+    assert_eq!(rig.total(), (Numbers { sent: 700, ..one() }, 1));
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    // Its end may come instead.
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    // As one that the generation before counted.
+    let counted = Counted { connect: true, sent: 400, received: 2000, retransmits: 3 };
+    let mut rig = Rig::new();
+    rig.connections.hand([(Ends::from(&some()), counted)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    rig.scan(&[live(1000)]);
+    assert_eq!(rig.total(), (Numbers { sent: 600, ..Numbers::default() }, 1));
+}
+
+#[test]
+fn one_that_a_scan_gives_twice_is_active_once() {
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        rig.scan(&[live(400), live(400)]);
+        assert_eq!(rig.total(), (Numbers { sent: 400, ..one() }, 1));
+    }
+}
+
+#[test]
 fn the_next_connection_of_a_socket_may_be_found_before_the_end_of_the_one_before() {
     let mut rig = Rig::new();
     rig.scan(&[live(400)]);
