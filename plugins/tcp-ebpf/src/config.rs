@@ -1,5 +1,6 @@
 //! The plugin's configuration, and what is made of it.
 
+use crate::counts::Limits;
 use crate::destination::{Network, Rules};
 use gantry_plugin_api::schemars::JsonSchema;
 use gantry_plugin_api::serde::de::Error as _;
@@ -21,6 +22,8 @@ pub struct Config {
     /// Destinations of one container that have series of their own; the others
     /// are counted together as `~other`.
     pub max_destinations: u32,
+    /// The same of all containers together.
+    pub max_destinations_in_all: u32,
     /// How long a destination is remembered to which nothing is open and
     /// nothing happens. One minute at least.
     #[serde(deserialize_with = "checked::idle")]
@@ -110,6 +113,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_destinations: 1000,
+            max_destinations_in_all: 20_000,
             idle: HumanDuration(Duration::from_secs(600)),
             ephemeral_ports: String::new(),
             served_ports: vec![50051],
@@ -125,8 +129,8 @@ impl Default for Config {
 /// A configuration that was found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// See [`Config::max_destinations`].
-    pub cap: u32,
+    /// See [`Config::max_destinations`] and [`Config::max_destinations_in_all`].
+    pub limits: Limits,
     /// See [`Config::idle`].
     pub idle: Duration,
     /// What counts.
@@ -161,7 +165,7 @@ impl Settings {
             host_netns,
         };
         Ok(Self {
-            cap: config.max_destinations,
+            limits: Limits { each: config.max_destinations, all: config.max_destinations_in_all },
             idle: check_idle(config.idle)?,
             rules,
             count_aborted: config.count_aborted,

@@ -12,7 +12,7 @@
 
 mod missed;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, Limits, Moved};
 use crate::destination::Rules;
 use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
@@ -111,8 +111,8 @@ pub struct Connections {
 pub struct Context<'a> {
     /// What counts.
     pub rules: &'a Rules,
-    /// Destinations that a container may have.
-    pub cap: u32,
+    /// Series that there may be.
+    pub limits: Limits,
     /// What is added to.
     pub counts: &'a mut Counts,
 }
@@ -188,6 +188,16 @@ impl Connections {
         // A flood leaves much room that is needed no more.
         if self.open.capacity() > 4 * self.open.len().max(256) {
             self.open.shrink_to(2 * self.open.len());
+        }
+    }
+
+    /// Series are in others now.
+    pub fn redirect(&mut self, moved: &Moved) {
+        if moved.is_empty() {
+            return;
+        }
+        for open in self.open.values_mut() {
+            open.series = moved.get(&open.series).copied().unwrap_or(open.series);
         }
     }
 
@@ -282,10 +292,16 @@ fn key(record: &Record) -> (u64, u64) {
 
 fn hold(record: &Record, context: &mut Context<'_>) -> Option<u32> {
     let to = context.rules.destination(record)?;
-    let group = context.counts.group(&record.owner, record.at);
-    let held = group.and_then(|group| context.counts.hold(group, to, context.cap, record.at));
-    if held.is_none() && record.kind == Kind::Closed {
-        context.counts.unattributed += 1;
+    let counts = &mut *context.counts;
+    // One that is open comes again with each scan, and counts once, with its end.
+    let once = u64::from(record.kind == Kind::Closed);
+    let Some(group) = counts.group(&record.owner, record.at) else {
+        counts.refused += once;
+        return None;
+    };
+    let held = counts.hold(group, to, context.limits, record.at);
+    if held.is_none() {
+        counts.unattributed += once;
     }
     held
 }

@@ -10,7 +10,7 @@
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
 //! * [`watch`]: the thread that takes events over. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
-//! * [`addresses`]: those of namespaces. [`published`]: ports of the machine that
+//! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
 //! * [`asked`]: what can be known where there are no programs.
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ mod own;
 pub mod published;
 pub mod reason;
 pub mod record;
+pub mod refresh;
 pub mod tracker;
 pub mod views;
 pub mod watch;
@@ -38,17 +39,15 @@ pub mod watch;
 use addresses::Addresses;
 use asked::Asked;
 use config::{Config, Settings};
-use counts::Group;
 use gantry_plugin_api::{
-    ContainerRef, Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows,
-    Sink, View, tracing,
+    Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows, Sink, View,
+    tracing,
 };
 use handover::State;
 use own::Own;
 use published::Published;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use watch::{Inner, Watch};
+use watch::Watch;
 
 /// The plugin.
 #[derive(Debug)]
@@ -83,28 +82,6 @@ fn settings(config: &Config, host: &Host) -> Result<Settings, Error> {
 fn own_namespace(host: &Host) -> u32 {
     addresses::namespace_of(&host.proc(), std::process::id()).map_or(0, |(netns, _)| netns)
 }
-
-/// Whose a group is: by its cgroups, and before those are known by its process.
-fn whose(host: &Host, published: &Published, group: &Group) -> Option<ContainerRef> {
-    container_of(host, group).filter(|container| !published.is_left_alone(*container))
-}
-
-fn container_of(host: &Host, group: &Group) -> Option<ContainerRef> {
-    let cgroups = group.cgroups;
-    let of_version1 = (cgroups.hierarchy != 0)
-        .then(|| host.container_of_cgroup(cgroups.hierarchy, cgroups.cgroup1))
-        .flatten();
-    of_version1.or_else(|| host.container_of_cgroup(0, cgroups.cgroup2)).or_else(|| {
-        // Where the cgroup is not known yet, its process may be. Not of a root:
-        // all that is in none is there. Once it is known, it is the cgroup's.
-        let is_own = cgroups.cgroup1.max(cgroups.cgroup2) > ROOT && group.container.is_none();
-        let start = observed::ticks(group.first.start);
-        is_own.then(|| host.container_of_pid(group.first.tgid, start)).flatten()
-    })
-}
-
-/// The id of a hierarchy's root.
-const ROOT: u64 = 1;
 
 impl Plugin for TcpEbpf {
     const MANIFEST: Manifest = Manifest::new(
@@ -193,9 +170,9 @@ impl Plugin for TcpEbpf {
                 return Ok(());
             }
         };
+        watch.lock().scan();
+        refresh::refresh(host, published, watch, addresses, addresses::ask);
         let mut inner = watch.lock();
-        inner.scan();
-        refresh(host, published, &mut inner, addresses);
         let begun = Instant::now();
         if let Some(before) = last.replace(begun) {
             inner.tracker.counts.look_at_rates(begun.duration_since(before).as_secs_f64());
@@ -225,18 +202,18 @@ impl Plugin for TcpEbpf {
         let Source::Told(watch) = source else {
             return Err(Error::new(format!("no programs run here: {}", asked::MISSING)));
         };
-        let mut inner = watch.lock();
         match name {
             "connections" | "listens" => {
-                inner.scan();
-                refresh(host, published, &mut inner, addresses);
+                watch.lock().scan();
+                refresh::refresh(host, published, watch, addresses, addresses::ask);
+                let inner = watch.lock();
                 if name == "connections" {
                     views::connections(&inner.tracker, rows);
                 } else {
                     views::listens(&inner.tracker, addresses, rows);
                 }
             }
-            "programs" => views::programs(&inner.engine.programs(), rows),
+            "programs" => views::programs(&watch.lock().engine.programs(), rows),
             _ => return Err(Error::unknown(format!("there is no view {name:?}"))),
         }
         Ok(())
@@ -282,28 +259,6 @@ impl Plugin for TcpEbpf {
             Source::Asked(..) => Ok(None),
         }
     }
-}
-
-/// Whose everything is, and under which addresses they are reached.
-fn refresh(host: &Host, published: &Published, inner: &mut Inner, addresses: &mut Addresses) {
-    let tracker = &mut inner.tracker;
-    tracker.attribute(watch::now(), |group| whose(host, published, group));
-    let mut wanted: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (netns, pids) in tracker.listens.wildcards() {
-        wanted.entry(netns).or_default().extend(pids);
-    }
-    for listen in tracker.listens.all().filter(|listen| listen.ceased.is_none()) {
-        let container = tracker.counts.of(listen.group).and_then(|group| group.container);
-        if let (Some(pids), Some(container)) = (wanted.get_mut(&listen.netns), container) {
-            // The one that began to listen may be gone, and others serve.
-            if pids.len() < 8 {
-                pids.extend(host.processes(container).iter().take(4).map(|process| process.pid));
-            }
-        }
-    }
-    // Ports that a runtime published are at the machine's own addresses.
-    wanted.entry(tracker.settings.rules.host_netns).or_default().push(1);
-    addresses.refresh(&host.proc(), wanted);
 }
 
 gantry_plugin_api::export_plugin!(TcpEbpf);

@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use crate::connections::{Connections, Context, Ends};
-use crate::counts::{Counts, Group};
+use crate::counts::{Counts, Group, Whose};
 use crate::handover::{self, State};
 use crate::listens::Listens;
 use crate::record::{ADOPTED, Kind, Record};
@@ -40,6 +40,8 @@ pub struct Tracker {
     held: Option<Held>,
     /// Ends of the last moments, with their times: for the next generation.
     recent: std::collections::VecDeque<(u64, Ends)>,
+    /// What is open is known of the last scan; else nobody knows.
+    is_scanned: bool,
     /// Events that were read.
     pub events: u64,
     /// Events that were held and found no room.
@@ -62,6 +64,7 @@ impl Tracker {
             listens: Listens::default(),
             held: Some(Held::default()),
             recent: std::collections::VecDeque::new(),
+            is_scanned: false,
             events: 0,
             overheld: 0,
         }
@@ -106,8 +109,8 @@ impl Tracker {
     }
 
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
-        let mut context =
-            Context { rules: &self.settings.rules, cap: self.settings.cap, counts: &mut self.counts };
+        let Settings { rules, limits, .. } = &self.settings;
+        let mut context = Context { rules, limits: *limits, counts: &mut self.counts };
         call(&mut self.connections, &mut context)
     }
 
@@ -128,18 +131,28 @@ impl Tracker {
         let opened = found.iter().filter(|record| record.kind == Kind::Live && !is_inbound(record));
         match &mut self.held {
             Some(held) => held.adopted = opened.copied().collect(),
-            None => opened.for_each(|record| {
-                let mut context =
-                    Context { rules: &self.settings.rules, cap: self.settings.cap, counts: &mut self.counts };
-                self.connections.adopt(record, &mut context);
+            None => self.with(|connections, context| {
+                opened.for_each(|record| connections.adopt(record, context));
             }),
         }
     }
 
     /// A scan of what is open.
     pub fn scan(&mut self, live: &[Record]) {
+        self.is_scanned = true;
         self.connections.begin_scan(&mut self.counts);
         self.with(|connections, context| live.iter().for_each(|record| connections.live(record, context)));
+    }
+
+    /// There could be no scan: what is open is not known until the next one.
+    pub fn not_scanned(&mut self) {
+        self.is_scanned = false;
+        self.counts.all_mut().for_each(|series| (series.active, series.rtt) = (0, 0));
+    }
+
+    /// Whether it is known how many connections are open.
+    pub fn knows_active(&self) -> bool {
+        self.is_scanned
     }
 
     /// The events that were told until the scan was over came too.
@@ -172,7 +185,7 @@ impl Tracker {
         for group in &before.groups {
             let Some(index) = self.counts.group(&group.first, now) else { continue };
             for (to, numbers) in &group.series {
-                self.counts.restore(index, *to, numbers, now);
+                self.counts.restore(index, *to, numbers, self.settings.limits, now);
             }
         }
         self.connections.hand(before.open);
@@ -196,11 +209,9 @@ impl Tracker {
         let mut groups: Vec<handover::Group> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for series in self.counts.all() {
-            let Some(group) = self.counts.of(series.group).filter(|group| !group.is_nobody_s) else {
-                continue;
-            };
-            let at = *places.entry(series.group).or_insert_with(|| {
-                groups.push(handover::Group { first: group.first, series: Vec::new() });
+            let Some(account) = self.counts.account(series.account) else { continue };
+            let at = *places.entry(series.account).or_insert_with(|| {
+                groups.push(handover::Group { first: account.last, series: Vec::new() });
                 groups.len() - 1
             });
             groups[at].series.push((series.to, series.numbers));
@@ -209,9 +220,16 @@ impl Tracker {
         State { cut, groups, open: self.connections.counted().collect(), late }
     }
 
-    /// Asks whose each group is, and forgets what is of no use any more.
-    pub fn attribute(&mut self, now: u64, whose: impl FnMut(&Group) -> Option<ContainerRef>) {
-        self.counts.attribute(now, PATIENCE, whose);
+    /// Asks whose each group is, and forgets what is of no use any more: of
+    /// containers that nobody knows (`is_known`), and what is idle.
+    pub fn attribute(
+        &mut self,
+        now: u64,
+        whose: impl FnMut(&Group) -> Option<Whose>,
+        is_known: impl Fn(ContainerRef) -> bool,
+    ) {
+        let moved = self.counts.attribute(now, PATIENCE, self.settings.limits, whose, is_known);
+        self.connections.redirect(&moved);
         let idle = u64::try_from(self.settings.idle.as_nanos()).unwrap_or(u64::MAX);
         self.counts.forget_idle(now, idle);
         self.listens.forget(now, CEASED, &self.counts);

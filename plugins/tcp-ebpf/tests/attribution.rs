@@ -29,7 +29,7 @@ fn client() {
 /// A client in a cgroup and a namespace; the shell puts itself there first.
 fn spawn(net: &Net, cgroup: &Cgroup, to: SocketAddr, times: u32) -> Child {
     let this = std::env::current_exe().expect("this test");
-    let script = format!("echo 0 > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
+    let script = format!("echo 0 > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path.display());
     let mut command = Command::new("nsenter");
     command
         .arg(format!("--net={}", net.path.display()))
@@ -53,7 +53,7 @@ fn a_process_that_is_gone_is_its_container_s() {
     let server = net.server(8000);
     let (kit, cgroups) = (kit(), [Cgroup::new("one"), Cgroup::new("two")]);
     for (name, cgroup) in ["/docker/one", "/docker/two"].iter().zip(&cgroups) {
-        kit.identity().declare(NewContainer::new(name).cgroup("/x", cgroup.id()));
+        kit.identity().declare(cgroup.of(NewContainer::new(name)));
     }
     let mut running = kit.start("").expect("it starts");
     let times = [40, 25];
@@ -76,10 +76,11 @@ fn a_process_that_is_gone_is_its_container_s() {
     }
     // And the identity service is told of each of them, with its cgroup.
     let observed = kit.observed().all();
-    let of = |cgroup: &Cgroup| observed.iter().filter(|seen| seen.cgroup == cgroup.id()).count();
-    if observed.iter().all(|seen| seen.hierarchy == 0) {
-        assert_eq!(cgroups.each_ref().map(of), times.map(|times| times as usize));
-    }
+    let of = |cgroup: &Cgroup| {
+        let place = (cgroup.hierarchy, cgroup.id());
+        observed.iter().filter(|seen| (seen.hierarchy, seen.cgroup) == place).count()
+    };
+    assert_eq!(cgroups.each_ref().map(of), times.map(|times| times as usize));
 }
 
 /// What the test does while the plugin is changed.

@@ -154,8 +154,8 @@ fn who_listens_is_shown_with_the_addresses_of_the_namespace() {
     let net = Net::new(4);
     let before = net.server_at("0.0.0.0:8000".parse().expect("an address"));
     let (kit, mut running) = own();
-    let own = NewContainer::new("/docker/own").cgroup("/own", support::own_cgroup()).process(net.pid(), 1);
-    kit.identity().declare(own);
+    let own = NewContainer::new("/docker/own").process(net.pid(), 1);
+    kit.identity().declare(support::in_own_cgroup(own));
     let after = net.server_at("[::]:8001".parse().expect("an address"));
     let shown = |collected: &Collected, at: &str| {
         collected.find(&format!("container_net_tcp_listen_info{{listen_addr={at:?}}}"))

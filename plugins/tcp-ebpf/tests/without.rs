@@ -12,7 +12,7 @@ fn with(kit: &Kit, config: &str, number: u8) -> (Vec<String>, [f64; 2], Option<f
     let net = Net::new(number);
     let server = net.server(8000);
     let _open = net.connect(server.at).expect("somebody listens");
-    let own = NewContainer::new("/docker/own").cgroup("/own", support::own_cgroup());
+    let own = support::in_own_cgroup(NewContainer::new("/docker/own"));
     kit.identity().declare(own.process(std::process::id(), 1).process(net.pid(), 1));
     let mut running = kit.start(config).expect("it starts");
     let collected = running.collect().expect("it collects");

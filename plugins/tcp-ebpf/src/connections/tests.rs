@@ -16,7 +16,8 @@ impl Rig {
         Self { connections: Connections::default(), counts: Counts::default(), rules: rules() }
     }
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
-        let mut context = Context { rules: &self.rules, cap: 100, counts: &mut self.counts };
+        let limits = Limits { each: 100, all: 1000 };
+        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts };
         call(&mut self.connections, &mut context)
     }
     fn scan(&mut self, records: &[Record]) {

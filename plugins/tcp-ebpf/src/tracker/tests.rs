@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::Config;
 use crate::connections::Counted;
-use crate::counts::Numbers;
+use crate::counts::{Group, Numbers, Whose};
+use crate::destination::Destination;
 use crate::record::{ESTABLISHED, tests::some};
 
 fn tracker() -> Tracker {
@@ -122,4 +123,47 @@ fn ends_are_remembered_for_a_moment() {
     }
     assert!(tracker.recent.len() <= 4, "{}", tracker.recent.len());
     assert_eq!(Counted::all(&some()).sent, 1000);
+}
+
+/// Each with another destination, of containers that have more than one cgroup.
+#[test]
+fn destinations_without_end_are_bounded_by_container_and_in_all() {
+    const DESTINATIONS: u32 = 100_000;
+    let container = |handle| gantry_plugin_api::ContainerRef::from_handle(handle).expect("not 0");
+    let mut tracker = begun(None);
+    let each = tracker.settings.limits.each as usize;
+    let connect = |tracker: &mut Tracker, number: u32, cgroup2: u64| {
+        let owner = crate::record::Owner { cgroup2, ..some().owner };
+        let remote = (std::net::Ipv4Addr::from(0x0a00_0000 + number), 80).into();
+        let at = 1_000 + u64::from(number);
+        tracker.event(&Record { owner, remote, ..closed(u64::from(number), at) });
+    };
+    let attribute = |tracker: &mut Tracker| {
+        let whose = |group: &Group| Some(Whose::Cgroup(container(1 + group.cgroups.cgroup2 / 10)));
+        tracker.attribute(2_000, whose, |_| true);
+    };
+    for number in 0..DESTINATIONS {
+        connect(&mut tracker, number, u64::from(number % 3));
+        if number % 1000 == 0 {
+            attribute(&mut tracker);
+        }
+    }
+    attribute(&mut tracker);
+    let shown = crate::emit::shown(&tracker);
+    assert_eq!(shown.len(), each + 1);
+    let other = shown.last().expect("not empty");
+    assert_eq!((other.0, other.1), (container(1), Destination::Other));
+    assert_eq!(total(&tracker).connects, u64::from(DESTINATIONS), "each is counted somewhere");
+    let mut labels = Vec::new();
+    crate::emit::samples(&tracker, |_, _, of, _| labels.push(of.join(" ")));
+    assert!(labels.contains(&"~other ~other".to_owned()), "in both labels");
+    // Of a hundred containers.
+    for number in 0..DESTINATIONS * 2 {
+        connect(&mut tracker, number, 10 * u64::from(number % 100));
+    }
+    attribute(&mut tracker);
+    let all = tracker.settings.limits.all as usize;
+    // And one for all others of each, of which the first container had its own before.
+    assert_eq!(tracker.counts.all().count(), all + 99);
+    assert_eq!(total(&tracker).connects, u64::from(DESTINATIONS) * 3);
 }
