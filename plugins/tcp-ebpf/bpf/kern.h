@@ -17,6 +17,8 @@ typedef long long s64;
 #define SEC(name) __attribute__((section(name), used))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define NULL ((void *)0)
+#define BARRIER __asm__ volatile("" ::: "memory")
+#define SECOND 1000000000ULL
 
 struct tcp_sock;
 struct task_struct;
@@ -56,6 +58,7 @@ enum {
 	BPF_RB_NO_WAKEUP = 1,
 	BPF_RB_FORCE_WAKEUP = 2,
 	BPF_RB_AVAIL_DATA = 0,
+	BPF_RB_PROD_POS = 3,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

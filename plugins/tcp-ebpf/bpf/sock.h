@@ -59,7 +59,8 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 		(record)->received = FIELD((tp)->bytes_received); \
 		if ((record)->received && (sk_flags_ >> SOCK_DONE & 1)) \
 			(record)->received--; \
-		(record)->sent = FIELD((tp)->bytes_sent) - FIELD((tp)->bytes_retrans); \
+		(record)->sent = FIELD((tp)->bytes_sent); \
+		(record)->resent = FIELD((tp)->bytes_retrans); \
 		(record)->retransmits = FIELD((tp)->total_retrans); \
 		(record)->rtt = FIELD((tp)->srtt_us) >> 3; \
 		(record)->flags = socket_ ? 0 : FLAG_ORPHAN; \

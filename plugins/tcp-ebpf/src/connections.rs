@@ -164,6 +164,11 @@ impl Connections {
         }
     }
 
+    /// How many the scan has not found that are open as far as is known.
+    pub fn not_found(&self) -> usize {
+        self.open.values().filter(|open| open.scan != self.scan).count()
+    }
+
     /// All of them came: what was not among them, and not among those of the
     /// scan before, is gone and was not told. A processor may just be about to
     /// tell what this scan did not find any more.

@@ -8,7 +8,7 @@
 //! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell.
 //! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
-//! * [`watch`]: the thread that takes events over. [`handover`]: what the next
+//! * [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
@@ -27,13 +27,14 @@ pub mod handover;
 pub mod listens;
 pub mod metrics;
 pub mod observed;
-mod own;
+pub mod own;
 pub mod published;
 pub mod reason;
 pub mod record;
 pub mod refresh;
 pub mod tracker;
 pub mod views;
+pub mod waiter;
 pub mod watch;
 
 use addresses::Addresses;
@@ -44,7 +45,7 @@ use gantry_plugin_api::{
     tracing,
 };
 use handover::State;
-use own::Own;
+use own::{Own, Totals};
 use published::Published;
 use std::time::{Duration, Instant};
 use watch::Watch;
@@ -178,12 +179,14 @@ impl Plugin for TcpEbpf {
             inner.tracker.counts.look_at_rates(begun.duration_since(before).as_secs_f64());
         }
         if inner.tracker.is_active() {
-            own.take(&inner);
+            own.take(Totals::of(&inner), |reason, count| sink.skipped(reason, count));
         }
         let tracked = inner.tracker.connections.len();
         let bytes = inner.engine.map_bytes(tracked);
         host.report("bpf_map_bytes", bytes as f64);
-        sink.node(&metrics::TRACKED, &[], tracked);
+        if inner.tracker.knows_active() {
+            sink.node(&metrics::TRACKED, &[], tracked);
+        }
         sink.node(&metrics::MAP_BYTES, &[], bytes);
         for program in inner.engine.programs() {
             let is_loaded = program.outcome == gantry_bpf::Outcome::Loaded;
@@ -199,8 +202,15 @@ impl Plugin for TcpEbpf {
     fn view(&mut self, name: &str, rows: &mut Rows<'_>) -> Result<(), Error> {
         let Self { host, source, addresses, published, .. } = self;
         published.refresh(host);
-        let Source::Told(watch) = source else {
-            return Err(Error::new(format!("no programs run here: {}", asked::MISSING)));
+        let watch = match source {
+            Source::Told(watch) => watch,
+            Source::Asked(_, why) if name == "programs" => {
+                views::no_programs(why, rows);
+                return Ok(());
+            }
+            Source::Asked(_, why) => {
+                return Err(Error::new(format!("no programs run here: {why}; {}", asked::MISSING)));
+            }
         };
         match name {
             "connections" | "listens" => {
@@ -248,7 +258,15 @@ impl Plugin for TcpEbpf {
 
     fn stop(&mut self, _deadline: Duration) -> Result<Option<Handover>, Error> {
         match &mut self.source {
-            Source::Told(watch) => Ok(Some(watch.stop().encode())),
+            Source::Told(watch) => {
+                let state = watch.stop();
+                // What was lost since the last collection is in no other's count.
+                let inner = watch.lock();
+                if inner.tracker.is_active() {
+                    self.own.take(Totals::of(&inner), |_, _| ());
+                }
+                Ok(Some(state.encode()))
+            }
             Source::Asked(..) => Ok(None),
         }
     }

@@ -40,8 +40,12 @@ pub struct Tracker {
     held: Option<Held>,
     /// Ends of the last moments, with their times: for the next generation.
     recent: std::collections::VecDeque<(u64, Ends)>,
+    /// When this generation ends: all ends since shortly before it are remembered.
+    cut: Option<u64>,
     /// What is open is known of the last scan; else nobody knows.
     is_scanned: bool,
+    /// What was open before the programs were there is known.
+    is_looked: bool,
     /// Events that were read.
     pub events: u64,
     /// Events that were held and found no room.
@@ -64,7 +68,9 @@ impl Tracker {
             listens: Listens::default(),
             held: Some(Held::default()),
             recent: std::collections::VecDeque::new(),
+            cut: None,
             is_scanned: false,
+            is_looked: false,
             events: 0,
             overheld: 0,
         }
@@ -103,9 +109,16 @@ impl Tracker {
     /// What ended within the last moments.
     fn remember(&mut self, record: &Record) {
         self.recent.push_back((record.at, Ends::from(record)));
-        while self.recent.front().is_some_and(|(at, _)| at + MARGIN < record.at) {
+        let since = self.cut.unwrap_or(record.at).min(record.at);
+        while self.recent.front().is_some_and(|(at, _)| at + MARGIN < since) || self.recent.len() > MAX_HELD {
             self.recent.pop_front();
         }
+    }
+
+    /// This generation ends now: what it still counts may come long after, where the
+    /// programs are taken away slowly, and the next one must know all of it.
+    pub fn ends_at(&mut self, cut: u64) {
+        self.cut = Some(cut);
     }
 
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
@@ -121,6 +134,7 @@ impl Tracker {
         // there. Nothing of the socket itself says so.
         let mut listening: HashSet<(u32, u16)> =
             self.listens.all().map(|listen| (listen.netns, listen.at.port())).collect();
+        self.is_looked = true;
         self.listens.begin_scan();
         for record in found.iter().filter(|record| record.kind == Kind::Listens) {
             listening.insert((record.netns, record.local.port()));
@@ -141,6 +155,12 @@ impl Tracker {
     pub fn scan(&mut self, live: &[Record]) {
         self.is_scanned = true;
         self.connections.begin_scan(&mut self.counts);
+        self.scan_more(live);
+    }
+
+    /// The same scan went through all once more: an iterator passes over as many as
+    /// go while it runs.
+    pub fn scan_more(&mut self, live: &[Record]) {
         self.with(|connections, context| live.iter().for_each(|record| connections.live(record, context)));
     }
 
@@ -152,7 +172,7 @@ impl Tracker {
 
     /// Whether it is known how many connections are open.
     pub fn knows_active(&self) -> bool {
-        self.is_scanned
+        self.is_scanned && self.is_looked
     }
 
     /// The events that were told until the scan was over came too.
@@ -162,24 +182,27 @@ impl Tracker {
 
     /// Counting begins: where the generation before stopped, or with what
     /// happens from now on. `live` is what is open now.
-    pub fn activate(&mut self, before: Option<State>, live: &[Record], now: u64) {
+    /// `None`: that is not known.
+    pub fn activate(&mut self, before: Option<State>, live: Option<&[Record]>, now: u64) {
         let Some(held) = self.held.take() else { return };
         // What the kernel told of sockets that listen holds either way.
         let is_listens = |record: &&Record| record.kind != Kind::Closed;
         let Some(before) = before else {
             held.events.iter().filter(is_listens).for_each(|record| self.apply(record));
+            let ended: HashSet<Ends> = {
+                let ends = held.events.iter().filter(|record| record.kind == Kind::Closed);
+                ends.filter(|record| record.is(ADOPTED)).map(Ends::from).collect()
+            };
             self.with(|connections, context| {
-                // Those that were adopted and are still open are among them; of
-                // the others only those that the programs saw begin.
-                for record in live.iter().filter(|record| !record.is(ADOPTED)) {
+                // Of what is open those that the programs saw begin; of what was adopted
+                // those that did not end since.
+                for record in live.unwrap_or_default().iter().filter(|record| !record.is(ADOPTED)) {
                     connections.adopt(record, context);
                 }
-                let open: HashSet<u64> = live.iter().map(|record| record.sock).collect();
-                for record in held.adopted.iter().filter(|record| open.contains(&record.sock)) {
-                    connections.adopt(record, context);
-                }
+                let is_open = |record: &&Record| !ended.contains(&Ends::from(*record));
+                held.adopted.iter().filter(is_open).for_each(|record| connections.adopt(record, context));
             });
-            self.scan(live);
+            live.into_iter().for_each(|live| self.scan(live));
             return;
         };
         for group in &before.groups {
@@ -201,7 +224,7 @@ impl Tracker {
                 self.apply(record);
             }
         }
-        self.scan(live);
+        live.into_iter().for_each(|live| self.scan(live));
     }
 
     /// What the next generation needs.

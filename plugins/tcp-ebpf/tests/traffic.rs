@@ -111,15 +111,10 @@ fn each_of_many_that_were_there_before_is_known() {
     if skip_without_root() {
         return;
     }
+    support::enough_descriptors();
     let net = Net::new(8);
     let at = SocketAddr::new(net.v4, 8000);
-    let _listener = net.within(|| {
-        let socket =
-            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("one");
-        rustix::net::bind(&socket, &at).expect("a free port");
-        rustix::net::listen(&socket, 1024).expect("it listens");
-        socket
-    });
+    let _listener = net.listener(at, 1024);
     let _open: Vec<TcpStream> =
         net.within(|| (0..MANY).map(|_| TcpStream::connect(at).expect("somebody listens")).collect());
     let (_kit, mut running) = own();

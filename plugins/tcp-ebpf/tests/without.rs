@@ -20,6 +20,9 @@ fn with(kit: &Kit, config: &str, number: u8) -> (Vec<String>, [f64; 2], Option<f
     let counts =
         ["active_connections", "successful_connects_total"].map(|family| of(&collected, family, &label));
     let listens = collected.find(&format!("container_net_tcp_listen_info{{listen_addr={label:?}}}"));
+    let programs = running.view("programs").expect("has the view");
+    let missing = |row| programs.text(row, "missing").contains("container_net_tcp_");
+    assert_eq!((0..programs.rows().len()).filter(|row| missing(*row)).count(), 3);
     (running.troubles().expect("has a health"), counts, listens)
 }
 

@@ -121,6 +121,22 @@ fn one_that_scans_missed_goes_on_when_it_is_found_again() {
 }
 
 #[test]
+fn what_a_scan_passes_over_is_found_when_it_goes_through_all_once_more() {
+    let other = Record { sock: 8, ..live(300) };
+    let mut rig = Rig::new();
+    rig.scan(&[live(400), other]);
+    rig.connections.begin_scan(&mut rig.counts);
+    let mut not_found = Vec::new();
+    for _ in 0..2 {
+        rig.with(|connections, context| connections.live(&live(400), context));
+        not_found.push(rig.connections.not_found());
+        rig.with(|connections, context| connections.live(&other, context));
+        not_found.push(rig.connections.not_found());
+    }
+    assert_eq!((not_found, rig.total().1), (vec![1, 0, 0, 0], 2));
+}
+
+#[test]
 fn one_that_a_scan_gives_twice_is_active_once() {
     let mut rig = Rig::new();
     for _ in 0..2 {

@@ -27,7 +27,7 @@ fn live(sock: u64, at: u64) -> Record {
 
 fn begun(before: Option<State>) -> Tracker {
     let mut tracker = tracker();
-    tracker.activate(before, &[], 1);
+    tracker.activate(before, Some(&[]), 1);
     tracker
 }
 
@@ -42,7 +42,7 @@ fn nothing_counts_before_counting_begins() {
     tracker.event(&closed(3, 30));
     let since = live(4, 40);
     let open = [before, inbound, since];
-    tracker.activate(None, &open, 50);
+    tracker.activate(None, Some(&open), 50);
     tracker.scanned(50);
     assert_eq!(total(&tracker), Numbers::default());
     assert_eq!(tracker.connections.len(), 2);
@@ -80,7 +80,7 @@ fn each_connection_is_counted_by_one_of_two_generations() {
     new.event(&Record { kind: Kind::Closed, sent: 1000, at: cut + 25_000, ..later });
     let on = Record { flags: ADOPTED | ESTABLISHED, opened_at: 500, established_at: 0, sent: 600, ..early };
     let state = State::decode(&state.encode()).expect("whole");
-    new.activate(Some(state), &[on, live(8, cut + 30_000)], cut + 40_000);
+    new.activate(Some(state), Some(&[on, live(8, cut + 30_000)]), cut + 40_000);
     new.scanned(cut + 40_000);
     let all = total(&new);
     assert_eq!(all.connects, 8, "{all:?}");
@@ -99,7 +99,7 @@ fn after_a_crash_what_was_counted_goes_on() {
         Record { flags: ADOPTED | ESTABLISHED, opened_at: 900, established_at: 0, sent: 700, ..live(2, 200) };
     let since = Record { sock: 3, local: "10.0.0.1:41000".parse().expect("an address"), ..still };
     new.sockets(&[still, since], 900);
-    new.activate(Some(state), &[still, since], 1000);
+    new.activate(Some(state), Some(&[still, since]), 1000);
     new.scanned(1000);
     // What was opened while nobody looked is open, and is no connect.
     assert_eq!((total(&new).connects, total(&new).sent), (2, 1700));
@@ -166,4 +166,54 @@ fn destinations_without_end_are_bounded_by_container_and_in_all() {
     // And one for all others of each, of which the first container had its own before.
     assert_eq!(tracker.counts.all().count(), all + 99);
     assert_eq!(total(&tracker).connects, u64::from(DESTINATIONS) * 3);
+}
+
+/// Programs that are taken away take their time: what they told meanwhile counts.
+#[test]
+fn all_ends_since_the_cut_are_handed_over() {
+    let cut = 1_000_000_000;
+    let mut old = begun(None);
+    let mut new = tracker();
+    old.ends_at(cut);
+    let ends = [cut + 10, cut + 2 * MARGIN, cut + 5 * MARGIN];
+    for (sock, at) in (0..).zip(ends) {
+        old.event(&closed(sock, at));
+        new.event(&closed(sock, at));
+    }
+    let state = State::decode(&old.state(cut).encode()).expect("whole");
+    new.activate(Some(state), Some(&[]), cut + 6 * MARGIN);
+    assert_eq!(total(&new).connects, 3, "each is counted once");
+}
+
+/// A figure that cannot be known is absent, and no 0.
+#[test]
+fn what_is_open_is_not_shown_where_nobody_can_tell() {
+    let whose = |_: &Group| gantry_plugin_api::ContainerRef::from_handle(7).map(Whose::Cgroup);
+    let shows_active = |tracker: &mut Tracker| {
+        tracker.attribute(100, whose, |_| true);
+        let (mut active, mut connects) = (false, false);
+        crate::emit::samples(tracker, |family, _, _, _| {
+            active |= std::ptr::eq(family, &raw const crate::metrics::ACTIVE);
+            connects |= std::ptr::eq(family, &raw const crate::metrics::CONNECTS);
+        });
+        assert!(connects);
+        active
+    };
+    let mut tracker = begun(None);
+    tracker.event(&closed(1, 20));
+    assert!(!shows_active(&mut tracker), "there may be others of before");
+    tracker.sockets(&[], 20);
+    assert!(shows_active(&mut tracker));
+    tracker.not_scanned();
+    assert!(!shows_active(&mut tracker));
+    tracker.scan(&[]);
+    assert!(shows_active(&mut tracker));
+    // Without scans: what ended before counting began is not open.
+    let mut tracker = self::tracker();
+    let before = Record { flags: ADOPTED | ESTABLISHED, established_at: 0, ..live(1, 20) };
+    let other = Record { local: "10.0.0.1:41000".parse().expect("an address"), ..before };
+    tracker.sockets(&[before, other], 20);
+    tracker.event(&Record { kind: Kind::Closed, ..other });
+    tracker.activate(None, None, 50);
+    assert_eq!((tracker.connections.len(), tracker.knows_active()), (1, false), "the other ended");
 }

@@ -110,6 +110,14 @@ impl Drop for Cgroup {
     }
 }
 
+/// As many descriptors as the system lets a process have.
+pub fn enough_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
+}
+
 /// The value of a family for a destination; 0 where there is none.
 pub fn of(collected: &Collected, family: &str, destination: &str) -> f64 {
     let series = format!("container_net_tcp_{family}{{destination={destination:?}}}");
