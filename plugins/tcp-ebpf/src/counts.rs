@@ -252,6 +252,14 @@ impl Counts {
         self.accounts.get(account)
     }
 
+    /// A process by which the next generation finds whose an account is. `None`: its
+    /// cgroup counts on another one by now, which would take these for its own.
+    pub fn found_by(&self, account: u32) -> Option<Owner> {
+        let last = self.accounts.get(account)?.last;
+        let group = self.by_cgroups.get(&Cgroups::from(&last)).and_then(|group| self.groups.get(*group));
+        group.is_none_or(|group| group.account == account).then_some(last)
+    }
+
     /// Forgets series that nothing refers to and that nothing happened to for
     /// `idle` nanoseconds.
     pub fn forget_idle(&mut self, now: u64, idle: u64) {

@@ -184,7 +184,7 @@ impl Plugin for TcpEbpf {
         let tracked = inner.tracker.connections.len();
         let bytes = inner.engine.map_bytes(tracked);
         host.report("bpf_map_bytes", bytes as f64);
-        if inner.tracker.knows_active() {
+        if inner.tracker.is_scanned() {
             sink.node(&metrics::TRACKED, &[], tracked);
         }
         sink.node(&metrics::MAP_BYTES, &[], bytes);

@@ -170,6 +170,11 @@ impl Tracker {
         self.counts.all_mut().for_each(|series| (series.active, series.rtt) = (0, 0));
     }
 
+    /// Whether there was a scan.
+    pub fn is_scanned(&self) -> bool {
+        self.is_scanned
+    }
+
     /// Whether it is known how many connections are open.
     pub fn knows_active(&self) -> bool {
         self.is_scanned && self.is_looked
@@ -232,9 +237,9 @@ impl Tracker {
         let mut groups: Vec<handover::Group> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for series in self.counts.all() {
-            let Some(account) = self.counts.account(series.account) else { continue };
+            let Some(first) = self.counts.found_by(series.account) else { continue };
             let at = *places.entry(series.account).or_insert_with(|| {
-                groups.push(handover::Group { first: account.last, series: Vec::new() });
+                groups.push(handover::Group { first, series: Vec::new() });
                 groups.len() - 1
             });
             groups[at].series.push((series.to, series.numbers));

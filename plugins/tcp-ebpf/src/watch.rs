@@ -76,7 +76,11 @@ pub struct Watch {
 impl Watch {
     /// Begins to buffer. `Err`: why there can be no events here.
     pub fn start(host: &Host, settings: Settings) -> Result<Self, String> {
-        let engine = Engine::start(&host.sys(), &settings)?;
+        Self::over(Engine::start(&host.sys(), &settings)?, host, settings)
+    }
+
+    /// The same over programs that are loaded.
+    pub fn over(engine: Engine, host: &Host, settings: Settings) -> Result<Self, String> {
         for missing in engine.missing() {
             tracing::warn!("{missing}");
         }

@@ -163,6 +163,9 @@ fn what_one_container_counted_is_not_another_s() {
     attribute(&mut counts, 30, |_| Some(Cgroup(container(8))));
     connects(&mut counts, 1, 80, 1, 40);
     assert_eq!(of(&counts, container(8)), [(at(80), 1)]);
+    // Nor is it in the next generation, which knows an account by a cgroup.
+    let handed = counts.all().filter(|series| counts.found_by(series.account).is_some());
+    assert_eq!(handed.map(|series| series.numbers.connects).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
