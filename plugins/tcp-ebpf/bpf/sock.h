@@ -32,7 +32,6 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 
 #define FILL(record, sk, tp, FIELD) \
 	do { \
-		unsigned long sk_flags_ = FIELD((sk)->__sk_common.skc_flags); \
 		struct socket *socket_ = FIELD((sk)->sk_socket); \
 		struct net *net_ = FIELD((sk)->__sk_common.skc_net.net); \
 		(record)->version = VERSION; \
@@ -55,9 +54,11 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 			set_v4((record)->local, FIELD((sk)->__sk_common.skc_rcv_saddr)); \
 			set_v4((record)->remote, FIELD((sk)->__sk_common.skc_daddr)); \
 		} \
-		/* A FIN takes a place in the sequence, and is no byte. */ \
+		/* A FIN takes a place in the sequence, and is no byte. The flag comes after \
+		 * it: read in this order it may be a byte too few for a moment, not too many. */ \
 		(record)->received = FIELD((tp)->bytes_received); \
-		if ((record)->received && (sk_flags_ >> SOCK_DONE & 1)) \
+		BARRIER; \
+		if ((record)->received && (FIELD((sk)->__sk_common.skc_flags) >> SOCK_DONE & 1)) \
 			(record)->received--; \
 		(record)->sent = FIELD((tp)->bytes_sent); \
 		(record)->resent = FIELD((tp)->bytes_retrans); \
