@@ -2,7 +2,7 @@
 //! cost, and having the kernel measure.
 #![allow(unsafe_code, reason = "a system call that takes a union by address")]
 
-use aya_obj::generated::{bpf_attach_type::BPF_TRACE_ITER, bpf_attr, bpf_cmd, bpf_map_info, bpf_prog_info};
+use aya_obj::generated::{bpf_attach_type::BPF_TRACE_ITER, bpf_attr, bpf_cmd, bpf_prog_info};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -74,33 +74,6 @@ pub(crate) fn enable_stats() -> io::Result<OwnedFd> {
     attr.enable_stats.type_ = 0;
     // SAFETY: there is no address in it. What it gives is a new descriptor.
     unsafe { bpf_fd(bpf_cmd::BPF_ENABLE_STATS, &mut attr) }
-}
-
-/// BPF_MAP_DELETE_ELEM of a map whose keys are 8 bytes long.
-pub(crate) fn delete(map: BorrowedFd<'_>, key: &u64) -> io::Result<()> {
-    let info = map_info(map)?;
-    if info.key_size as usize != size_of::<u64>() {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    let mut attr = zeroed();
-    attr.__bindgen_anon_2.map_fd = number(map);
-    attr.__bindgen_anon_2.key = std::ptr::from_ref(key) as u64;
-    // SAFETY: the only address is that of `key`, of which the kernel reads as
-    // many bytes as the map's keys have: 8, as was asked above.
-    unsafe { bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
-}
-
-/// BPF_OBJ_GET_INFO_BY_FD of a map.
-fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
-    let mut attr = zeroed();
-    // SAFETY: bpf_map_info is a C structure of integers; all zeroes is a value of it.
-    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
-    attr.info.bpf_fd = number(map);
-    attr.info.info_len = size_of::<bpf_map_info>() as u32;
-    attr.info.info = &raw mut info as u64;
-    // SAFETY: the only address is that of `info`, with its length.
-    unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
-    Ok(info)
 }
 
 /// membarrier(2): returns when each processor has passed a point at which it is

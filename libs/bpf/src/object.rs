@@ -34,7 +34,8 @@ pub enum Outcome {
 
 impl Object {
     /// Reads an object and makes its maps; no program is loaded yet. `sizes`
-    /// are other numbers of entries than the object's own.
+    /// are other numbers of entries than the object's own, `constants` other values
+    /// of its `const volatile` variables.
     ///
     /// # Errors
     /// [`Error::Object`], with the remedy where it is a missing capability.
@@ -43,11 +44,15 @@ impl Object {
         name: &'static str,
         bytes: &[u8],
         sizes: &[(&'static str, u32)],
+        constants: &[(&'static str, u32)],
     ) -> Result<Self, Error> {
         let mut loader = EbpfLoader::new();
         loader.btf(Some(kernel.btf()));
         for (map, entries) in sizes {
             loader.map_max_entries(map, *entries);
+        }
+        for (name, value) in constants {
+            loader.override_global(name, value, true);
         }
         let ebpf = loader.load(bytes).map_err(|error| Error::Object { object: name, why: chain(&error) })?;
         Ok(Self { name, ebpf, programs: Vec::new() })
@@ -150,25 +155,6 @@ impl Object {
             found.try_into().map_err(|error: aya::maps::MapError| no_map(map, &chain(&error)))?;
         let values = array.get(&index, 0).map_err(|error| no_map(map, &chain(&error)))?;
         Ok(values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
-    }
-
-    /// Takes entries out of a hash by numbers of 8 bytes; those that are not in
-    /// it any more are passed over.
-    ///
-    /// # Errors
-    /// [`Error::Map`] where there is none of this name, or it is no such hash.
-    pub fn remove(&mut self, map: &'static str, keys: &[u64]) -> Result<(), Error> {
-        let found = data(self.ebpf.map(map).ok_or_else(|| no_map(map, "the object has none of this name"))?)
-            .ok_or_else(|| no_map(map, "is no hash"))?;
-        for key in keys {
-            match call::delete(found.fd().as_fd(), key) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::Call { call: "bpf(BPF_MAP_DELETE_ELEM)", source: error });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// What each program that was asked for came to, and costs.

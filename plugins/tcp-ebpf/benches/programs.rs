@@ -86,13 +86,13 @@ fn scans(net: &Net, to: SocketAddr) {
         let mut took: Vec<(Duration, usize)> = (0..9)
             .map(|_| {
                 let begun = Instant::now();
-                let found = engine.live().expect("it scans").len();
+                let found = engine.live().expect("it scans").expect("it is loaded").len();
                 (begun.elapsed(), found)
             })
             .collect();
         took.sort();
         let begun = Instant::now();
-        let sockets = engine.sockets().expect("it scans").len();
+        let sockets = engine.sockets().expect("it scans").expect("it is loaded").len();
         println!(
             "{open} open: scan {:?} of {}; all sockets {:?} of {sockets}; maps {} KiB",
             took[4].0,
@@ -106,7 +106,7 @@ fn scans(net: &Net, to: SocketAddr) {
 fn user_space() {
     const TIMES: u64 = 1_000_000;
     let mut tracker = Tracker::new(settings());
-    tracker.activate(None, &[], 1);
+    tracker.activate(None, Some(&[]), 1);
     let mut record = Record {
         kind: Kind::Closed,
         flags: ESTABLISHED,

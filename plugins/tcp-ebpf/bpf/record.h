@@ -7,7 +7,7 @@
 
 #include "kern.h"
 
-#define VERSION 1
+#define VERSION 2
 
 /* What a record tells. */
 enum {
@@ -20,10 +20,8 @@ enum {
 enum {
 	FLAG_ADOPTED = 1,     /* it was there before the programs were */
 	FLAG_ORPHAN = 2,      /* no process holds it any more */
-	FLAG_BOUND = 4,	      /* its port was chosen by somebody: of a listening socket, or by bind */
 	FLAG_ESTABLISHED = 8, /* it came to be */
 	FLAG_SYNCHRONOUS = 16, /* it ended within connect() itself */
-	FLAG_STALE = 32, /* the socket is another's by now: what is kept of it may go */
 };
 
 struct owner {
@@ -46,6 +44,7 @@ struct record {
 	u64 established_at;
 	struct owner owner;
 	u64 sent;
+	u64 resent; /* of these; read after them, so that it may be too much for a moment */
 	u64 received;
 	u32 retransmits;
 	u32 rtt; /* smoothed, in microseconds */
@@ -66,6 +65,8 @@ struct connection {
 #ifdef TCP_HASH
 	/* By which it is known that the socket is still this connection's. */
 	u32 remote_port;
+	u32 local_port; /* 0: not chosen yet */
 	u32 netns;
+	u32 unused;
 #endif
 };

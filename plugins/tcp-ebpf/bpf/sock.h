@@ -17,25 +17,10 @@ enum {
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
-	SOCK_BINDPORT_LOCK = 8,
 	SOCK_DONE = 1, /* a bit of skc_flags: the peer's FIN came */
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,
 };
-
-/* A field of four bits has no address, so where it lies is computed as
- * BPF_CORE_READ_BITFIELD does. */
-ALWAYS_INLINE u32 userlocks(struct sock *sk)
-{
-	u32 offset = __builtin_preserve_field_info(sk->sk_userlocks, 0);
-	u32 left = __builtin_preserve_field_info(sk->sk_userlocks, 4);
-	u32 right = __builtin_preserve_field_info(sk->sk_userlocks, 5);
-	u64 value = 0;
-
-	/* Little endian machines only: the field is in the first byte that is loaded. */
-	bpf_probe_read_kernel(&value, 4, (void *)sk + offset);
-	return (u32)((value << left) >> right);
-}
 
 ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 {
@@ -47,7 +32,6 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 
 #define FILL(record, sk, tp, FIELD) \
 	do { \
-		unsigned long sk_flags_ = FIELD((sk)->__sk_common.skc_flags); \
 		struct socket *socket_ = FIELD((sk)->sk_socket); \
 		struct net *net_ = FIELD((sk)->__sk_common.skc_net.net); \
 		(record)->version = VERSION; \
@@ -70,11 +54,14 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 			set_v4((record)->local, FIELD((sk)->__sk_common.skc_rcv_saddr)); \
 			set_v4((record)->remote, FIELD((sk)->__sk_common.skc_daddr)); \
 		} \
-		/* A FIN takes a place in the sequence, and is no byte. */ \
+		/* A FIN takes a place in the sequence, and is no byte. The flag comes after \
+		 * it: read in this order it may be a byte too few for a moment, not too many. */ \
 		(record)->received = FIELD((tp)->bytes_received); \
-		if ((record)->received && (sk_flags_ >> SOCK_DONE & 1)) \
+		BARRIER; \
+		if ((record)->received && (FIELD((sk)->__sk_common.skc_flags) >> SOCK_DONE & 1)) \
 			(record)->received--; \
-		(record)->sent = FIELD((tp)->bytes_sent) - FIELD((tp)->bytes_retrans); \
+		(record)->sent = FIELD((tp)->bytes_sent); \
+		(record)->resent = FIELD((tp)->bytes_retrans); \
 		(record)->retransmits = FIELD((tp)->total_retrans); \
 		(record)->rtt = FIELD((tp)->srtt_us) >> 3; \
 		(record)->flags = socket_ ? 0 : FLAG_ORPHAN; \

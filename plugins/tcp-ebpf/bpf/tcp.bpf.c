@@ -14,8 +14,12 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Where a wake-up of the reader is worth its cost; it looks by itself too. */
+/* Bytes that wait when a wake-up of the reader is worth its cost; it looks by
+ * itself too. Set by who loads it: a part of the ring. */
 const volatile u32 wake_at = 256 << 10;
+
+/* Where the ring was when the reader was woken last. */
+u64 woken_at = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -25,7 +29,8 @@ struct {
 enum {
 	LOST_RING = 0,	     /* the ring was full */
 	LOST_CONNECTION = 1, /* nothing could be kept of a socket */
-	LOST_KINDS = 2,
+	LOST_ADOPTION = 2,   /* the same of one that was there before: it is tried again */
+	LOST_KINDS = 3,
 };
 
 struct {
@@ -75,13 +80,14 @@ ALWAYS_INLINE struct connection *find(struct sock *sk)
 	return bpf_map_lookup_elem(&connections, &key);
 }
 
-ALWAYS_INLINE struct connection *make(struct sock *sk)
+/* Whole at once: an iterator must not find a part of it. */
+ALWAYS_INLINE long begin(struct sock *sk, struct connection *as)
 {
-	struct connection none = {};
 	u64 key = (u64)sk;
 
-	bpf_map_update_elem(&connections, &key, &none, BPF_ANY);
-	return bpf_map_lookup_elem(&connections, &key);
+	as->remote_port = __builtin_bswap16(sk->__sk_common.skc_dport);
+	as->netns = sk->__sk_common.skc_net.net->ns.inum;
+	return bpf_map_update_elem(&connections, &key, as, BPF_ANY);
 }
 #else
 #define FIELD_OF_TASK PLAIN
@@ -96,9 +102,21 @@ ALWAYS_INLINE struct connection *find(struct sock *sk)
 	return bpf_sk_storage_get(&connections, sk, NULL, 0);
 }
 
-ALWAYS_INLINE struct connection *make(struct sock *sk)
+/* It may be there of the connection that the socket was before, which ended: it
+ * is so for iterators until all of the next one is there. */
+ALWAYS_INLINE long begin(struct sock *sk, struct connection *as)
 {
-	return bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct connection *connection = bpf_sk_storage_get(&connections, sk, as, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!connection)
+		return -1;
+	connection->owner = as->owner;
+	connection->established_at = 0;
+	connection->flags = 0;
+	connection->opened_at = as->opened_at;
+	BARRIER;
+	connection->is_closed = 0;
+	return 0;
 }
 #endif
 
@@ -150,12 +168,19 @@ ALWAYS_INLINE void fill_owner_here(struct owner *to)
 
 ALWAYS_INLINE void submit(struct record *record)
 {
-	u64 there = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-	u64 each = sizeof(*record) + 8;
+	u64 flags = BPF_RB_NO_WAKEUP;
 
-	/* At the crossing alone: as long as it is full, the reader is awake.
-	 * Two processors at once may pass each other by, so it is a little wide. */
-	bpf_ringbuf_submit(record, there - wake_at < 4 * each ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	/* Once for as much as that, however many processors tell at the same time and
+	 * however slow the reader is. Two at once may both do it, which is no harm. */
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wake_at) {
+		u64 told = bpf_ringbuf_query(&events, BPF_RB_PROD_POS);
+
+		if (told - woken_at >= wake_at) {
+			woken_at = told;
+			flags = BPF_RB_FORCE_WAKEUP;
+		}
+	}
+	bpf_ringbuf_submit(record, flags);
 }
 
 ALWAYS_INLINE void tell(struct sock *sk, struct tcp_sock *tp, u32 kind, struct connection *of, u32 flags)
@@ -178,21 +203,12 @@ ALWAYS_INLINE void tell(struct sock *sk, struct tcp_sock *tp, u32 kind, struct c
 
 ALWAYS_INLINE void opens(struct sock *sk)
 {
-	struct connection *connection = make(sk);
+	struct connection as = {};
 
-	if (!connection) {
+	fill_owner_here(&as.owner);
+	as.opened_at = bpf_ktime_get_ns();
+	if (begin(sk, &as))
 		count_lost(LOST_CONNECTION);
-		return;
-	}
-	fill_owner_here(&connection->owner);
-	connection->established_at = 0;
-	connection->flags = 0;
-	connection->is_closed = 0;
-	connection->opened_at = bpf_ktime_get_ns();
-#ifdef TCP_HASH
-	connection->remote_port = __builtin_bswap16(sk->__sk_common.skc_dport);
-	connection->netns = sk->__sk_common.skc_net.net->ns.inum;
-#endif
 }
 
 ALWAYS_INLINE void closes(struct sock *sk, u32 from)
@@ -252,15 +268,20 @@ int tcp_state(u64 *context)
 	} else if (to == TCP_ESTABLISHED && from == TCP_SYN_SENT) {
 		struct connection *connection = find(sk);
 
-		if (connection)
+		if (connection) {
+#ifdef TCP_HASH
+			connection->local_port = sk->__sk_common.skc_num;
+#endif
 			connection->established_at = bpf_ktime_get_ns();
+		}
 	} else if (to == TCP_LISTEN && sk->sk_protocol == IPPROTO_TCP) {
 		listens(sk, KIND_LISTENS);
 	}
 	return 0;
 }
 
-ALWAYS_INLINE void write(struct bpf_iter_meta *meta, struct record *record, u32 kind, struct connection *of)
+/* 0: it is written. Else there was no room: the kernel asks for it once more. */
+ALWAYS_INLINE long write(struct bpf_iter_meta *meta, struct record *record, u32 kind, struct connection *of)
 {
 	if (record->state != TCP_SYN_SENT && record->state != TCP_SYN_RECV)
 		record->flags |= FLAG_ESTABLISHED;
@@ -270,33 +291,45 @@ ALWAYS_INLINE void write(struct bpf_iter_meta *meta, struct record *record, u32 
 	record->established_at = of->established_at;
 	record->owner = of->owner;
 	record->flags |= of->flags;
-	bpf_seq_write(meta->seq, record, sizeof(*record));
+	return bpf_seq_write(meta->seq, record, sizeof(*record));
 }
 
 #ifdef TCP_HASH
 /* The pointer may be of a socket that is gone: memory of sockets stays that of
  * sockets (SLAB_TYPESAFE_BY_RCU), so what is read is a socket's, maybe
- * another's. User space knows it by its ports and time. */
+ * another's, and often one of the next connection to the same place. So its own
+ * port must be the same as well; and what is kept must be there still after the
+ * socket was read: it goes before the socket does. */
 SEC("iter/bpf_map_elem")
 int tcp_live(struct bpf_iter__bpf_map_elem *context)
 {
-	u64 *key = context->key;
+	u64 *in = context->key;
 	struct connection *value = context->value;
 	struct record record = {};
 	struct connection of;
 
-	if (!key || !value)
+	if (!in || !value)
 		return 0;
-	struct tcp_sock *tp = (void *)*key;
+	u64 key = *in;
+	struct tcp_sock *tp = (void *)key;
 	struct sock *sk = (void *)tp;
 
 	of = *value;
 	if (of.is_closed)
 		return 0;
 	FILL(&record, sk, tp, READ);
+	struct connection *now = bpf_map_lookup_elem(&connections, &key);
+	if (!now || now->is_closed || now->opened_at != of.opened_at)
+		return 0;
+	/* The tracepoint comes before the change: for a moment one that begins is closed still. */
+	if (record.state == TCP_CLOSE && bpf_ktime_get_ns() - of.opened_at < SECOND)
+		return 0;
 	if (record.state == TCP_CLOSE || record.state == TCP_LISTEN || record.remote_port != of.remote_port ||
-	    record.netns != of.netns)
-		of.flags |= FLAG_STALE;
+	    record.netns != of.netns || (of.local_port && record.local_port != of.local_port)) {
+		/* Its end was missed. */
+		bpf_map_delete_elem(&connections, &key);
+		return 0;
+	}
 	write(context->meta, &record, KIND_LIVE, &of);
 	return 0;
 }
@@ -362,25 +395,32 @@ int tcp_adopt(struct bpf_iter__task_file *context)
 
 	fill_owner(&of.owner, task, set);
 	of.owner.cgroup2 = id_of(cgroup);
-	if (userlocks(sk) & SOCK_BINDPORT_LOCK)
-		of.flags |= FLAG_BOUND;
-	if (record.state != TCP_LISTEN) {
-		struct connection *known = find(sk);
-
-		if (known)
-			return 0; /* the programs saw it begin, or it was adopted */
-		of.flags |= FLAG_ADOPTED;
-		of.opened_at = bpf_ktime_get_ns();
-#ifdef TCP_HASH
-		of.remote_port = record.remote_port;
-		of.netns = record.netns;
-		u64 key = (u64)sk;
-
-		bpf_map_update_elem(&connections, &key, &of, 1 /* BPF_NOEXIST */);
-#else
-		bpf_sk_storage_get(&connections, sk, &of, BPF_SK_STORAGE_GET_F_CREATE);
-#endif
+	if (record.state == TCP_LISTEN) {
+		write(context->meta, &record, KIND_LISTENS, &of);
+		return 0;
 	}
-	write(context->meta, &record, record.state == TCP_LISTEN ? KIND_LISTENS : KIND_LIVE, &of);
+	if (find(sk))
+		return 0; /* the programs saw it begin, or it was adopted */
+	of.flags |= FLAG_ADOPTED;
+	of.opened_at = bpf_ktime_get_ns();
+	/* It is known from when it is written on, or what found no room would be known
+	 * when its turn comes again. */
+	if (write(context->meta, &record, KIND_LIVE, &of))
+		return 0;
+#ifdef TCP_HASH
+	of.remote_port = record.remote_port;
+	of.local_port = record.local_port;
+	of.netns = record.netns;
+	u64 key = (u64)sk;
+
+	if (bpf_map_update_elem(&connections, &key, &of, BPF_NOEXIST) && !find(sk))
+		count_lost(LOST_ADOPTION);
+	/* It may have ended since it was looked at, and then nothing takes this away. */
+	if (READ(sk->__sk_common.skc_state) == TCP_CLOSE)
+		bpf_map_delete_elem(&connections, &key);
+#else
+	if (!bpf_sk_storage_get(&connections, sk, &of, BPF_SK_STORAGE_GET_F_CREATE))
+		count_lost(LOST_ADOPTION);
+#endif
 	return 0;
 }

@@ -49,6 +49,16 @@ impl Addresses {
     /// Asks again where that is due. `wanted` are the namespaces with those who
     /// may be in them; others are forgotten.
     pub fn refresh(&mut self, proc: &Path, wanted: HashMap<u32, Vec<u32>>) {
+        self.refresh_by(proc, wanted, ask);
+    }
+
+    /// The same, with another who asks.
+    pub fn refresh_by(
+        &mut self,
+        proc: &Path,
+        wanted: HashMap<u32, Vec<u32>>,
+        mut ask: impl FnMut(&Path) -> Option<Vec<IpAddr>>,
+    ) {
         self.known.retain(|netns, _| wanted.contains_key(netns));
         let mut asked = 0;
         for (netns, pids) in wanted {
@@ -71,7 +81,7 @@ impl Addresses {
 }
 
 /// Addresses of all interfaces but those that are down.
-fn ask(namespace: &Path) -> Option<Vec<IpAddr>> {
+pub fn ask(namespace: &Path) -> Option<Vec<IpAddr>> {
     let mut socket = RouteSocket::open_in(namespace, TIMEOUT).ok()?;
     let (mut links, mut addresses): (Vec<Link>, Vec<Address>) = (Vec::new(), Vec::new());
     socket.links(&mut links).ok()?;

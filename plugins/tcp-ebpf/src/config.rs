@@ -1,5 +1,6 @@
 //! The plugin's configuration, and what is made of it.
 
+use crate::counts::Limits;
 use crate::destination::{Network, Rules};
 use gantry_plugin_api::schemars::JsonSchema;
 use gantry_plugin_api::serde::de::Error as _;
@@ -21,12 +22,15 @@ pub struct Config {
     /// Destinations of one container that have series of their own; the others
     /// are counted together as `~other`.
     pub max_destinations: u32,
+    /// The same of all containers together.
+    pub max_destinations_in_all: u32,
     /// How long a destination is remembered to which nothing is open and
     /// nothing happens. One minute at least.
     #[serde(deserialize_with = "checked::idle")]
     pub idle: HumanDuration,
     /// Ports from which clients connect, as `32768-60999`: connections to them
-    /// do not count. Empty: the machine's own range.
+    /// do not count. Empty: the machine's own range, as far as it lies within the
+    /// kernel's default of 32768-60999, since one that was widened has services in it.
     #[serde(deserialize_with = "checked::ports")]
     pub ephemeral_ports: String,
     /// Ports of that range at which somebody serves.
@@ -109,6 +113,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_destinations: 1000,
+            max_destinations_in_all: 20_000,
             idle: HumanDuration(Duration::from_secs(600)),
             ephemeral_ports: String::new(),
             served_ports: vec![50051],
@@ -124,8 +129,8 @@ impl Default for Config {
 /// A configuration that was found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// See [`Config::max_destinations`].
-    pub cap: u32,
+    /// See [`Config::max_destinations`] and [`Config::max_destinations_in_all`].
+    pub limits: Limits,
     /// See [`Config::idle`].
     pub idle: Duration,
     /// What counts.
@@ -149,7 +154,9 @@ impl Settings {
     pub fn of(config: &Config, local_ports: Option<&str>, host_netns: u32) -> Result<Self, Error> {
         let own = || {
             let mut numbers = local_ports?.split_ascii_whitespace().map(str::parse);
-            Some(numbers.next()?.ok()?..=numbers.next()?.ok()?)
+            let (from, to): (u16, u16) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+            // One that lies elsewhere altogether leaves no port: then all count.
+            Some(from.max(*EPHEMERAL.start())..=to.min(*EPHEMERAL.end()))
         };
         let rules = Rules {
             ephemeral: check_ports(&config.ephemeral_ports)?.or_else(own).unwrap_or(EPHEMERAL),
@@ -158,7 +165,7 @@ impl Settings {
             host_netns,
         };
         Ok(Self {
-            cap: config.max_destinations,
+            limits: Limits { each: config.max_destinations, all: config.max_destinations_in_all },
             idle: check_idle(config.idle)?,
             rules,
             count_aborted: config.count_aborted,
@@ -174,14 +181,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_s_own_range_counts_unless_another_is_given() {
+    fn the_machine_s_own_range_counts_within_the_default_unless_another_is_given() {
         let of = |config: &Config, ports| Settings::of(config, ports, 0).expect("good").rules.ephemeral;
         let default = Config::default();
         assert_eq!(of(&default, None), EPHEMERAL);
-        assert_eq!(of(&default, Some("1024\t65000\n")), 1024..=65000);
+        assert_eq!(of(&default, Some("1024\t65535\n")), EPHEMERAL);
+        assert_eq!(of(&default, Some("40000\t65535\n")), 40000..=60999);
+        assert!(of(&default, Some("1024\t20000\n")).is_empty());
         assert_eq!(of(&default, Some("nothing")), EPHEMERAL);
-        let own = Config { ephemeral_ports: "40000-50000".to_owned(), ..default };
-        assert_eq!(of(&own, Some("1024\t65000\n")), 40000..=50000);
+        let own = Config { ephemeral_ports: "1024-65535".to_owned(), ..default };
+        assert_eq!(of(&own, Some("40000\t50000\n")), 1024..=65535);
     }
 
     #[test]

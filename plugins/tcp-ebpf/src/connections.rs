@@ -4,16 +4,28 @@
 //! never in the table. One that a scan finds is, with what was counted of it:
 //! the next scan, and its end, count what came on top. So nothing is counted
 //! twice, and what a missed end leaves is found by the next scan.
+//!
+//! A connection is known by its socket and the moment at which it began, which
+//! no two have in common. An iterator passes over what moves while it runs, or
+//! gives it twice: what it gives twice is active once, and what it passed over
+//! goes on where it was.
 
-use crate::counts::Counts;
+mod missed;
+
+use crate::counts::{Counts, Limits, Moved};
 use crate::destination::Rules;
 use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
 use ahash::RandomState;
 use hashbrown::HashMap;
+use missed::Missed;
 
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
+
+/// Scans after which a connection that was handed over and that none of them
+/// found is forgotten.
+const HANDED_SCANS: u32 = 10;
 
 /// A connection that a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +97,7 @@ pub struct Connections {
     open: HashMap<(u64, u64), Open, RandomState>,
     /// What the generation before counted of connections that are open.
     handed: HashMap<Ends, Counted, RandomState>,
+    missed: Missed,
     scan: u32,
     handed_scans: u32,
     /// Connections whose end was not told.
@@ -98,8 +111,8 @@ pub struct Connections {
 pub struct Context<'a> {
     /// What counts.
     pub rules: &'a Rules,
-    /// Destinations that a container may have.
-    pub cap: u32,
+    /// Series that there may be.
+    pub limits: Limits,
     /// What is added to.
     pub counts: &'a mut Counts,
 }
@@ -109,6 +122,7 @@ impl Default for Connections {
         Self {
             open: HashMap::with_hasher(RandomState::new()),
             handed: HashMap::with_hasher(RandomState::new()),
+            missed: Missed::default(),
             scan: 0,
             handed_scans: 0,
             corrected: 0,
@@ -128,9 +142,12 @@ impl Connections {
         self.open.is_empty()
     }
 
-    /// What is known of all that are open.
+    /// What is known of all that are open, or were when this generation began.
     pub fn counted(&self) -> impl Iterator<Item = (Ends, Counted)> {
-        self.open.values().map(|open| (open.ends, open.counted))
+        let waits = self.handed_scans < 2;
+        let handed = self.handed.iter().filter(move |_| waits);
+        let handed = handed.map(|(ends, counted)| (*ends, *counted));
+        self.open.values().map(|open| (open.ends, open.counted)).chain(handed)
     }
 
     /// What the generation before counted. To be told before any record.
@@ -147,23 +164,30 @@ impl Connections {
         }
     }
 
+    /// How many the scan has not found that are open as far as is known.
+    pub fn not_found(&self) -> usize {
+        self.open.values().filter(|open| open.scan != self.scan).count()
+    }
+
     /// All of them came: what was not among them, and not among those of the
     /// scan before, is gone and was not told. A processor may just be about to
     /// tell what this scan did not find any more.
     pub fn end_scan(&mut self, now: u64, counts: &mut Counts) {
-        let (scan, mut gone) = (self.scan, 0);
-        self.open.retain(|_, open| {
+        let (scan, missed, mut gone) = (self.scan, &mut self.missed, 0);
+        self.open.retain(|key, open| {
             let stays = scan.wrapping_sub(open.scan) <= 1;
             if !stays {
                 gone += 1;
+                missed.keep(*key, open.counted);
                 counts.release(open.series, now);
             }
             stays
         });
         self.corrected += gone;
-        self.handed_scans += 1;
-        if self.handed_scans > 1 {
+        self.handed_scans = self.handed_scans.saturating_add(1);
+        if self.handed_scans == 2 {
             self.corrected += self.handed.len() as u64;
+        } else if self.handed_scans > HANDED_SCANS && !self.handed.is_empty() {
             self.handed = HashMap::with_hasher(RandomState::new());
         }
         // A flood leaves much room that is needed no more.
@@ -172,9 +196,20 @@ impl Connections {
         }
     }
 
+    /// Series are in others now.
+    pub fn redirect(&mut self, moved: &Moved) {
+        if moved.is_empty() {
+            return;
+        }
+        for open in self.open.values_mut() {
+            open.series = moved.get(&open.series).copied().unwrap_or(open.series);
+        }
+    }
+
     /// Its end was counted by another.
     pub fn forget(&mut self, record: &Record, counts: &mut Counts) {
         self.handed.remove(&Ends::from(record));
+        self.missed.take(key(record));
         if let Some(open) = self.open.remove(&key(record)) {
             counts.release(open.series, record.at);
         }
@@ -190,16 +225,18 @@ impl Connections {
 
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
-        if !self.open.contains_key(&key(record)) && !self.begin(record, context) {
+        let is_new = !self.open.contains_key(&key(record));
+        if is_new && !self.begin(record, context) {
             return;
         }
         let Some(open) = self.open.get_mut(&key(record)) else { return };
+        let is_repeated = !is_new && open.scan == self.scan;
         open.scan = self.scan;
         // Where its own port is chosen later than it begins.
         open.ends = Ends::from(record);
         let Some(series) = context.counts.series(open.series) else { return };
         open.counted.add(record, series);
-        if record.is(ESTABLISHED) && !record.is(ORPHAN) {
+        if record.is(ESTABLISHED) && !record.is(ORPHAN) && !is_repeated {
             series.active += 1;
             series.rtt += u64::from(record.rtt);
         }
@@ -215,22 +252,25 @@ impl Connections {
             context.counts.release(open.series, record.at);
             return;
         }
+        let missed = self.missed.take(key(record));
         let handed = self.handed.remove(&Ends::from(record));
-        if handed.is_none() && record.is(ADOPTED) {
+        if missed.is_none() && handed.is_none() && record.is(ADOPTED) {
             // One that was taken from a listening socket, or does not count.
             return;
         }
         let Some(index) = hold(record, context) else { return };
         if let Some(series) = context.counts.series(index) {
-            handed.filter(|handed| handed.is_before(record)).unwrap_or_default().ended(record, series);
+            let handed = handed.filter(|handed| handed.is_before(record));
+            missed.or(handed).unwrap_or_default().ended(record, series);
         }
         context.counts.release(index, record.at);
     }
 
     /// A connection that is not in the table yet; whether it is now.
     fn begin(&mut self, record: &Record, context: &mut Context<'_>) -> bool {
+        let missed = self.missed.take(key(record));
         let handed = self.handed.remove(&Ends::from(record)).filter(|handed| handed.is_before(record));
-        match handed {
+        match missed.or(handed) {
             Some(counted) => self.put(record, counted, context),
             None if record.is(ADOPTED) => false,
             None => self.put(record, Counted::default(), context),
@@ -257,10 +297,16 @@ fn key(record: &Record) -> (u64, u64) {
 
 fn hold(record: &Record, context: &mut Context<'_>) -> Option<u32> {
     let to = context.rules.destination(record)?;
-    let group = context.counts.group(&record.owner, record.at);
-    let held = group.and_then(|group| context.counts.hold(group, to, context.cap, record.at));
-    if held.is_none() && record.kind == Kind::Closed {
-        context.counts.unattributed += 1;
+    let counts = &mut *context.counts;
+    // One that is open comes again with each scan, and counts once, with its end.
+    let once = u64::from(record.kind == Kind::Closed);
+    let Some(group) = counts.group(&record.owner, record.at) else {
+        counts.refused += once;
+        return None;
+    };
+    let held = counts.hold(group, to, context.limits, record.at);
+    if held.is_none() {
+        counts.unattributed += once;
     }
     held
 }
@@ -269,8 +315,9 @@ impl Counted {
     /// Whether what a record tells can have come after this: else it is of
     /// another connection that has all the same names.
     fn is_before(&self, record: &Record) -> bool {
+        // A FIN is taken for a byte until the socket says that it came.
         self.sent <= record.sent
-            && self.received <= record.received
+            && self.received <= record.received.saturating_add(1)
             && self.retransmits <= record.retransmits
             && (!self.connect || record.is(ESTABLISHED))
     }

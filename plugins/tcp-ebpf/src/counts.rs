@@ -1,19 +1,42 @@
-//! What is counted: by cgroup and destination.
+//! What is counted: by container and destination.
 //!
-//! A group is a cgroup, since that is what the kernel tells of a socket's
-//! owner; which container it is of may be known later. Series that nothing
-//! refers to are forgotten after a while, and their number is bounded: what is
-//! over it goes to [`Destination::Other`].
+//! The kernel tells a socket's cgroup; which container that is of may be known
+//! later. So a group is a cgroup, and counts on an account. Once a group's
+//! container is known by its cgroup, the account is the container's, together
+//! with all other groups of it, and stays when the group goes: a container that
+//! restarts in another cgroup counts on. Where only a process tells whose a
+//! group is, it keeps an account of its own, since the cgroup may know better.
+//!
+//! Series that nothing refers to are forgotten after a while. Their number is
+//! bounded by account and in all: what is over it goes to [`Destination::Other`].
+
+mod numbers;
+mod owners;
+mod places;
+
+pub use numbers::{Numbers, Rate, Series};
 
 use crate::destination::Destination;
-use crate::reason::{REASONS, Reason};
 use crate::record::Owner;
 use ahash::RandomState;
 use gantry_plugin_api::ContainerRef;
 use hashbrown::HashMap;
+use places::Places;
 
 /// Cgroups that are known at the same time: more than a machine has containers.
 const MAX_GROUPS: usize = 16_384;
+
+/// With those of containers of which no cgroup is known at the moment.
+const MAX_ACCOUNTS: usize = 2 * MAX_GROUPS;
+
+/// How many series there may be, besides one for all others of each account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one container.
+    pub each: u32,
+    /// In all.
+    pub all: u32,
+}
 
 /// By what a cgroup is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,69 +55,13 @@ impl From<&Owner> for Cgroups {
     }
 }
 
-/// The numbers of a series.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Numbers {
-    /// Handshakes that were completed.
-    pub connects: u64,
-    /// How long they took, in nanoseconds.
-    pub connect_time: u64,
-    /// Connects that failed, by reason.
-    pub failures: [u64; REASONS],
-    /// Bytes that were sent.
-    pub sent: u64,
-    /// Bytes that were received.
-    pub received: u64,
-    /// Segments that were sent again.
-    pub retransmits: u64,
-}
-
-impl Numbers {
-    /// Adds what another counted.
-    pub fn add(&mut self, other: &Self) {
-        self.connects += other.connects;
-        self.connect_time += other.connect_time;
-        self.failures.iter_mut().zip(other.failures).for_each(|(own, other)| *own += other);
-        self.sent += other.sent;
-        self.received += other.received;
-        self.retransmits += other.retransmits;
-    }
-
-    /// Connects that failed, as coroot-node-agent counts them: with those that
-    /// the application gave up, or without.
-    pub fn failed(&self, with_aborted: bool) -> u64 {
-        let all: u64 = self.failures.iter().sum();
-        if with_aborted { all } else { all - self.failures[Reason::Aborted as usize] }
-    }
-}
-
-/// A series: what one group does with one destination.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Series {
-    /// Whose it is.
-    pub group: u32,
-    /// To where.
-    pub to: Destination,
-    /// What was counted.
-    pub numbers: Numbers,
-    /// Connections that are open, as of the last scan.
-    pub active: u32,
-    /// The sum of their round trip times, in microseconds.
-    pub rtt: u64,
-    /// Connections of the table that refer to it.
-    pub held: u32,
-    /// When something happened, in nanoseconds.
-    pub used: u64,
-    /// Connects at the last look, and how many a second there were before it.
-    pub rate: Rate,
-}
-
-/// How often something happens.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Rate {
-    before: u64,
-    /// A second.
-    pub rate: f64,
+/// Whose a group is, and by what that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// By its cgroup: that is sure.
+    Cgroup(ContainerRef),
+    /// By a process of it, for as long as its cgroup is not known.
+    Process(ContainerRef),
 }
 
 /// A group, and what is known of it.
@@ -106,47 +73,66 @@ pub struct Group {
     pub first: Owner,
     /// Whose it is.
     pub container: Option<ContainerRef>,
-    /// When it was first seen, and when something happened last.
+    /// That is known by its cgroup, and not by a process alone.
+    pub is_sure: bool,
+    /// When it was first seen.
     pub since: u64,
     /// When something happened last.
     pub used: u64,
     /// It is nobody's: nothing is counted but connects.
     pub is_nobody_s: bool,
-    /// Series that it has.
+    /// Where it counts.
+    account: u32,
+}
+
+/// What groups count on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// Whose it is.
+    pub container: Option<ContainerRef>,
+    /// A process of the group that came to it last: by it the next generation
+    /// finds whose it is.
+    pub last: Owner,
+    /// That is known by a cgroup, and holds.
+    is_sure: bool,
+    groups: u32,
     series: u32,
 }
 
 /// What was counted, of all groups.
 #[derive(Debug)]
 pub struct Counts {
-    groups: Vec<Option<Group>>,
+    groups: Places<Group>,
     by_cgroups: HashMap<Cgroups, u32, RandomState>,
-    series: Vec<Option<Series>>,
-    free: Vec<u32>,
+    accounts: Places<Account>,
+    by_container: HashMap<ContainerRef, u32, RandomState>,
+    series: Places<Series>,
     by_destination: HashMap<(u32, Destination), u32, RandomState>,
     /// Connects of nobody's processes.
     pub unattributed: u64,
     /// Connects that went to `~other`, since there were too many destinations.
     pub folded: u64,
+    /// Events of cgroups for which there was no room.
+    pub refused: u64,
 }
+
+/// Series that are in another one now.
+pub type Moved = HashMap<u32, u32, RandomState>;
 
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            groups: Vec::new(),
+            groups: Places::default(),
             by_cgroups: HashMap::with_hasher(RandomState::new()),
-            series: Vec::new(),
-            free: Vec::new(),
+            accounts: Places::default(),
+            by_container: HashMap::with_hasher(RandomState::new()),
+            series: Places::default(),
             by_destination: HashMap::with_hasher(RandomState::new()),
             unattributed: 0,
             folded: 0,
+            refused: 0,
         }
     }
-}
-
-/// A place in a vector; there are fewer than 2^32 of anything here.
-fn place(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 impl Counts {
@@ -156,78 +142,71 @@ impl Counts {
         if let Some(known) = self.by_cgroups.get(&cgroups) {
             return Some(*known);
         }
-        if self.by_cgroups.len() >= MAX_GROUPS {
+        if self.groups.len() >= MAX_GROUPS || self.accounts.len() >= MAX_ACCOUNTS {
             return None;
         }
+        let account = Account { container: None, last: *owner, is_sure: false, groups: 1, series: 0 };
         let group = Group {
             cgroups,
             first: *owner,
             container: None,
+            is_sure: false,
             since: now,
             used: now,
             is_nobody_s: false,
-            series: 0,
+            account: self.accounts.put(account),
         };
-        let index = match self.groups.iter().position(Option::is_none) {
-            Some(free) => {
-                self.groups[free] = Some(group);
-                free
-            }
-            None => {
-                self.groups.push(Some(group));
-                self.groups.len() - 1
-            }
-        };
-        self.by_cgroups.insert(cgroups, place(index));
-        Some(place(index))
+        let index = self.groups.put(group);
+        self.by_cgroups.insert(cgroups, index);
+        Some(index)
     }
 
     /// The series of a group to a destination, which is held until
     /// [`Self::release`]. `None`: it is nobody's.
-    pub fn hold(&mut self, group: u32, to: Destination, cap: u32, now: u64) -> Option<u32> {
-        let known = self.groups.get_mut(group as usize)?.as_mut()?;
+    pub fn hold(&mut self, group: u32, to: Destination, limits: Limits, now: u64) -> Option<u32> {
+        let known = self.groups.get_mut(group)?;
         known.used = now;
         if known.is_nobody_s {
             return None;
         }
-        let (index, is_new) = match self.by_destination.get(&(group, to)) {
-            Some(index) => (*index, false),
-            None if known.series >= cap && to != Destination::Other => {
-                self.folded += 1;
-                return self.hold(group, Destination::Other, cap, now);
-            }
-            None => {
-                known.series += 1;
-                let series = Series {
-                    group,
-                    to,
-                    numbers: Numbers::default(),
-                    active: 0,
-                    rtt: 0,
-                    held: 0,
-                    used: now,
-                    rate: Rate::default(),
-                };
-                let index = self.free.pop().unwrap_or(place(self.series.len()));
-                match self.series.get_mut(index as usize) {
-                    Some(slot) => *slot = Some(series),
-                    None => self.series.push(Some(series)),
-                }
-                (index, true)
-            }
-        };
-        if is_new {
-            self.by_destination.insert((group, to), index);
-        }
-        let series = self.series[index as usize].as_mut()?;
+        let account = known.account;
+        let index = self.find(account, to, limits, 1, now)?;
+        let series = self.series.get_mut(index)?;
         series.held += 1;
         series.used = now;
         Some(index)
     }
 
+    /// The series of an account, made where there is none and room for it; else
+    /// that of all others, to which so many connects go.
+    fn find(
+        &mut self,
+        account: u32,
+        to: Destination,
+        limits: Limits,
+        connects: u64,
+        now: u64,
+    ) -> Option<u32> {
+        if let Some(index) = self.by_destination.get(&(account, to)) {
+            return Some(*index);
+        }
+        let is_full = self.by_destination.len() >= limits.all as usize;
+        let known = self.accounts.get_mut(account)?;
+        if to != Destination::Other && (is_full || known.series >= limits.each) {
+            self.folded += connects;
+            return self.find(account, Destination::Other, limits, connects, now);
+        }
+        if to != Destination::Other {
+            known.series += 1;
+        }
+        let index = self.series.put(Series::new(account, to, now));
+        self.by_destination.insert((account, to), index);
+        Some(index)
+    }
+
     /// Adds what the generation before counted.
-    pub fn restore(&mut self, group: u32, to: Destination, numbers: &Numbers, now: u64) {
-        let Some(index) = self.hold(group, to, u32::MAX, now) else { return };
+    pub fn restore(&mut self, group: u32, to: Destination, numbers: &Numbers, limits: Limits, now: u64) {
+        let Some(index) = self.hold(group, to, limits, now) else { return };
         if let Some(series) = self.series(index) {
             series.numbers.add(numbers);
             series.rate.before = series.numbers.connects;
@@ -237,7 +216,7 @@ impl Counts {
 
     /// What was held.
     pub fn series(&mut self, index: u32) -> Option<&mut Series> {
-        self.series.get_mut(index as usize)?.as_mut()
+        self.series.get_mut(index)
     }
 
     /// It is held no more.
@@ -250,90 +229,64 @@ impl Counts {
 
     /// All series.
     pub fn all(&self) -> impl Iterator<Item = &Series> {
-        self.series.iter().flatten()
+        self.series.iter().map(|(_, series)| series)
     }
 
     /// All series, to be changed.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Series> {
-        self.series.iter_mut().flatten()
+        self.series.iter_mut().map(|(_, series)| series)
     }
 
     /// A group.
     pub fn of(&self, group: u32) -> Option<&Group> {
-        self.groups.get(group as usize)?.as_ref()
+        self.groups.get(group)
     }
 
-    /// All groups, with their numbers.
-    pub fn groups(&self) -> impl Iterator<Item = (u32, &Group)> {
-        self.groups.iter().enumerate().filter_map(|(index, group)| Some((place(index), group.as_ref()?)))
+    /// All groups.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|(_, group)| group)
     }
 
-    /// Asks whose each group is. One that nobody owned within `patience`
-    /// nanoseconds is nobody's, until its turn comes again; one whose container
-    /// is forgotten is forgotten.
-    pub fn attribute(
-        &mut self,
-        now: u64,
-        patience: u64,
-        mut whose: impl FnMut(&Group) -> Option<ContainerRef>,
-    ) {
-        let mut gone = Vec::new();
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            let Some(known) = group else { continue };
-            match whose(known) {
-                Some(container) => {
-                    known.container = Some(container);
-                    known.is_nobody_s = false;
-                }
-                None if known.container.is_some() => gone.push(place(index)),
-                None if now.saturating_sub(known.used) > 10 * patience => gone.push(place(index)),
-                None if !known.is_nobody_s && now.saturating_sub(known.since) > patience => {
-                    known.is_nobody_s = true;
-                }
-                None => {}
-            }
-        }
-        let nobody_s = self.groups.iter().flatten().any(|group| group.is_nobody_s && group.series > 0);
-        if gone.is_empty() && !nobody_s {
-            return;
-        }
-        let forgets = |groups: &[Option<Group>], group: u32| {
-            gone.contains(&group) || groups[group as usize].as_ref().is_none_or(|group| group.is_nobody_s)
-        };
-        for index in 0..self.series.len() {
-            let Some(series) = &self.series[index] else { continue };
-            // One that a connection holds goes with it.
-            if series.held == 0 && forgets(&self.groups, series.group) {
-                self.unattributed += series.numbers.connects;
-                self.forget(place(index));
-            }
-        }
-        for group in gone {
-            let slot = &mut self.groups[group as usize];
-            if let Some(known) = slot.take_if(|known| known.series == 0) {
-                self.by_cgroups.remove(&known.cgroups);
-            }
-        }
+    /// An account.
+    pub fn account(&self, account: u32) -> Option<&Account> {
+        self.accounts.get(account)
+    }
+
+    /// A process by which the next generation finds whose an account is. `None`: its
+    /// cgroup counts on another one by now, which would take these for its own.
+    pub fn found_by(&self, account: u32) -> Option<Owner> {
+        let last = self.accounts.get(account)?.last;
+        let group = self.by_cgroups.get(&Cgroups::from(&last)).and_then(|group| self.groups.get(*group));
+        group.is_none_or(|group| group.account == account).then_some(last)
     }
 
     /// Forgets series that nothing refers to and that nothing happened to for
     /// `idle` nanoseconds.
     pub fn forget_idle(&mut self, now: u64, idle: u64) {
-        for index in 0..self.series.len() {
-            let Some(series) = &self.series[index] else { continue };
-            if series.held == 0 && now.saturating_sub(series.used) > idle {
-                self.forget(place(index));
-            }
+        self.forget_those(|series, _| now.saturating_sub(series.used) > idle);
+    }
+
+    /// Forgets series that no connection holds: one that a connection holds goes with it.
+    fn forget_those(&mut self, mut is_one: impl FnMut(&Series, &Account) -> bool) {
+        let (series, accounts) = (&self.series, &self.accounts);
+        let of = series.iter().filter(|(_, series)| {
+            series.held == 0 && accounts.get(series.account).is_none_or(|account| is_one(series, account))
+        });
+        let gone: Vec<u32> = of.map(|(index, _)| index).collect();
+        for index in gone {
+            self.remove(index);
         }
     }
 
-    fn forget(&mut self, index: u32) {
-        let Some(series) = self.series[index as usize].take() else { return };
-        self.by_destination.remove(&(series.group, series.to));
-        if let Some(Some(group)) = self.groups.get_mut(series.group as usize) {
-            group.series = group.series.saturating_sub(1);
+    fn remove(&mut self, index: u32) -> Option<Series> {
+        let series = self.series.take(index)?;
+        self.by_destination.remove(&(series.account, series.to));
+        if let Some(account) = self.accounts.get_mut(series.account)
+            && series.to != Destination::Other
+        {
+            account.series = account.series.saturating_sub(1);
         }
-        self.free.push(index);
+        Some(series)
     }
 
     /// How many a second there were since the last look, `seconds` ago.
@@ -350,75 +303,4 @@ impl Counts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::tests::some;
-
-    fn at(port: u16) -> Destination {
-        Destination::At(([10, 0, 0, 1], port).into())
-    }
-
-    fn container(handle: u64) -> ContainerRef {
-        ContainerRef::from_handle(handle).expect("not 0")
-    }
-
-    #[test]
-    fn too_many_destinations_are_one() {
-        let mut counts = Counts::default();
-        let group = counts.group(&some().owner, 0).expect("room");
-        let first = counts.hold(group, at(1), 2, 0).expect("a series");
-        assert_eq!(counts.hold(group, at(1), 2, 0), Some(first));
-        counts.hold(group, at(2), 2, 0).expect("a series");
-        let other = counts.hold(group, at(3), 2, 0).expect("a series");
-        assert_eq!(counts.hold(group, at(4), 2, 0), Some(other));
-        assert_eq!(counts.series(other).map(|series| series.to), Some(Destination::Other));
-        assert_eq!((counts.all().count(), counts.folded), (3, 2));
-    }
-
-    #[test]
-    fn what_is_idle_goes_and_what_is_held_stays() {
-        let mut counts = Counts::default();
-        let group = counts.group(&some().owner, 0).expect("room");
-        let held = counts.hold(group, at(1), 9, 0).expect("a series");
-        let idle = counts.hold(group, at(2), 9, 0).expect("a series");
-        counts.release(idle, 10);
-        counts.forget_idle(20, 10);
-        assert_eq!(counts.all().count(), 2, "not yet");
-        counts.forget_idle(21, 10);
-        assert_eq!(counts.all().map(|series| series.to).collect::<Vec<_>>(), [at(1)]);
-        assert_eq!(counts.hold(group, at(3), 9, 30), Some(idle), "its place is used again");
-        counts.release(held, 30);
-        counts.forget_idle(41, 10);
-        assert_eq!(counts.all().map(|series| series.to).collect::<Vec<_>>(), [at(3)]);
-    }
-
-    #[test]
-    fn a_group_waits_for_its_container_a_while() {
-        let mut counts = Counts::default();
-        let group = counts.group(&some().owner, 0).expect("room");
-        let index = counts.hold(group, at(1), 9, 0).expect("a series");
-        counts.series(index).expect("there").numbers.connects = 5;
-        counts.release(index, 0);
-        counts.attribute(50, 100, |_| None);
-        assert_eq!(counts.all().count(), 1, "it may come still");
-        counts.attribute(100, 100, |_| Some(container(7)));
-        assert_eq!(counts.of(group).and_then(|group| group.container), Some(container(7)));
-        counts.attribute(200, 100, |_| None);
-        assert_eq!((counts.all().count(), counts.unattributed), (0, 5), "the host forgot it");
-        assert_eq!(counts.of(group), None);
-    }
-
-    #[test]
-    fn nobody_s_are_not_counted_until_somebody_s() {
-        let mut counts = Counts::default();
-        let group = counts.group(&some().owner, 0).expect("room");
-        counts.attribute(101, 100, |_| None);
-        assert_eq!(counts.hold(group, at(1), 9, 101), None);
-        counts.attribute(150, 100, |_| Some(container(7)));
-        assert!(counts.hold(group, at(1), 9, 150).is_some());
-        // One in which nothing happens any more is forgotten.
-        let other = counts.group(&Owner { cgroup2: 9, ..some().owner }, 0).expect("room");
-        counts.attribute(1001, 100, |group| group.container);
-        assert_eq!(counts.of(other), None);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use crate::listens::reached;
 use crate::metrics;
 use crate::reason::Reason;
 use crate::tracker::Tracker;
-use gantry_plugin_api::{ContainerRef, Sink};
+use gantry_plugin_api::{ContainerRef, Family, Sink};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -24,13 +24,13 @@ pub struct Shown {
     pub rate: f64,
 }
 
-/// The series of all containers, those of several cgroups of one as one.
+/// The series of all containers.
 pub fn shown(tracker: &Tracker) -> Vec<(ContainerRef, Destination, Shown)> {
     let mut all: Vec<(ContainerRef, Destination, Shown)> = tracker
         .counts
         .all()
         .filter_map(|series| {
-            let container = tracker.counts.of(series.group)?.container?;
+            let container = tracker.counts.account(series.account)?.container?;
             let shown = Shown {
                 numbers: series.numbers,
                 active: series.active,
@@ -56,6 +56,11 @@ pub fn shown(tracker: &Tracker) -> Vec<(ContainerRef, Destination, Shown)> {
 
 /// Emits all series of connections.
 pub fn connections(tracker: &Tracker, sink: &mut Sink<'_>) {
+    samples(tracker, |family, container, labels, value| sink.container(family, container, labels, value));
+}
+
+/// Gives all samples of connections.
+pub fn samples(tracker: &Tracker, mut give: impl FnMut(&'static Family, ContainerRef, &[&str], f64)) {
     let mut text = String::new();
     for (container, to, shown) in shown(tracker) {
         let to = label(to, &mut text);
@@ -63,23 +68,24 @@ pub fn connections(tracker: &Tracker, sink: &mut Sink<'_>) {
         let ends = [to, to];
         let numbers = shown.numbers;
         if numbers.connects > 0 || shown.active > 0 || numbers.sent > 0 || numbers.received > 0 {
-            sink.container(&metrics::CONNECTS, container, &ends, numbers.connects);
-            let seconds = numbers.connect_time as f64 / 1e9;
-            sink.container(&metrics::CONNECT_TIME, container, &ends, seconds);
-            sink.container(&metrics::ACTIVE, container, &ends, shown.active);
-            sink.container(&metrics::RETRANSMITS, container, &ends, numbers.retransmits);
-            sink.container(&metrics::SENT, container, &ends, numbers.sent);
-            sink.container(&metrics::RECEIVED, container, &ends, numbers.received);
+            give(&metrics::CONNECTS, container, &ends, numbers.connects as f64);
+            give(&metrics::CONNECT_TIME, container, &ends, numbers.connect_time as f64 / 1e9);
+            if tracker.knows_active() {
+                give(&metrics::ACTIVE, container, &ends, f64::from(shown.active));
+            }
+            give(&metrics::RETRANSMITS, container, &ends, numbers.retransmits as f64);
+            give(&metrics::SENT, container, &ends, numbers.sent as f64);
+            give(&metrics::RECEIVED, container, &ends, numbers.received as f64);
         }
         for reason in Reason::ALL {
             let count = numbers.failures[reason as usize];
             if count > 0 {
-                sink.container(&metrics::FAILURES, container, &[to, to, reason.as_str()], count);
+                give(&metrics::FAILURES, container, &[to, to, reason.as_str()], count as f64);
             }
         }
         if numbers.failed(true) > 0 {
             let failed = numbers.failed(tracker.settings.count_aborted);
-            sink.container(&metrics::FAILED, container, &[to], failed);
+            give(&metrics::FAILED, container, &[to], failed as f64);
         }
     }
 }

@@ -1,23 +1,73 @@
 //! The programs in the kernel: loading them, and asking them.
 
 use crate::config::Settings;
-use crate::record::{Record, SIZE, STALE};
+use crate::record::{Record, SIZE, UNDERFLOW};
 use gantry_bpf::stats::Measuring;
 use gantry_bpf::{Iterator, Kernel, Measured, Object, Outcome, Ring};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::HashSet;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// An array of bytes at an address that the loader can work with.
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static STORAGE: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/tcp.bpf.o"));
-static HASH: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/tcp_hash.bpf.o"));
+static STORED: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/tcp.bpf.o"));
+static HASHED: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/tcp_hash.bpf.o"));
+
+/// An object with the programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// As it is in the file, aligned to 8.
+    pub bytes: &'a [u8],
+    /// By what an iterator goes through the connections.
+    pub iterates: &'static str,
+}
+
+/// With storage at the socket: since Linux 5.11.
+pub static STORAGE: Variant<'static> =
+    Variant { name: "tcp", bytes: &STORED.0, iterates: "bpf_sk_storage_map" };
+
+/// With a hash by the socket's address.
+pub static HASH: Variant<'static> = Variant { name: "tcp_hash", bytes: &HASHED.0, iterates: "bpf_map_elem" };
+
+/// The programs, with what is missing without each.
+pub const PROGRAMS: [(&str, &str); 3] = [
+    (STATE, "all of container_net_tcp_* but what can be looked at"),
+    (
+        LIVE,
+        "container_net_tcp_active_connections, tcp_ebpf_tracked_connections, round trip times; bytes and \
+         retransmits of a connection count when it ends",
+    ),
+    (
+        ADOPT,
+        "container_net_tcp_active_connections, container_net_tcp_listen_info and bytes of sockets that were \
+         there before; what a loss of events leaves is not put right",
+    ),
+];
+
+/// What is missing without a program.
+pub fn without(program: &str) -> &'static str {
+    PROGRAMS.iter().find(|(name, _)| *name == program).map_or("", |(_, without)| without)
+}
 
 const STATE: &str = "tcp_state";
 const LIVE: &str = "tcp_live";
 const ADOPT: &str = "tcp_adopt";
 const CONNECTIONS: &str = "connections";
+
+/// Where the programs count sockets that were there before and of which nothing
+/// could be kept; how often it is tried again, and after how long.
+const UNKEPT: u32 = 2;
+const MORE: usize = 10;
+const REFILL: Duration = Duration::from_millis(5);
+
+/// The reader is woken when a part of the ring is full: what comes until it runs has
+/// room many times over, and a wake-up is worth its cost.
+const WAKES: u32 = 16;
 
 /// Bytes that the kernel keeps of a connection besides what the map says of
 /// itself: a storage with one element (kernel/bpf/bpf_local_storage.c), or an
@@ -44,6 +94,26 @@ impl Losses {
     }
 }
 
+/// What was read of the kernel and made no sense.
+#[derive(Debug, Clone, Copy, Default)]
+struct Read {
+    /// Records of another length, version or kind.
+    malformed: u64,
+    /// Sockets that had sent less than they had sent again.
+    underflows: u64,
+}
+
+impl Read {
+    fn record(&mut self, bytes: &[u8]) -> Option<Record> {
+        let record = Record::read(bytes);
+        match &record {
+            Some(record) => self.underflows += u64::from(record.is(UNDERFLOW)),
+            None => self.malformed += 1,
+        }
+        record
+    }
+}
+
 /// The programs in the kernel. Dropped, all of it leaves the kernel.
 #[derive(Debug)]
 pub struct Engine {
@@ -51,11 +121,11 @@ pub struct Engine {
     ring: Ring,
     live: Option<Iterator>,
     adopt: Option<Iterator>,
-    is_hash: bool,
     /// What is missing, for people.
     missing: Vec<String>,
     lost_before: Losses,
-    malformed: u64,
+    read: Read,
+    unkept: u64,
     _measuring: Option<Measuring>,
 }
 
@@ -67,8 +137,8 @@ impl Engine {
     pub fn start(sys: &Path, settings: &Settings) -> Result<Self, String> {
         let kernel = Kernel::open(sys).map_err(|error| error.to_string())?;
         let mut why = String::new();
-        for (name, bytes, is_hash) in [("tcp", &STORAGE.0, false), ("tcp_hash", &HASH.0, true)] {
-            match Self::load(&kernel, name, bytes, is_hash, settings) {
+        for variant in [&STORAGE, &HASH] {
+            match Self::load(&kernel, variant, settings) {
                 Ok(engine) => return Ok(engine),
                 Err(error) if why.is_empty() => why = error.to_string(),
                 Err(error) => why = format!("{why}; {error}"),
@@ -77,36 +147,32 @@ impl Engine {
         Err(why)
     }
 
-    fn load(
+    /// Loads one of the objects.
+    ///
+    /// # Errors
+    /// Where the kernel does not take the program that tells of events.
+    pub fn load(
         kernel: &Kernel,
-        name: &'static str,
-        bytes: &[u8],
-        is_hash: bool,
+        variant: &Variant<'_>,
         settings: &Settings,
     ) -> Result<Self, gantry_bpf::Error> {
-        let mut object = Object::open(kernel, name, bytes, &[("events", settings.ring)])?;
+        let wake_at = settings.ring / WAKES;
+        let mut object = Object::open(
+            kernel,
+            variant.name,
+            variant.bytes,
+            &[("events", settings.ring)],
+            &[("wake_at", wake_at)],
+        )?;
         object.trace(kernel, STATE, "inet_sock_set_state")?;
         let ring = object.ring("events")?;
         let mut missing = Vec::new();
-        let kind = if is_hash { "bpf_map_elem" } else { "bpf_sk_storage_map" };
-        let mut optional = |object: &mut Object, program, kind, map, without: &str| {
+        let mut optional = |object: &mut Object, program, kind, map| {
             let loaded = object.iterate(kernel, program, kind, map);
-            loaded.map_err(|error| missing.push(format!("{error}; {without}"))).ok()
+            loaded.map_err(|error| missing.push(format!("{error}; missing: {}", without(program)))).ok()
         };
-        let live = optional(
-            &mut object,
-            LIVE,
-            kind,
-            Some(CONNECTIONS),
-            "connections count when they end, and active ones are not shown",
-        );
-        let adopt = optional(
-            &mut object,
-            ADOPT,
-            "task_file",
-            None,
-            "sockets that were there before are not known, nor found again after a loss",
-        );
+        let live = optional(&mut object, LIVE, variant.iterates, Some(CONNECTIONS));
+        let adopt = optional(&mut object, ADOPT, "task_file", None);
         let measuring = if settings.measure {
             Measuring::begin()
                 .map_err(|error| {
@@ -121,10 +187,10 @@ impl Engine {
             ring,
             live,
             adopt,
-            is_hash,
             missing,
             lost_before: Losses::default(),
-            malformed: 0,
+            read: Read::default(),
+            unkept: 0,
             _measuring: measuring,
         };
         Ok(engine)
@@ -135,49 +201,60 @@ impl Engine {
         &self.missing
     }
 
-    /// Whether there is a scan of what is open.
-    pub fn scans(&self) -> bool {
-        self.live.is_some()
-    }
-
     /// Something to wait at for events.
-    ///
-    /// # Errors
-    /// Where there are no descriptors left.
-    pub fn events(&self) -> std::io::Result<OwnedFd> {
-        self.ring.as_fd().try_clone_to_owned()
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 
     /// Gives events, at most so many; how many there were.
     pub fn drain(&mut self, most: usize, mut take: impl FnMut(&Record)) -> usize {
-        let malformed = &mut self.malformed;
-        self.ring.drain(most, |bytes| match Record::read(bytes) {
-            Some(record) => take(&record),
-            None => *malformed += 1,
+        let read = &mut self.read;
+        self.ring.drain(most, |bytes| {
+            if let Some(record) = read.record(bytes) {
+                take(&record);
+            }
         })
     }
 
-    /// All that is open.
+    /// All that is open. `None`: there is no program that could tell.
     ///
     /// # Errors
     /// The system call's, as a text; what was found before it is lost.
-    pub fn live(&mut self) -> Result<Vec<Record>, String> {
-        let mut found = collected(self.live.as_mut(), &mut self.malformed)?;
-        if self.is_hash {
-            let stale: Vec<u64> =
-                found.extract_if(.., |record| record.is(STALE)).map(|record| record.sock).collect();
-            self.object.remove(CONNECTIONS, &stale).map_err(|error| error.to_string())?;
-        }
-        Ok(found)
+    pub fn live(&mut self) -> Result<Option<Vec<Record>>, String> {
+        self.live.as_mut().map(|live| collected(live, &mut self.read)).transpose()
     }
 
     /// All sockets that processes hold: those that listen, and those that are
-    /// open and that nothing was known of; it is now.
+    /// open and that nothing was known of; it is now. `None` as [`Self::live`].
     ///
     /// # Errors
     /// As [`Self::live`].
-    pub fn sockets(&mut self) -> Result<Vec<Record>, String> {
-        collected(self.adopt.as_mut(), &mut self.malformed)
+    pub fn sockets(&mut self) -> Result<Option<Vec<Record>>, String> {
+        let Some(adopt) = &mut self.adopt else { return Ok(None) };
+        let unkept = |object: &Object| object.sum("lost", UNKEPT).unwrap_or_default();
+        let mut before = unkept(&self.object);
+        let mut found = collected(adopt, &mut self.read)?;
+        for _ in 0..MORE {
+            let now = unkept(&self.object);
+            if now == before {
+                return Ok(Some(found));
+            }
+            // In an iterator the kernel takes memory out of a reserve, which fills by
+            // itself. What could not be kept is told of anew.
+            before = now;
+            std::thread::park_timeout(REFILL);
+            let again = collected(adopt, &mut self.read)?;
+            let anew: HashSet<u64> = again.iter().map(|record| record.sock).collect();
+            found.retain(|record| !anew.contains(&record.sock));
+            found.extend(again);
+        }
+        self.unkept += unkept(&self.object) - before;
+        Ok(Some(found))
+    }
+
+    /// Sockets that had sent less than they had sent again, so far.
+    pub fn underflows(&self) -> u64 {
+        self.read.underflows
     }
 
     /// What was not seen since the last look.
@@ -188,9 +265,9 @@ impl Engine {
         let before = self.lost_before;
         let now = Losses {
             ring: sum(0, before.ring),
-            storage: sum(1, before.storage),
+            storage: sum(1, before.storage.saturating_sub(self.unkept)).saturating_add(self.unkept),
             missed,
-            malformed: self.malformed,
+            malformed: self.read.malformed,
         };
         self.lost_before = now;
         Losses {
@@ -225,13 +302,8 @@ pub fn shown(outcome: &Outcome) -> &str {
     }
 }
 
-fn collected(iterator: Option<&mut Iterator>, malformed: &mut u64) -> Result<Vec<Record>, String> {
+fn collected(iterator: &mut Iterator, read: &mut Read) -> Result<Vec<Record>, String> {
     let mut found = Vec::new();
-    let Some(iterator) = iterator else { return Ok(found) };
-    let run = iterator.run(SIZE, |bytes| match Record::read(bytes) {
-        Some(record) => found.push(record),
-        None => *malformed += 1,
-    });
-    run.map_err(|error| error.to_string())?;
+    iterator.run(SIZE, |bytes| found.extend(read.record(bytes))).map_err(|error| error.to_string())?;
     Ok(found)
 }

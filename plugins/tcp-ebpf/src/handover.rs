@@ -37,7 +37,7 @@ pub struct State {
 /// A group of the hand-over.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Group {
-    /// A process of it.
+    /// A process of it: the last that is known.
     pub first: Owner,
     /// What it did.
     pub series: Vec<(Destination, Numbers)>,

@@ -8,9 +8,9 @@
 //! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell.
 //! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
-//! * [`watch`]: the thread that takes events over. [`handover`]: what the next
+//! * [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
-//! * [`addresses`]: those of namespaces. [`published`]: ports of the machine that
+//! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
 //! * [`asked`]: what can be known where there are no programs.
 #![forbid(unsafe_code)]
@@ -27,28 +27,28 @@ pub mod handover;
 pub mod listens;
 pub mod metrics;
 pub mod observed;
-mod own;
+pub mod own;
 pub mod published;
 pub mod reason;
 pub mod record;
+pub mod refresh;
 pub mod tracker;
 pub mod views;
+pub mod waiter;
 pub mod watch;
 
 use addresses::Addresses;
 use asked::Asked;
 use config::{Config, Settings};
-use counts::Group;
 use gantry_plugin_api::{
-    ContainerRef, Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows,
-    Sink, View, tracing,
+    Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows, Sink, View,
+    tracing,
 };
 use handover::State;
-use own::Own;
+use own::{Own, Totals};
 use published::Published;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use watch::{Inner, Watch};
+use watch::Watch;
 
 /// The plugin.
 #[derive(Debug)]
@@ -83,28 +83,6 @@ fn settings(config: &Config, host: &Host) -> Result<Settings, Error> {
 fn own_namespace(host: &Host) -> u32 {
     addresses::namespace_of(&host.proc(), std::process::id()).map_or(0, |(netns, _)| netns)
 }
-
-/// Whose a group is: by its cgroups, and before those are known by its process.
-fn whose(host: &Host, published: &Published, group: &Group) -> Option<ContainerRef> {
-    container_of(host, group).filter(|container| !published.is_left_alone(*container))
-}
-
-fn container_of(host: &Host, group: &Group) -> Option<ContainerRef> {
-    let cgroups = group.cgroups;
-    let of_version1 = (cgroups.hierarchy != 0)
-        .then(|| host.container_of_cgroup(cgroups.hierarchy, cgroups.cgroup1))
-        .flatten();
-    of_version1.or_else(|| host.container_of_cgroup(0, cgroups.cgroup2)).or_else(|| {
-        // Where the cgroup is not known yet, its process may be. Not of a root:
-        // all that is in none is there. Once it is known, it is the cgroup's.
-        let is_own = cgroups.cgroup1.max(cgroups.cgroup2) > ROOT && group.container.is_none();
-        let start = observed::ticks(group.first.start);
-        is_own.then(|| host.container_of_pid(group.first.tgid, start)).flatten()
-    })
-}
-
-/// The id of a hierarchy's root.
-const ROOT: u64 = 1;
 
 impl Plugin for TcpEbpf {
     const MANIFEST: Manifest = Manifest::new(
@@ -193,20 +171,22 @@ impl Plugin for TcpEbpf {
                 return Ok(());
             }
         };
+        watch.lock().scan();
+        refresh::refresh(host, published, watch, addresses, addresses::ask);
         let mut inner = watch.lock();
-        inner.scan();
-        refresh(host, published, &mut inner, addresses);
         let begun = Instant::now();
         if let Some(before) = last.replace(begun) {
             inner.tracker.counts.look_at_rates(begun.duration_since(before).as_secs_f64());
         }
         if inner.tracker.is_active() {
-            own.take(&inner);
+            own.take(Totals::of(&inner), |reason, count| sink.skipped(reason, count));
         }
         let tracked = inner.tracker.connections.len();
         let bytes = inner.engine.map_bytes(tracked);
         host.report("bpf_map_bytes", bytes as f64);
-        sink.node(&metrics::TRACKED, &[], tracked);
+        if inner.tracker.is_scanned() {
+            sink.node(&metrics::TRACKED, &[], tracked);
+        }
         sink.node(&metrics::MAP_BYTES, &[], bytes);
         for program in inner.engine.programs() {
             let is_loaded = program.outcome == gantry_bpf::Outcome::Loaded;
@@ -222,21 +202,28 @@ impl Plugin for TcpEbpf {
     fn view(&mut self, name: &str, rows: &mut Rows<'_>) -> Result<(), Error> {
         let Self { host, source, addresses, published, .. } = self;
         published.refresh(host);
-        let Source::Told(watch) = source else {
-            return Err(Error::new(format!("no programs run here: {}", asked::MISSING)));
+        let watch = match source {
+            Source::Told(watch) => watch,
+            Source::Asked(_, why) if name == "programs" => {
+                views::no_programs(why, rows);
+                return Ok(());
+            }
+            Source::Asked(_, why) => {
+                return Err(Error::new(format!("no programs run here: {why}; {}", asked::MISSING)));
+            }
         };
-        let mut inner = watch.lock();
         match name {
             "connections" | "listens" => {
-                inner.scan();
-                refresh(host, published, &mut inner, addresses);
+                watch.lock().scan();
+                refresh::refresh(host, published, watch, addresses, addresses::ask);
+                let inner = watch.lock();
                 if name == "connections" {
                     views::connections(&inner.tracker, rows);
                 } else {
                     views::listens(&inner.tracker, addresses, rows);
                 }
             }
-            "programs" => views::programs(&inner.engine.programs(), rows),
+            "programs" => views::programs(&watch.lock().engine.programs(), rows),
             _ => return Err(Error::unknown(format!("there is no view {name:?}"))),
         }
         Ok(())
@@ -271,7 +258,15 @@ impl Plugin for TcpEbpf {
 
     fn stop(&mut self, _deadline: Duration) -> Result<Option<Handover>, Error> {
         match &mut self.source {
-            Source::Told(watch) => Ok(Some(watch.stop().encode())),
+            Source::Told(watch) => {
+                let state = watch.stop();
+                // What was lost since the last collection is in no other's count.
+                let inner = watch.lock();
+                if inner.tracker.is_active() {
+                    self.own.take(Totals::of(&inner), |_, _| ());
+                }
+                Ok(Some(state.encode()))
+            }
             Source::Asked(..) => Ok(None),
         }
     }
@@ -282,28 +277,6 @@ impl Plugin for TcpEbpf {
             Source::Asked(..) => Ok(None),
         }
     }
-}
-
-/// Whose everything is, and under which addresses they are reached.
-fn refresh(host: &Host, published: &Published, inner: &mut Inner, addresses: &mut Addresses) {
-    let tracker = &mut inner.tracker;
-    tracker.attribute(watch::now(), |group| whose(host, published, group));
-    let mut wanted: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (netns, pids) in tracker.listens.wildcards() {
-        wanted.entry(netns).or_default().extend(pids);
-    }
-    for listen in tracker.listens.all().filter(|listen| listen.ceased.is_none()) {
-        let container = tracker.counts.of(listen.group).and_then(|group| group.container);
-        if let (Some(pids), Some(container)) = (wanted.get_mut(&listen.netns), container) {
-            // The one that began to listen may be gone, and others serve.
-            if pids.len() < 8 {
-                pids.extend(host.processes(container).iter().take(4).map(|process| process.pid));
-            }
-        }
-    }
-    // Ports that a runtime published are at the machine's own addresses.
-    wanted.entry(tracker.settings.rules.host_netns).or_default().push(1);
-    addresses.refresh(&host.proc(), wanted);
 }
 
 gantry_plugin_api::export_plugin!(TcpEbpf);

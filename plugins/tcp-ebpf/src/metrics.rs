@@ -40,6 +40,8 @@ families! { ALL:
         "Connects of processes that are of no container.");
     FOLDED = Family::counter("tcp_ebpf_folded_connects_total",
         "Connects to destinations for which there was no series left: they are counted as ~other.");
+    UNDERFLOWS = Family::counter("tcp_ebpf_underflows_total",
+        "Looks at a socket that found more bytes sent again than sent, as of two moments: taken for none.");
     TRACKED = Family::gauge("tcp_ebpf_tracked_connections", "Connections that are followed at present.");
     PROGRAM = Family::gauge("tcp_ebpf_program_loaded", "Whether the kernel runs a program of the plugin.")
         .labels(&["program"]);

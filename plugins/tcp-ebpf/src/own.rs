@@ -4,62 +4,120 @@ use crate::metrics;
 use crate::watch::Inner;
 use gantry_plugin_api::{Counter, Host};
 
+/// Reasons of losses: as `tcp_ebpf_lost_total` has them, and as the host is
+/// told of lost events (`docs/decisions/0038-what-is-a-lost-event.md`).
+const REASONS: [(&str, &str); LOST] = [
+    ("ring_full", "ring_full_lost"),
+    ("no_storage", "no_storage_lost"),
+    ("recursion", "recursion_lost"),
+    ("malformed", "malformed_lost"),
+    ("not_held", "not_held_lost"),
+    ("connections_full", "connections_full_lost"),
+    ("listens_full", "listens_full_lost"),
+    ("groups_full", "groups_full_lost"),
+];
+
+const LOST: usize = 8;
+
+const OTHERS: usize = 6;
+
+/// What there was in all, at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    others: [u64; OTHERS],
+    /// In the order of the reasons.
+    lost: [u64; LOST],
+}
+
+impl Totals {
+    /// Those of now.
+    pub fn of(inner: &Inner) -> Self {
+        let Inner { tracker, lost, .. } = inner;
+        Self {
+            others: [
+                tracker.events,
+                tracker.connections.corrected,
+                inner.resyncs,
+                tracker.counts.unattributed,
+                tracker.counts.folded,
+                inner.engine.underflows(),
+            ],
+            lost: [
+                lost.ring,
+                lost.storage,
+                lost.missed,
+                lost.malformed,
+                tracker.overheld,
+                tracker.connections.refused,
+                tracker.listens.refused,
+                tracker.counts.refused,
+            ],
+        }
+    }
+}
+
 /// Counters of its own.
 #[derive(Debug)]
 pub struct Own {
-    events: Counter,
-    corrections: Counter,
-    resyncs: Counter,
-    unattributed: Counter,
-    folded: Counter,
-    lost: [Lost; LOST],
-    /// What was added of each already.
-    before: [u64; 5 + LOST],
+    others: [Counter; OTHERS],
+    lost: [Counter; LOST],
+    /// What was added already.
+    before: Totals,
 }
-
-/// A reason, and how much there was in all.
-type Lost = (Counter, fn(&Inner) -> u64);
-
-const LOST: usize = 7;
 
 impl Own {
     /// All of them, at nothing.
     pub fn new(host: &Host) -> Self {
-        let counter = |family| host.metrics().counter(family, None, &[]);
-        let lost = |reason| host.metrics().counter(&metrics::LOST, None, &[reason]);
+        let others = [
+            &metrics::EVENTS,
+            &metrics::CORRECTIONS,
+            &metrics::RESYNCS,
+            &metrics::UNATTRIBUTED,
+            &metrics::FOLDED,
+            &metrics::UNDERFLOWS,
+        ];
         Self {
-            events: counter(&metrics::EVENTS),
-            corrections: counter(&metrics::CORRECTIONS),
-            resyncs: counter(&metrics::RESYNCS),
-            unattributed: counter(&metrics::UNATTRIBUTED),
-            folded: counter(&metrics::FOLDED),
-            lost: [
-                (lost("ring_full"), |inner| inner.lost.ring),
-                (lost("no_storage"), |inner| inner.lost.storage),
-                (lost("recursion"), |inner| inner.lost.missed),
-                (lost("malformed"), |inner| inner.lost.malformed),
-                (lost("not_held"), |inner| inner.tracker.overheld),
-                (lost("connections_full"), |inner| inner.tracker.connections.refused),
-                (lost("listens_full"), |inner| inner.tracker.listens.refused),
-            ],
-            before: [0; 5 + LOST],
+            others: others.map(|family| host.metrics().counter(family, None, &[])),
+            lost: REASONS.map(|(reason, _)| host.metrics().counter(&metrics::LOST, None, &[reason])),
+            before: Totals::default(),
         }
     }
 
-    /// Adds what came on top since the last time.
-    pub fn take(&mut self, inner: &Inner) {
-        let tracker = &inner.tracker;
-        let first = [
-            (&self.events, tracker.events),
-            (&self.corrections, tracker.connections.corrected),
-            (&self.resyncs, inner.resyncs),
-            (&self.unattributed, tracker.counts.unattributed),
-            (&self.folded, tracker.counts.folded),
-        ];
-        let all = first.into_iter().chain(self.lost.iter().map(|(counter, of)| (counter, of(inner))));
-        for ((counter, now), before) in all.zip(&mut self.before) {
-            counter.add(now.saturating_sub(*before) as f64);
-            *before = now;
+    /// Adds what came on top since the last time, and tells of what was lost.
+    pub fn take(&mut self, now: Totals, mut skipped: impl FnMut(&'static str, u64)) {
+        for ((counter, now), before) in self.others.iter().zip(now.others).zip(self.before.others) {
+            counter.add(now.saturating_sub(before) as f64);
         }
+        for (index, counter) in self.lost.iter().enumerate() {
+            let more = now.lost[index].saturating_sub(self.before.lost[index]);
+            counter.add(more as f64);
+            if more > 0 {
+                skipped(REASONS[index].1, more);
+            }
+        }
+        self.before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_plugin_testkit::Kit;
+
+    #[test]
+    fn the_host_is_told_of_each_loss_once() {
+        let kit = Kit::of::<crate::TcpEbpf>();
+        let mut own = Own::new(&kit.host());
+        let mut told = Vec::new();
+        let first = Totals { lost: [3, 0, 1, 0, 0, 0, 0, 0], ..Totals::default() };
+        own.take(first, |reason, count| told.push((reason, count)));
+        own.take(first, |reason, count| told.push((reason, count)));
+        let then = Totals { lost: [5, 0, 1, 0, 0, 0, 0, 2], ..first };
+        own.take(then, |reason, count| told.push((reason, count)));
+        let all =
+            [("ring_full_lost", 3), ("recursion_lost", 1), ("ring_full_lost", 2), ("groups_full_lost", 2)];
+        assert_eq!(told, all);
+        // By the ending the host knows it for a loss of events.
+        assert!(REASONS.iter().all(|(label, told)| told.strip_suffix("_lost") == Some(label)));
     }
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The version that is read here.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The length of a record.
-pub const SIZE: usize = 136;
+pub const SIZE: usize = 144;
 
 /// What a record tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,13 @@ pub enum Kind {
 pub const ADOPTED: u8 = 1;
 /// No process holds it any more.
 pub const ORPHAN: u8 = 2;
-/// Its port was chosen: by `bind`, or by the listening socket that took it.
-pub const BOUND: u8 = 4;
 /// It came to be.
 pub const ESTABLISHED: u8 = 8;
 /// It ended within `connect` itself.
 pub const SYNCHRONOUS: u8 = 16;
-/// What is kept of it is of a socket that is gone: where only a hash can keep it.
-pub const STALE: u8 = 32;
+
+/// More was sent again than was sent at all, as of two moments: it is taken for nothing.
+pub const UNDERFLOW: u8 = 64;
 
 /// Whose a socket is: the process that opened it, where it was then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -105,22 +104,24 @@ impl Record {
             hierarchy: u32_at(bytes, 64),
             tgid: u32_at(bytes, 68),
         };
+        let (sent, resent) = (u64_at(bytes, 72), u64_at(bytes, 80));
+        let underflow = if resent > sent { UNDERFLOW } else { 0 };
         Some(Self {
             kind,
-            flags: bytes[3],
+            flags: bytes[3] | underflow,
             error: u32_at(bytes, 4).cast_signed(),
             sock: u64_at(bytes, 8),
             at: u64_at(bytes, 16),
             opened_at: u64_at(bytes, 24),
             established_at: u64_at(bytes, 32),
             owner,
-            sent: u64_at(bytes, 72),
-            received: u64_at(bytes, 80),
-            retransmits: u32_at(bytes, 88),
-            rtt: u32_at(bytes, 92),
-            netns: u32_at(bytes, 96),
-            local: address(bytes, 104, u16_at(bytes, 100)),
-            remote: address(bytes, 120, u16_at(bytes, 102)),
+            sent: sent.saturating_sub(resent),
+            received: u64_at(bytes, 88),
+            retransmits: u32_at(bytes, 96),
+            rtt: u32_at(bytes, 100),
+            netns: u32_at(bytes, 104),
+            local: address(bytes, 112, u16_at(bytes, 108)),
+            remote: address(bytes, 128, u16_at(bytes, 110)),
         })
     }
 
@@ -171,7 +172,9 @@ pub(crate) mod tests {
         }
         out.extend(record.owner.hierarchy.to_ne_bytes());
         out.extend(record.owner.tgid.to_ne_bytes());
-        out.extend(record.sent.to_ne_bytes());
+        // A part of it was sent again.
+        out.extend((record.sent + 77).to_ne_bytes());
+        out.extend(77_u64.to_ne_bytes());
         out.extend(record.received.to_ne_bytes());
         for number in [record.retransmits, record.rtt, record.netns] {
             out.extend(number.to_ne_bytes());
@@ -219,12 +222,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_was_sent_never_wraps() {
+        let mut bytes = written(&Record { sent: 0, ..some() });
+        bytes[80..88].copy_from_slice(&78_u64.to_ne_bytes());
+        let record = Record::read(&bytes).expect("a record");
+        assert_eq!((record.sent, record.is(UNDERFLOW)), (0, true));
+    }
+
+    #[test]
     fn what_is_none_is_none() {
         let bytes = written(&some());
         for length in [0, 1, SIZE - 1] {
             assert_eq!(Record::read(&bytes[..length]), None);
         }
-        for (at, value) in [(0, 2), (1, 0), (1, 5)] {
+        for (at, value) in [(0, 1), (1, 0), (1, 5)] {
             let mut other = bytes.clone();
             other[at] = value;
             assert_eq!(Record::read(&other), None, "byte {at}");

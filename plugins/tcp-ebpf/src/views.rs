@@ -3,7 +3,7 @@
 use crate::addresses::Addresses;
 use crate::destination::label;
 use crate::emit;
-use crate::engine::shown;
+use crate::engine::{PROGRAMS, shown, without};
 use crate::tracker::Tracker;
 use gantry_bpf::{Measured, Outcome};
 use gantry_plugin_api::{Cell, Column, Rows, View};
@@ -39,6 +39,7 @@ pub static VIEWS: [View; 3] = [
         &[
             Column::text("program"),
             Column::text("state"),
+            Column::text("missing"),
             Column::number("runs", ""),
             Column::number("each", "seconds"),
             Column::number("misses", ""),
@@ -50,6 +51,7 @@ pub static VIEWS: [View; 3] = [
 pub fn connections(tracker: &Tracker, rows: &mut Rows<'_>) {
     let mut text = String::new();
     let mut all = emit::shown(tracker);
+    let knows_active = tracker.knows_active();
     // A view may be cut: what is used most comes first.
     all.sort_by(|one, other| {
         let key = |shown: &emit::Shown| (shown.active, shown.numbers.connects);
@@ -63,7 +65,7 @@ pub fn connections(tracker: &Tracker, rows: &mut Rows<'_>) {
             Cell::Container(container),
             Cell::Text(to),
             Cell::Text(to),
-            Cell::Number(f64::from(shown.active)),
+            if knows_active { Cell::Number(f64::from(shown.active)) } else { Cell::Empty },
             Cell::Number(numbers.connects as f64),
             Cell::Number(shown.rate),
             Cell::Number(numbers.failed(true) as f64),
@@ -89,7 +91,7 @@ pub fn listens(tracker: &Tracker, addresses: &Addresses, rows: &mut Rows<'_>) {
     }
 }
 
-/// Fills `programs`. Without programs, `instead` says why.
+/// Fills `programs`: what came of each, and what is missing without it.
 pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
     for measured in programs {
         let costs = measured.costs;
@@ -100,9 +102,18 @@ pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
         rows.push(&[
             Cell::Text(measured.program),
             Cell::Text(shown(&measured.outcome)),
+            if is_loaded { Cell::Empty } else { Cell::Text(without(measured.program)) },
             number(is_measured, costs.runs as f64),
             number(is_measured, costs.time.as_secs_f64() / costs.runs.max(1) as f64),
             number(is_loaded, costs.misses as f64),
         ]);
+    }
+}
+
+/// Fills `programs` where none was loaded: `why`.
+pub fn no_programs(why: &str, rows: &mut Rows<'_>) {
+    for (program, missing) in PROGRAMS {
+        let [name, state, missing] = [program, why, missing].map(Cell::Text);
+        rows.push(&[name, state, missing, Cell::Empty, Cell::Empty, Cell::Empty]);
     }
 }

@@ -3,9 +3,17 @@
 
 mod support;
 
+use gantry_bpf::Kernel;
 use gantry_plugin_testkit::NewContainer;
+use gantry_tcp_ebpf::config::{Config, Settings};
+use gantry_tcp_ebpf::counts::Numbers;
+use gantry_tcp_ebpf::destination::Destination;
+use gantry_tcp_ebpf::engine::{Engine, HASH};
+use gantry_tcp_ebpf::handover::State;
+use gantry_tcp_ebpf::watch::Watch;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use support::net::{Net, exchange};
@@ -29,7 +37,7 @@ fn client() {
 /// A client in a cgroup and a namespace; the shell puts itself there first.
 fn spawn(net: &Net, cgroup: &Cgroup, to: SocketAddr, times: u32) -> Child {
     let this = std::env::current_exe().expect("this test");
-    let script = format!("echo 0 > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.0.display());
+    let script = format!("echo 0 > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.path.display());
     let mut command = Command::new("nsenter");
     command
         .arg(format!("--net={}", net.path.display()))
@@ -53,7 +61,7 @@ fn a_process_that_is_gone_is_its_container_s() {
     let server = net.server(8000);
     let (kit, cgroups) = (kit(), [Cgroup::new("one"), Cgroup::new("two")]);
     for (name, cgroup) in ["/docker/one", "/docker/two"].iter().zip(&cgroups) {
-        kit.identity().declare(NewContainer::new(name).cgroup("/x", cgroup.id()));
+        kit.identity().declare(cgroup.of(NewContainer::new(name)));
     }
     let mut running = kit.start("").expect("it starts");
     let times = [40, 25];
@@ -76,10 +84,11 @@ fn a_process_that_is_gone_is_its_container_s() {
     }
     // And the identity service is told of each of them, with its cgroup.
     let observed = kit.observed().all();
-    let of = |cgroup: &Cgroup| observed.iter().filter(|seen| seen.cgroup == cgroup.id()).count();
-    if observed.iter().all(|seen| seen.hierarchy == 0) {
-        assert_eq!(cgroups.each_ref().map(of), times.map(|times| times as usize));
-    }
+    let of = |cgroup: &Cgroup| {
+        let place = (cgroup.hierarchy, cgroup.id());
+        observed.iter().filter(|seen| (seen.hierarchy, seen.cgroup) == place).count()
+    };
+    assert_eq!(cgroups.each_ref().map(of), times.map(|times| times as usize));
 }
 
 /// What the test does while the plugin is changed.
@@ -172,4 +181,68 @@ fn without_a_change_nothing_is_lost_or_doubled_either() {
         }
         running
     });
+}
+
+/// As in Linux 5.10; a plugin takes it only where there is nothing better.
+#[test]
+fn an_upgrade_with_a_hash_in_the_kernel_loses_and_doubles_nothing() {
+    if skip_without_root() {
+        return;
+    }
+    let (net, kit) = (Net::new(24), kit());
+    let server = net.server(8000);
+    let nobody = SocketAddr::new(net.v4, 8001);
+    let settings = Settings::of(&Config::default(), None, 0).expect("the default is good");
+    let watch = || {
+        let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
+        let engine = Engine::load(&kernel, &HASH, &settings).expect("the kernel takes it");
+        Watch::over(engine, &kit.host(), settings.clone()).expect("it starts")
+    };
+    let ledger = Load { ends: AtomicBool::new(false), made: AtomicU32::new(0), refused: AtomicU32::new(0) };
+    let last = std::thread::scope(|scope| {
+        let mut old = watch();
+        old.lock().activate(None);
+        for _ in 0..2 {
+            scope.spawn(|| load(&net, &ledger, server.at, nobody));
+        }
+        let more = |more: u32| {
+            let until = ledger.made.load(Relaxed) + more;
+            gantry_plugin_testkit::eventually(|| {
+                let made = ledger.made.load(Relaxed);
+                if made >= until { Ok(()) } else { Err(format!("{made} made")) }
+            })
+            .expect("it goes on");
+        };
+        for _ in 0..10 {
+            more(60);
+            old.lock().scan();
+            let new = watch();
+            more(60);
+            let state = old.stop().encode();
+            more(60);
+            new.lock().activate(State::decode(&state));
+            old = new;
+        }
+        ledger.ends.store(true, Relaxed);
+        old
+    });
+    let of = |to: SocketAddr| {
+        let mut inner = last.lock();
+        inner.scan();
+        let (mut all, mut active) = (Numbers::default(), 0);
+        for series in inner.tracker.counts.all().filter(|series| series.to == Destination::At(to)) {
+            all.add(&series.numbers);
+            active += series.active;
+        }
+        (all, active)
+    };
+    let closed = || match of(server.at).1 {
+        0 => Ok(()),
+        active => Err(format!("{active} active")),
+    };
+    gantry_plugin_testkit::eventually(closed).expect("they end");
+    let (made, refused) = (u64::from(ledger.made.load(Relaxed)), u64::from(ledger.refused.load(Relaxed)));
+    let all = of(server.at).0;
+    assert_eq!((all.connects, all.sent, all.received), (made, made * 100, made * 100));
+    assert_eq!(of(nobody).0.failed(false), refused);
 }

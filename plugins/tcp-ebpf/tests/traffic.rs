@@ -3,7 +3,8 @@
 mod support;
 
 use gantry_plugin_testkit::{Collected, NewContainer, Running};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use support::net::{Net, exchange};
 use support::{assert_traced, of, own, skip_without_root, until};
 
@@ -78,6 +79,49 @@ fn what_was_open_before_is_active_and_no_connect() {
     assert_series(&running.collect().expect("it collects"), &label, 0, 0, 307);
 }
 
+/// A client may come from a port at which somebody could serve: what was taken
+/// from it goes nowhere.
+#[test]
+fn what_was_taken_before_is_no_connection_of_the_one_that_took_it() {
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(7);
+    let listener = net.within(|| TcpListener::bind(SocketAddr::new(net.v4, 8000))).expect("a free port");
+    let at = listener.local_addr().expect("bound");
+    let from = SocketAddr::new(net.v4, 9000);
+    let _client = net.within(|| {
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("one");
+        rustix::net::bind(&socket, &from).expect("a free port");
+        rustix::net::connect(&socket, &at).expect("somebody listens");
+        socket
+    });
+    let _taken = listener.accept().expect("it came");
+    let (_kit, mut running) = own();
+    let collected = running.collect().expect("it collects");
+    let active = |to: SocketAddr| of(&collected, "active_connections", &to.to_string());
+    assert_eq!((active(at), active(from)), (1.0, 0.0));
+}
+
+/// More than the kernel writes at one time. Nobody takes them: they wait.
+#[test]
+fn each_of_many_that_were_there_before_is_known() {
+    const MANY: usize = 600;
+    if skip_without_root() {
+        return;
+    }
+    support::enough_descriptors();
+    let net = Net::new(8);
+    let at = SocketAddr::new(net.v4, 8000);
+    let _listener = net.listener(at, 1024);
+    let _open: Vec<TcpStream> =
+        net.within(|| (0..MANY).map(|_| TcpStream::connect(at).expect("somebody listens")).collect());
+    let (_kit, mut running) = own();
+    let collected = running.collect().expect("it collects");
+    assert_eq!(of(&collected, "active_connections", &at.to_string()), MANY as f64);
+}
+
 /// The opener closes its descriptor, and another has one still.
 #[test]
 fn a_connection_is_open_until_its_last_descriptor_closes() {
@@ -105,8 +149,8 @@ fn who_listens_is_shown_with_the_addresses_of_the_namespace() {
     let net = Net::new(4);
     let before = net.server_at("0.0.0.0:8000".parse().expect("an address"));
     let (kit, mut running) = own();
-    let own = NewContainer::new("/docker/own").cgroup("/own", support::own_cgroup()).process(net.pid(), 1);
-    kit.identity().declare(own);
+    let own = NewContainer::new("/docker/own").process(net.pid(), 1);
+    kit.identity().declare(support::in_own_cgroup(own));
     let after = net.server_at("[::]:8001".parse().expect("an address"));
     let shown = |collected: &Collected, at: &str| {
         collected.find(&format!("container_net_tcp_listen_info{{listen_addr={at:?}}}"))

@@ -12,7 +12,7 @@ fn with(kit: &Kit, config: &str, number: u8) -> (Vec<String>, [f64; 2], Option<f
     let net = Net::new(number);
     let server = net.server(8000);
     let _open = net.connect(server.at).expect("somebody listens");
-    let own = NewContainer::new("/docker/own").cgroup("/own", support::own_cgroup());
+    let own = support::in_own_cgroup(NewContainer::new("/docker/own"));
     kit.identity().declare(own.process(std::process::id(), 1).process(net.pid(), 1));
     let mut running = kit.start(config).expect("it starts");
     let collected = running.collect().expect("it collects");
@@ -20,6 +20,9 @@ fn with(kit: &Kit, config: &str, number: u8) -> (Vec<String>, [f64; 2], Option<f
     let counts =
         ["active_connections", "successful_connects_total"].map(|family| of(&collected, family, &label));
     let listens = collected.find(&format!("container_net_tcp_listen_info{{listen_addr={label:?}}}"));
+    let programs = running.view("programs").expect("has the view");
+    let missing = |row| programs.text(row, "missing").contains("container_net_tcp_");
+    assert_eq!((0..programs.rows().len()).filter(|row| missing(*row)).count(), 3);
     (running.troubles().expect("has a health"), counts, listens)
 }
 

@@ -22,13 +22,8 @@ pub const TESTS: &[Tests] = &[
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
     all("gantry-tcp-ebpf", "traffic"),
-    // In Linux 5.10, where a hash takes the place of storage at the socket, one connection of 4,035
-    // was counted twice across an upgrade.
-    Tests {
-        package: "gantry-tcp-ebpf",
-        target: "attribution",
-        skip: &["an_upgrade_in_the_middle_of_it_loses_and_doubles_nothing"],
-    },
+    all("gantry-tcp-ebpf", "attribution"),
+    all("gantry-tcp-ebpf", "kernel"),
     // It takes iproute2 to make a link.
     Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.

@@ -16,7 +16,8 @@ impl Rig {
         Self { connections: Connections::default(), counts: Counts::default(), rules: rules() }
     }
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
-        let mut context = Context { rules: &self.rules, cap: 100, counts: &mut self.counts };
+        let limits = Limits { each: 100, all: 1000 };
+        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts };
         call(&mut self.connections, &mut context)
     }
     fn scan(&mut self, records: &[Record]) {
@@ -86,6 +87,62 @@ fn an_end_that_is_not_told_is_found_by_scans() {
     assert_eq!((rig.connections.corrected, rig.connections.len()), (0, 1), "it may come still");
     rig.scan(&[]);
     assert_eq!((rig.connections.corrected, rig.connections.len()), (1, 0));
+}
+
+#[test]
+fn one_that_scans_missed_goes_on_when_it_is_found_again() {
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    assert_eq!((rig.connections.corrected, rig.connections.len()), (1, 0));
+    rig.scan(&[live(700)]);
+    assert_eq!(rig.total(), (Numbers { sent: 700, ..one() }, 1));
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    // Its end may come instead.
+    let mut rig = Rig::new();
+    rig.scan(&[live(400)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    rig.closed(&some());
+    assert_eq!(rig.total().0, one());
+    // As one that the generation before counted.
+    let counted = Counted { connect: true, sent: 400, received: 2000, retransmits: 3 };
+    let mut rig = Rig::new();
+    rig.connections.hand([(Ends::from(&some()), counted)]);
+    for _ in 0..3 {
+        rig.scan(&[]);
+    }
+    rig.scan(&[live(1000)]);
+    assert_eq!(rig.total(), (Numbers { sent: 600, ..Numbers::default() }, 1));
+}
+
+#[test]
+fn what_a_scan_passes_over_is_found_when_it_goes_through_all_once_more() {
+    let other = Record { sock: 8, ..live(300) };
+    let mut rig = Rig::new();
+    rig.scan(&[live(400), other]);
+    rig.connections.begin_scan(&mut rig.counts);
+    let mut not_found = Vec::new();
+    for _ in 0..2 {
+        rig.with(|connections, context| connections.live(&live(400), context));
+        not_found.push(rig.connections.not_found());
+        rig.with(|connections, context| connections.live(&other, context));
+        not_found.push(rig.connections.not_found());
+    }
+    assert_eq!((not_found, rig.total().1), (vec![1, 0, 0, 0], 2));
+}
+
+#[test]
+fn one_that_a_scan_gives_twice_is_active_once() {
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        rig.scan(&[live(400), live(400)]);
+        assert_eq!(rig.total(), (Numbers { sent: 400, ..one() }, 1));
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::Config;
 use crate::connections::Counted;
-use crate::counts::Numbers;
+use crate::counts::{Group, Numbers, Whose};
+use crate::destination::Destination;
 use crate::record::{ESTABLISHED, tests::some};
 
 fn tracker() -> Tracker {
@@ -26,7 +27,7 @@ fn live(sock: u64, at: u64) -> Record {
 
 fn begun(before: Option<State>) -> Tracker {
     let mut tracker = tracker();
-    tracker.activate(before, &[], 1);
+    tracker.activate(before, Some(&[]), 1);
     tracker
 }
 
@@ -34,14 +35,14 @@ fn begun(before: Option<State>) -> Tracker {
 fn nothing_counts_before_counting_begins() {
     let mut tracker = tracker();
     let before = Record { flags: ADOPTED | ESTABLISHED, established_at: 0, ..live(1, 20) };
-    let inbound = Record { flags: ADOPTED | ESTABLISHED | BOUND, ..live(2, 20) };
-    let listens = Record { kind: Kind::Listens, local: inbound.local, ..inbound };
-    // Its port is that of a service, or nobody would be shown to listen.
+    let at: std::net::SocketAddr = "10.0.0.1:8080".parse().expect("an address");
+    let inbound = Record { flags: ADOPTED | ESTABLISHED, local: at, ..live(2, 20) };
+    let listens = Record { kind: Kind::Listens, ..inbound };
     tracker.sockets(&[before, inbound, listens], 20);
     tracker.event(&closed(3, 30));
     let since = live(4, 40);
     let open = [before, inbound, since];
-    tracker.activate(None, &open, 50);
+    tracker.activate(None, Some(&open), 50);
     tracker.scanned(50);
     assert_eq!(total(&tracker), Numbers::default());
     assert_eq!(tracker.connections.len(), 2);
@@ -79,7 +80,7 @@ fn each_connection_is_counted_by_one_of_two_generations() {
     new.event(&Record { kind: Kind::Closed, sent: 1000, at: cut + 25_000, ..later });
     let on = Record { flags: ADOPTED | ESTABLISHED, opened_at: 500, established_at: 0, sent: 600, ..early };
     let state = State::decode(&state.encode()).expect("whole");
-    new.activate(Some(state), &[on, live(8, cut + 30_000)], cut + 40_000);
+    new.activate(Some(state), Some(&[on, live(8, cut + 30_000)]), cut + 40_000);
     new.scanned(cut + 40_000);
     let all = total(&new);
     assert_eq!(all.connects, 8, "{all:?}");
@@ -98,7 +99,7 @@ fn after_a_crash_what_was_counted_goes_on() {
         Record { flags: ADOPTED | ESTABLISHED, opened_at: 900, established_at: 0, sent: 700, ..live(2, 200) };
     let since = Record { sock: 3, local: "10.0.0.1:41000".parse().expect("an address"), ..still };
     new.sockets(&[still, since], 900);
-    new.activate(Some(state), &[still, since], 1000);
+    new.activate(Some(state), Some(&[still, since]), 1000);
     new.scanned(1000);
     // What was opened while nobody looked is open, and is no connect.
     assert_eq!((total(&new).connects, total(&new).sent), (2, 1700));
@@ -122,4 +123,97 @@ fn ends_are_remembered_for_a_moment() {
     }
     assert!(tracker.recent.len() <= 4, "{}", tracker.recent.len());
     assert_eq!(Counted::all(&some()).sent, 1000);
+}
+
+/// Each with another destination, of containers that have more than one cgroup.
+#[test]
+fn destinations_without_end_are_bounded_by_container_and_in_all() {
+    const DESTINATIONS: u32 = 100_000;
+    let container = |handle| gantry_plugin_api::ContainerRef::from_handle(handle).expect("not 0");
+    let mut tracker = begun(None);
+    let each = tracker.settings.limits.each as usize;
+    let connect = |tracker: &mut Tracker, number: u32, cgroup2: u64| {
+        let owner = crate::record::Owner { cgroup2, ..some().owner };
+        let remote = (std::net::Ipv4Addr::from(0x0a00_0000 + number), 80).into();
+        let at = 1_000 + u64::from(number);
+        tracker.event(&Record { owner, remote, ..closed(u64::from(number), at) });
+    };
+    let attribute = |tracker: &mut Tracker| {
+        let whose = |group: &Group| Some(Whose::Cgroup(container(1 + group.cgroups.cgroup2 / 10)));
+        tracker.attribute(2_000, whose, |_| true);
+    };
+    for number in 0..DESTINATIONS {
+        connect(&mut tracker, number, u64::from(number % 3));
+        if number % 1000 == 0 {
+            attribute(&mut tracker);
+        }
+    }
+    attribute(&mut tracker);
+    let shown = crate::emit::shown(&tracker);
+    assert_eq!(shown.len(), each + 1);
+    let other = shown.last().expect("not empty");
+    assert_eq!((other.0, other.1), (container(1), Destination::Other));
+    assert_eq!(total(&tracker).connects, u64::from(DESTINATIONS), "each is counted somewhere");
+    let mut labels = Vec::new();
+    crate::emit::samples(&tracker, |_, _, of, _| labels.push(of.join(" ")));
+    assert!(labels.contains(&"~other ~other".to_owned()), "in both labels");
+    // Of a hundred containers.
+    for number in 0..DESTINATIONS * 2 {
+        connect(&mut tracker, number, 10 * u64::from(number % 100));
+    }
+    attribute(&mut tracker);
+    let all = tracker.settings.limits.all as usize;
+    // And one for all others of each, of which the first container had its own before.
+    assert_eq!(tracker.counts.all().count(), all + 99);
+    assert_eq!(total(&tracker).connects, u64::from(DESTINATIONS) * 3);
+}
+
+/// Programs that are taken away take their time: what they told meanwhile counts.
+#[test]
+fn all_ends_since_the_cut_are_handed_over() {
+    let cut = 1_000_000_000;
+    let mut old = begun(None);
+    let mut new = tracker();
+    old.ends_at(cut);
+    let ends = [cut + 10, cut + 2 * MARGIN, cut + 5 * MARGIN];
+    for (sock, at) in (0..).zip(ends) {
+        old.event(&closed(sock, at));
+        new.event(&closed(sock, at));
+    }
+    let state = State::decode(&old.state(cut).encode()).expect("whole");
+    new.activate(Some(state), Some(&[]), cut + 6 * MARGIN);
+    assert_eq!(total(&new).connects, 3, "each is counted once");
+}
+
+/// A figure that cannot be known is absent, and no 0.
+#[test]
+fn what_is_open_is_not_shown_where_nobody_can_tell() {
+    let whose = |_: &Group| gantry_plugin_api::ContainerRef::from_handle(7).map(Whose::Cgroup);
+    let shows_active = |tracker: &mut Tracker| {
+        tracker.attribute(100, whose, |_| true);
+        let (mut active, mut connects) = (false, false);
+        crate::emit::samples(tracker, |family, _, _, _| {
+            active |= std::ptr::eq(family, &raw const crate::metrics::ACTIVE);
+            connects |= std::ptr::eq(family, &raw const crate::metrics::CONNECTS);
+        });
+        assert!(connects);
+        active
+    };
+    let mut tracker = begun(None);
+    tracker.event(&closed(1, 20));
+    assert!(!shows_active(&mut tracker), "there may be others of before");
+    tracker.sockets(&[], 20);
+    assert!(shows_active(&mut tracker));
+    tracker.not_scanned();
+    assert!(!shows_active(&mut tracker));
+    tracker.scan(&[]);
+    assert!(shows_active(&mut tracker));
+    // Without scans: what ended before counting began is not open.
+    let mut tracker = self::tracker();
+    let before = Record { flags: ADOPTED | ESTABLISHED, established_at: 0, ..live(1, 20) };
+    let other = Record { local: "10.0.0.1:41000".parse().expect("an address"), ..before };
+    tracker.sockets(&[before, other], 20);
+    tracker.event(&Record { kind: Kind::Closed, ..other });
+    tracker.activate(None, None, 50);
+    assert_eq!((tracker.connections.len(), tracker.knows_active()), (1, false), "the other ended");
 }

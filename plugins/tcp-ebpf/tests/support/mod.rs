@@ -23,7 +23,7 @@ pub fn kit() -> Kit {
 /// too: series are told apart by their addresses.
 pub fn own() -> (Kit, Running) {
     let kit = kit();
-    kit.identity().declare(NewContainer::new("/docker/own").cgroup("/own", own_cgroup()));
+    kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own")));
     let running = kit.start("").expect("it starts");
     (kit, running)
 }
@@ -34,35 +34,70 @@ pub fn assert_traced(running: &mut Running) {
     assert!(troubles.is_empty(), "{troubles:?}");
 }
 
-/// The root of version 2 of cgroups.
-pub fn cgroup2() -> PathBuf {
-    let unified = Path::new("/sys/fs/cgroup/unified");
-    if unified.is_dir() { unified.to_owned() } else { PathBuf::from("/sys/fs/cgroup") }
+/// A hierarchy of cgroups, and where in it this process is.
+struct Place {
+    /// 0: of version 2.
+    hierarchy: u32,
+    root: PathBuf,
+    path: String,
 }
 
-/// The id of this process's cgroup of version 2.
-pub fn own_cgroup() -> u64 {
+impl Place {
+    fn id(&self) -> u64 {
+        id(&self.root.join(self.path.trim_start_matches('/')))
+    }
+}
+
+/// That of version 1 with the memory controller, where there is one, and that of version 2.
+fn places() -> (Option<Place>, Place) {
     let text = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
-    let path = text.lines().find_map(|line| line.strip_prefix("0::")).expect("a cgroup of version 2");
-    id(&cgroup2().join(path.trim_start_matches('/')))
+    let place = |line: &str, root: &str| {
+        let mut parts = line.splitn(3, ':');
+        let hierarchy = parts.next()?.parse().ok()?;
+        Some(Place { hierarchy, root: root.into(), path: parts.nth(1)?.to_owned() })
+    };
+    let memory = text.lines().find(|line| line.split(':').nth(1).is_some_and(|of| of.contains("memory")));
+    let unified = text.lines().find(|line| line.starts_with("0::")).expect("a cgroup of version 2");
+    let of_2 = "/sys/fs/cgroup/unified";
+    let of_2 = if Path::new(of_2).is_dir() { of_2 } else { "/sys/fs/cgroup" };
+    let memory = memory.and_then(|line| place(line, "/sys/fs/cgroup/memory"));
+    (memory, place(unified, of_2).expect("a line of it"))
+}
+
+/// A container in the cgroup of this process, by which the plugin knows it.
+pub fn in_own_cgroup(container: NewContainer) -> NewContainer {
+    let (memory, unified) = places();
+    match memory.filter(|memory| memory.path != "/") {
+        Some(memory) => container.cgroup_v1(memory.hierarchy, &["memory"], &memory.path, memory.id()),
+        None => container.cgroup(&unified.path, unified.id()),
+    }
 }
 
 /// The id of a cgroup.
-pub fn id(path: &Path) -> u64 {
+fn id(path: &Path) -> u64 {
     std::fs::metadata(path).expect("a cgroup").ino()
 }
 
-/// A cgroup of a test's own, which goes with it.
-pub struct Cgroup(pub PathBuf);
+/// A cgroup of a test's own, which goes with it, by which the plugin knows who is in it.
+pub struct Cgroup {
+    pub path: PathBuf,
+    pub hierarchy: u32,
+}
 
 impl Cgroup {
     pub fn new(name: &str) -> Self {
-        let path = cgroup2().join(format!("gantry-tcp-{}-{name}", std::process::id()));
+        let (memory, unified) = places();
+        let place = memory.unwrap_or(unified);
+        let path = place.root.join(format!("gantry-tcp-{}-{name}", std::process::id()));
         std::fs::create_dir(&path).expect("a cgroup can be made");
-        Self(path)
+        Self { path, hierarchy: place.hierarchy }
     }
     pub fn id(&self) -> u64 {
-        id(&self.0)
+        id(&self.path)
+    }
+    /// A container that is there.
+    pub fn of(&self, container: NewContainer) -> NewContainer {
+        container.cgroup_v1(self.hierarchy, &[], "/x", self.id())
     }
 }
 
@@ -70,9 +105,17 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // A process may be ending still.
         let _ = gantry_plugin_testkit::eventually(|| {
-            std::fs::remove_dir(&self.0).map_err(|error| error.to_string())
+            std::fs::remove_dir(&self.path).map_err(|error| error.to_string())
         });
     }
+}
+
+/// As many descriptors as the system lets a process have.
+pub fn enough_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
 }
 
 /// The value of a family for a destination; 0 where there is none.

@@ -2,8 +2,10 @@
 //! 127.0.0.1, and nothing leads out of it.
 
 use gantry_netlink::namespace::{Kind, within};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -88,6 +90,17 @@ impl Net {
 
     pub fn server_at(&self, address: SocketAddr) -> Server {
         Server::new(self.within(|| TcpListener::bind(address).expect("a free port")))
+    }
+
+    /// Listens, for whoever waits to be taken; so many may.
+    pub fn listener(&self, at: SocketAddr, many: i32) -> OwnedFd {
+        self.within(|| {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .expect("a socket");
+            bind(&socket, &at).expect("a free port");
+            listen(&socket, many).expect("it listens");
+            socket
+        })
     }
 
     pub fn connect(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
