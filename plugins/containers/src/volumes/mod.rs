@@ -97,13 +97,7 @@ impl Volumes {
     }
 
     /// Reads the mounts of one container.
-    fn look(
-        &mut self,
-        container: ContainerRef,
-        seen: Seen<'_>,
-        open_files: &OpenFiles<'_>,
-        now: Duration,
-    ) {
+    fn look(&mut self, container: ContainerRef, seen: Seen<'_>, open_files: &OpenFiles<'_>, now: Duration) {
         let before = self.containers.remove(&container);
         let open = self.containers.values().filter(|mounted| mounted.is_open()).count();
         let files = || open_files(container);
