@@ -83,7 +83,7 @@ fn proc_without_processes() -> tempfile::TempDir {
 
 /// Which containers two namespaces are of, where pid 1's cannot be read: the one
 /// that this process is in, and another. And the two containers.
-fn owners_of_namespaces(own_cgroups: Option<&str>) -> ([u64; 2], [u64; 2]) {
+fn owners_of_namespaces(own_cgroup: &str) -> ([u64; 2], [u64; 2]) {
     let root = proc_without_processes();
     let own = clock::own_network_namespace().expect("this process has one");
     let memberships = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
@@ -91,9 +91,7 @@ fn owners_of_namespaces(own_cgroups: Option<&str>) -> ([u64; 2], [u64; 2]) {
         let head = |line: &str| line.rsplit_once(':').map(|(head, _)| format!("{head}:{path}\n"));
         memberships.lines().filter_map(head).collect()
     };
-    if let Some(path) = own_cgroups {
-        std::fs::write(root.path().join("self/cgroup"), placed(path)).expect("a file");
-    }
+    std::fs::write(root.path().join("self/cgroup"), placed(own_cgroup)).expect("a file");
     // Beyond the pids that the kernel gives: no event is about them.
     let make = |pid: u32, namespace: u64| {
         let directory = root.path().join(pid.to_string());
@@ -115,13 +113,13 @@ fn owners_of_namespaces(own_cgroups: Option<&str>) -> ([u64; 2], [u64; 2]) {
 
 #[test]
 fn where_the_first_process_s_namespaces_cannot_be_read_the_agent_s_own_is_the_machine_s() {
-    let (owners, [_, other]) = owners_of_namespaces(None);
+    let (owners, [_, other]) = owners_of_namespaces("/system.slice/gantry.service");
     assert_eq!(owners, [0, other], "the machine's own is no container's");
 }
 
 #[test]
 fn in_a_container_the_agent_s_own_namespace_is_not_the_machine_s() {
-    let (owners, containers) = owners_of_namespaces(Some(&format!("/docker/{:064x}", 4_300_003)));
+    let (owners, containers) = owners_of_namespaces(&format!("/docker/{:064x}", 4_300_003));
     assert_eq!(owners, containers);
 }
 
