@@ -5,8 +5,8 @@ use super::link::Link;
 use super::outcome::Outcome;
 use super::{Again, Ended, Failed, Provider};
 use gantry_plugin_api::Error;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -19,8 +19,8 @@ const RARELY: Duration = Duration::from_secs(60);
 pub struct Worker {
     link: Arc<Link>,
     ending: watch::Sender<bool>,
-    /// Disconnected by the end of the thread.
-    ended: Receiver<()>,
+    /// Disconnected by the end of the thread. Waited for by one at a time.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Worker {
@@ -53,7 +53,7 @@ impl Worker {
         };
         // The handle is let go: who joins it cannot say for how long at most.
         std::thread::Builder::new().name(name.clone()).spawn(body).map_err(failed)?;
-        Ok(Self { link, ending, ended: at_end })
+        Ok(Self { link, ending, ended: Mutex::new(at_end) })
     }
 
     /// What it shares.
@@ -69,7 +69,8 @@ impl Worker {
 
     /// Waits for its end, at most so long; whether it ended.
     pub fn join(&self, at_most: Duration) -> bool {
-        !matches!(self.ended.recv_timeout(at_most), Err(mpsc::RecvTimeoutError::Timeout))
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(ended.recv_timeout(at_most), Err(mpsc::RecvTimeoutError::Timeout))
     }
 }
 
