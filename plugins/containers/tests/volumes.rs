@@ -223,6 +223,11 @@ fn what_ends_is_let_go_and_what_is_too_much_is_counted() {
         .expect("it is let go");
 }
 
+/// `/tmp` may lie in memory, as in the machines of other kernels: that is not shown.
+fn on_a_disk() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
+}
+
 /// A process in mounts of its own, which a script makes.
 struct Apart(Child);
 
@@ -267,7 +272,7 @@ fn mounts_that_come_and_go_are_followed_and_bind_mounts_are_what_they_show() {
     if !needs::root_and(&["unshare", "mount", "umount"]) {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = on_a_disk();
     let (bound, on) = (dir.path().join(CLAIM), dir.path().join("claim"));
     for dir in [&bound, &on] {
         std::fs::create_dir(dir).expect("a directory");
@@ -347,7 +352,7 @@ fn a_mount_that_hangs_is_said_and_the_others_are_shown() {
     if !needs::root_and(&["unshare", "mount"]) || !needs::have("/dev/fuse", Path::new("/dev/fuse").exists()) {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = on_a_disk();
     let (hung, bound) = (dir.path().join("hung"), dir.path().join("bound"));
     for dir in [&hung, &bound] {
         std::fs::create_dir(dir).expect("a directory");

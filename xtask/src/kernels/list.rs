@@ -21,6 +21,7 @@ pub const TESTS: &[Tests] = &[
     all("gantry-netlink", "processes"),
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
+    all("gantry-containers", "volumes"),
     all("gantry-tcp-ebpf", "traffic"),
     // In Linux 5.10, where a hash takes the place of storage at the socket, one connection of 4,035
     // was counted twice across an upgrade.
@@ -50,4 +51,4 @@ pub const TESTS: &[Tests] = &[
 pub const PROGRAMS: &[&str] = &["/usr/bin/unshare"];
 
 /// Modules that are loaded: the disk's driver, and what tests need.
-pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth"];
+pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth", "fuse"];
