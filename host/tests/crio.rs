@@ -14,6 +14,8 @@ use support::series::{scrape_until, value};
 use std::path::Path;
 
 const USAGE: &str = "container_resources_cpu_usage_seconds_total";
+const LIMIT: &str = "container_resources_memory_limit_bytes";
+const BINDING_LIMIT: &str = "container_resources_memory_binding_limit_bytes";
 const RESTARTS: &str = "container_restarts_total";
 const BUSY: &str = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000";
 
@@ -141,6 +143,7 @@ fn a_pod_that_is_made_anew_goes_on_while_its_old_cgroup_lingers() {
     let (name, shown) = ("db-0", "/k8s/shop/db-0/nginx");
     fake.put_pod(pod(old, name));
     let cgroup = Cgroup::at(&crio::cgroup(&uid(old), &id(first)));
+    cgroup.allow_memory(128 << 20);
     let process = cgroup.spawn(&["/bin/sh", "-c", BUSY]);
     put(&fake, first, container(first, old, name, &process));
     let text = scrape_until(&agent, "it is shown with what it used", |text| {
@@ -155,6 +158,7 @@ fn a_pod_that_is_made_anew_goes_on_while_its_old_cgroup_lingers() {
     put(&fake, first, ended);
     fake.put_pod(pod(new, name));
     let another = Cgroup::at(&crio::cgroup(&uid(new), &id(second)));
+    another.allow_memory(96 << 20);
     let process = another.spawn(&["/bin/sleep", "1000"]);
     put(&fake, second, container(second, new, name, &process));
     let text = scrape_until(&agent, "it runs again", |text| of(text, RESTARTS, shown) == Some(1.0));
@@ -166,6 +170,9 @@ fn a_pod_that_is_made_anew_goes_on_while_its_old_cgroup_lingers() {
         let text = agent.scrape();
         assert!(of(&text, USAGE, shown).is_some_and(|seconds| seconds >= meanwhile), "{meanwhile}: {text}");
         assert_eq!(of(&text, RESTARTS, shown), Some(1.0), "{text}");
+        for limit in [LIMIT, BINDING_LIMIT] {
+            assert_eq!(of(&text, limit, shown), Some(f64::from(96 << 20)), "of the new one alone: {text}");
+        }
     }
     assert!(is_there(&cgroup.path()), "it lingers");
 

@@ -4,8 +4,9 @@ mod support;
 
 use gantry_test_containerd::Containerd;
 use support::agent::Agent;
-use support::private_dir;
+use support::kernel::Disk;
 use support::series::{scrape_until, value};
+use support::{needs, private_dir};
 
 const UID: &str = "8d1a1f0e-5c1e-4f0a-9d5a-0a1b2c3d4e5f";
 const OTHER_UID: &str = "9e2b2f1f-6d2f-4a1b-8e6b-1b2c3d4e5f60";
@@ -58,6 +59,41 @@ fn a_pod_s_containers_have_its_name_and_stay_themselves_when_they_are_started_ag
         assert!(!text.contains(&format!("container_id=\"/containerd/{raw}")), "none is shown by its raw id");
         assert!(!text.contains(&format!("container_id=\"/kubernetes/{raw}")), "none is shown by its raw id");
     }
+}
+
+#[test]
+fn a_claim_is_shown_by_its_volume_with_how_full_it_is() {
+    let Some(containerd) = Containerd::start("") else { return };
+    let disk = Disk::of(containerd.dir());
+    if !needs::have("a disk below /tmp", disk.is_some()) {
+        return;
+    }
+    let (disk, claim) = (disk.expect("just looked").name, "pvc-0a1b2c3d-0000-1111-2222-0123456789ab");
+    // As the kubelet has a driver of CSI mount it.
+    let volume = containerd.dir().join(format!("pods/{UID}/volumes/kubernetes.io~csi/{claim}/mount"));
+    std::fs::create_dir_all(&volume).expect("the test's own directory");
+    let agent = agent(&containerd);
+    let pod = containerd.pod("shop", "db-0", UID);
+    containerd.container(&pod, "postgres", 0, SLEEP, &[(&volume, "/data", false)]);
+    let labels = [
+        ("container_id", "/k8s/shop/db-0/postgres"),
+        ("mount_point", "/data"),
+        ("device", &*disk),
+        ("volume", claim),
+    ];
+    let shown = |text: &str, what: &str| value(text, &format!("container_resources_disk_{what}"), &labels);
+    let stat = rustix::fs::statvfs(&volume).expect("it is there");
+    let size = (stat.f_blocks * stat.f_frsize) as f64;
+    let text = scrape_until(&agent, "it is shown", |text| shown(text, "size_bytes").is_some());
+    assert_eq!(shown(&text, "size_bytes"), Some(size), "{text}");
+    assert_eq!(shown(&text, "hung"), Some(0.0), "{text}");
+    for part in ["used_bytes", "reserved_bytes"] {
+        assert!(shown(&text, part).is_some_and(|bytes| (0.0..=size).contains(&bytes)), "{part}: {text}");
+    }
+    let of_claim = text
+        .lines()
+        .filter(|line| line.starts_with("container_resources_disk_size_bytes{") && line.contains(claim));
+    assert_eq!(of_claim.count(), 1, "the sandbox does not show it: {text}");
 }
 
 #[test]

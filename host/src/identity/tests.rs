@@ -81,22 +81,24 @@ fn proc_without_processes() -> tempfile::TempDir {
     root
 }
 
-#[test]
-fn where_the_first_process_s_namespaces_cannot_be_read_the_agent_s_own_is_the_machine_s() {
+/// Which containers two namespaces are of, where pid 1's cannot be read: the one
+/// that this process is in, and another. And the two containers.
+fn owners_of_namespaces(own_cgroup: &str) -> ([u64; 2], [u64; 2]) {
     let root = proc_without_processes();
     let own = clock::own_network_namespace().expect("this process has one");
     let memberships = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
+    let placed = |path: &str| -> String {
+        let head = |line: &str| line.rsplit_once(':').map(|(head, _)| format!("{head}:{path}\n"));
+        memberships.lines().filter_map(head).collect()
+    };
+    std::fs::write(root.path().join("self/cgroup"), placed(own_cgroup)).expect("a file");
     // Beyond the pids that the kernel gives: no event is about them.
     let make = |pid: u32, namespace: u64| {
         let directory = root.path().join(pid.to_string());
         std::fs::create_dir_all(directory.join("ns")).expect("a directory");
         let stat = format!("{pid} (a) S 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 100 1\n");
-        let head = |line: &str| line.rsplit_once(':').map(|(head, _)| head.to_owned());
-        let cgroup: Vec<String> = memberships
-            .lines()
-            .filter_map(|line| Some(format!("{}:/docker/{pid:064x}\n", head(line)?)))
-            .collect();
-        for (name, text) in [("stat", stat), ("cgroup", cgroup.concat()), ("environ", "A=b\0".to_owned())] {
+        let cgroup = placed(&format!("/docker/{pid:064x}"));
+        for (name, text) in [("stat", stat), ("cgroup", cgroup), ("environ", "A=b\0".to_owned())] {
             std::fs::write(directory.join(name), text).expect("a file");
         }
         std::os::unix::fs::symlink(format!("net:[{namespace}]"), directory.join("ns/net")).expect("a link");
@@ -104,10 +106,21 @@ fn where_the_first_process_s_namespaces_cannot_be_read_the_agent_s_own_is_the_ma
     make(4_300_001, own);
     make(4_300_002, own + 1);
     let identity = identity(root.path().to_str().expect("a path"));
-    let (in_the_machine_s, owner) = (identity.of_pid(4_300_001, 100), identity.of_pid(4_300_002, 100));
-    assert!(in_the_machine_s != 0 && owner != 0 && owner != in_the_machine_s);
-    assert_eq!(identity.of_network_namespace(own + 1), owner);
-    assert_eq!(identity.of_network_namespace(own), 0, "the machine's own is no container's");
+    let containers = [4_300_001, 4_300_002].map(|pid| identity.of_pid(pid, 100));
+    assert!(!containers.contains(&0) && containers[0] != containers[1]);
+    ([own, own + 1].map(|namespace| identity.of_network_namespace(namespace)), containers)
+}
+
+#[test]
+fn where_the_first_process_s_namespaces_cannot_be_read_the_agent_s_own_is_the_machine_s() {
+    let (owners, [_, other]) = owners_of_namespaces("/system.slice/gantry.service");
+    assert_eq!(owners, [0, other], "the machine's own is no container's");
+}
+
+#[test]
+fn in_a_container_the_agent_s_own_namespace_is_not_the_machine_s() {
+    let (owners, containers) = owners_of_namespaces(&format!("/docker/{:064x}", 4_300_003));
+    assert_eq!(owners, containers);
 }
 
 #[test]

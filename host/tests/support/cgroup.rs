@@ -92,6 +92,19 @@ impl Cgroup {
         found.unwrap_or_else(|| panic!("no hierarchy has {file}"))
     }
 
+    /// Writes a file of it, in the hierarchy that has it.
+    pub fn write(&self, file: &str, text: &str) {
+        let mut paths = self.directories.iter().map(|directory| directory.join(file));
+        let path = paths.find(|path| path.exists()).unwrap_or_else(|| panic!("no hierarchy has {file}"));
+        std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Allows so much memory.
+    pub fn allow_memory(&self, bytes: u64) {
+        let v1 = self.directories.iter().any(|directory| directory.join("memory.limit_in_bytes").exists());
+        self.write(if v1 { "memory.limit_in_bytes" } else { "memory.max" }, &bytes.to_string());
+    }
+
     /// A file of it in each hierarchy.
     pub fn files(&self, file: &str) -> Vec<String> {
         self.directories.iter().map(|directory| directory.join(file).display().to_string()).collect()

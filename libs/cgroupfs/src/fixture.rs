@@ -137,6 +137,8 @@ impl Fixture {
             };
             if version == Version::V2 {
                 fs::write(directory.join("cgroup.controllers"), "cpu io memory pids\n")?;
+                let populated = u8::from(usage.pids.current != Some(0));
+                fs::write(directory.join("cgroup.events"), format!("populated {populated}\nfrozen 0\n"))?;
             }
             for (file, text) in render::files(resource, version, usage) {
                 fs::write(directory.join(file), text)?;

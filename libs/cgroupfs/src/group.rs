@@ -120,6 +120,11 @@ impl Group {
         self.at(resource).map(|place| place.version)
     }
 
+    /// Its place in a hierarchy of this generation.
+    pub(crate) fn any(&self, version: Version) -> Option<&Place> {
+        self.places.iter().find(|place| place.version == version)
+    }
+
     pub(crate) fn at(&self, resource: Resource) -> Option<&Place> {
         self.places.get(usize::from(self.serving[resource as usize]?))
     }

@@ -4,6 +4,7 @@
 //! * [`membership`]: which cgroups a process is in (`/proc/PID/cgroup`).
 //! * [`layout`]: which hierarchies there are, where, and which serves what.
 //! * [`path`]: paths as they are seen from a cgroup namespace.
+//! * [`own`]: whether the reader itself is in a container.
 //! * [`list`]: the cgroups below one, and the id of one.
 //! * [`group`]: the cgroup of one container, in all hierarchies.
 //! * [`files`]: descriptors that are kept open, with a bound.
@@ -30,6 +31,7 @@ pub mod list;
 mod lru;
 pub mod membership;
 mod mounts;
+pub mod own;
 pub mod path;
 pub mod read;
 pub mod reader;

@@ -18,7 +18,7 @@ use crate::group::{Group, Place};
 use crate::layout::{Layout, Resource, Version};
 use crate::role::Role;
 use crate::usage::io::What;
-use crate::usage::number::{Bad, alone};
+use crate::usage::number::{Bad, alone, lines};
 use crate::usage::{Counted, Limit, Notes, Stall, Usage, cpu, io, memory, pressure};
 
 /// What is read; the rest stays `None`.
@@ -90,6 +90,23 @@ impl Reader {
     /// Closes what is open of a group. It can be read again.
     pub fn forget(&mut self, group: &mut Group) {
         group.forget(&mut self.files);
+    }
+
+    /// Whether a process is in it or below it, by a file that is opened for that:
+    /// of the second version, or of the first's `pids`. `None` where neither is
+    /// there.
+    pub fn has_processes(&mut self, group: &Group) -> Option<bool> {
+        let place = group.any(Version::V2).or_else(|| group.at(Resource::Pids))?;
+        let (name, key) = match place.version {
+            Version::V1 => ("pids.current", &b""[..]),
+            Version::V2 => ("cgroup.events", &b"populated "[..]),
+        };
+        let at = At { hierarchy: place.hierarchy(), directory: &place.directory, name };
+        let mut kept = Kept::default();
+        let text = self.files.read(&mut kept, &mut place.seen.clone(), at).ok();
+        let value = text.and_then(|text| lines(text.bytes).find_map(|line| alone(line.strip_prefix(key)?)));
+        self.files.forget(&mut kept);
+        value.map(|value| value > 0)
     }
 
     /// Reads what a group uses; `usage` is overwritten, and its memory used

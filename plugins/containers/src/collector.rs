@@ -9,7 +9,8 @@ use crate::info;
 use crate::known::{Known, News};
 use crate::metrics::APPLICATION_TYPE;
 use crate::restarts::Restarts;
-use crate::volumes::{Answers, Asked, Volumes};
+use crate::systemd;
+use crate::volumes::{Answers, Asked, Seen, Volumes};
 use gantry_cgroupfs::Layout;
 use gantry_plugin_api::host::Clock;
 use gantry_plugin_api::{ContainerRef, Error, Host, Sink};
@@ -104,7 +105,8 @@ impl Collector {
         let first = known.all().filter(|(_, known)| known.is_shown()).filter_map(|(container, known)| {
             let processes = host.processes(container);
             applications.ask(&processes, &mut questions);
-            Some((container, &*known.volumes, processes.first()?.pid))
+            let (is_unit, pid) = (known.runtime() == systemd::RUNTIME, processes.first()?.pid);
+            Some((container, Seen { volumes: &known.volumes, is_unit, pid }))
         });
         let open_files = |container: ContainerRef| {
             let processes = host.processes(container);

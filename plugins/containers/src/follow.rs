@@ -4,7 +4,7 @@
 
 use crate::collector::Collector;
 use crate::known::Known;
-use crate::provider::link::Link;
+use crate::workers::Workers;
 use gantry_plugin_api::{Error, Host};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
@@ -26,7 +26,7 @@ pub struct Follower {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    links: Vec<Arc<Link>>,
+    workers: Arc<Workers>,
     ending: AtomicBool,
 }
 
@@ -49,9 +49,9 @@ impl Follower {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(host: &Host, links: Vec<Arc<Link>>, collector: Option<Collector>) -> Result<Self, Error> {
+    pub fn start(host: &Host, workers: Arc<Workers>, collector: Option<Collector>) -> Result<Self, Error> {
         let state = Mutex::new(State { known: Known::default(), collector });
-        let shared = Arc::new(Shared { state, links, ending: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { state, workers, ending: AtomicBool::new(false) });
         let (alive, ended) = mpsc::channel::<()>();
         let (own, host_there) = (Arc::clone(&shared), host.clone());
         let body = move || {
@@ -107,8 +107,11 @@ impl Shared {
         let wanted = news.wanted.iter().filter_map(|container| known.get(*container));
         // Which wishes were lost nobody knows.
         let nameless = known.all().map(|(_, known)| known).filter(|known| news.lost && !known.is_named());
-        for known in wanted.chain(nameless).filter(|known| !known.runtime_id().is_empty()) {
-            for link in self.links.iter().filter(|link| link.may_know(known.runtime())) {
+        let mut wanted = wanted.chain(nameless).filter(|known| !known.runtime_id().is_empty()).peekable();
+        // Mostly nothing is wanted.
+        let links = wanted.peek().map(|_| self.workers.links()).unwrap_or_default();
+        for known in wanted {
+            for link in links.iter().filter(|link| link.may_know(known.runtime())) {
                 link.want(known.runtime_id());
             }
         }

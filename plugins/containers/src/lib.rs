@@ -5,7 +5,7 @@
 //! * `metrics`: what is shown; `config`: what can be set.
 //! * `known`: the containers that there are; `brief`: one of them; `follow`: the thread that keeps
 //!   them up to date.
-//! * `runtimes`: those that are asked. `provider`: what is common to all;
+//! * `runtimes`: those that are asked; `workers`: by whom. `provider`: what is common to all;
 //!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O;
 //!   `containerd`: what that runs for others; `grpc`: what these two have in
 //!   common; `systemd`.
@@ -33,6 +33,7 @@ mod restarts;
 mod runtimes;
 pub mod systemd;
 mod volumes;
+mod workers;
 
 use application::looks::Looks;
 use collector::Collector;
@@ -41,21 +42,22 @@ use follow::{Follower, State};
 use gantry_plugin_api::{
     Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Sink, tracing,
 };
+use podman::users::{self, Finder};
 use provider::bounds::Losses;
-use provider::door::Turn;
 use provider::link;
-use provider::worker::Worker;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use volumes::FileSystems;
+use workers::Workers;
 
 /// The plugin.
 #[derive(Debug)]
 pub struct Containers {
     config: Config,
     follower: Follower,
-    worker: Worker,
+    workers: Arc<Workers>,
+    finder: Option<Finder>,
     losses: Arc<Losses>,
     file_systems: FileSystems,
     programs: Looks,
@@ -155,7 +157,11 @@ impl Plugin for Containers {
             let api = if one.api() == one.runtime() { String::new() } else { format!(" ({})", one.api()) };
             probe = probe.note(format!("{}{api}: {} {found}", one.runtime(), one.socket));
         }
-        if asked.is_empty() {
+        if config.podman_users {
+            let found = users::sockets(&host.root()).len();
+            probe = probe.note(format!("podman: users' are looked for in /run/user, and {found} are there"));
+        }
+        if asked.is_empty() && !config.podman_users {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");
         }
         probe
@@ -163,14 +169,18 @@ impl Plugin for Containers {
 
     fn start(config: Config, host: Host) -> Result<Self, Error> {
         let losses = Arc::new(Losses::default());
-        let (asked, turn) = (runtimes::asked(&config), Turn::default());
+        let asked = runtimes::asked(&config);
         runtimes::tell(&asked, &host)?;
-        let worker = Worker::start(asked.iter().map(|one| one.task(&host, &losses, &turn)).collect())?;
-        let links = worker.links().to_vec();
+        let workers = Arc::new(Workers::start(&asked, &host, &losses)?);
+        let finder = config.podman_users.then(|| {
+            let deadline = config.podman.deadline.0;
+            Finder::start(host.root(), deadline, Arc::clone(&workers))
+        });
+        let finder = finder.transpose()?;
         let collector = if config.metrics { Some(Collector::new(&host)?) } else { None };
-        let follower = Follower::start(&host, links, collector)?;
+        let follower = Follower::start(&host, Arc::clone(&workers), collector)?;
         let (file_systems, programs) = (FileSystems::new(&host.proc()), Looks::new(&host.proc()));
-        Ok(Self { follower, config, worker, losses, file_systems, programs, active: false })
+        Ok(Self { follower, config, workers, finder, losses, file_systems, programs, active: false })
     }
 
     fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
@@ -200,7 +210,7 @@ impl Plugin for Containers {
                 collector.collect(known, &answers, looked, sink);
             }
         }
-        for link in self.worker.links() {
+        for link in self.workers.links() {
             let socket = link.socket().to_string_lossy();
             sink.node(
                 &metrics::RUNTIME_UP,
@@ -224,7 +234,7 @@ impl Plugin for Containers {
 
     fn health(&self) -> Health {
         let mut troubles: Vec<String> = Vec::new();
-        for trouble in self.worker.links().iter().filter_map(|link| link.trouble()) {
+        for trouble in self.workers.links().iter().filter_map(|link| link.trouble()) {
             // Of one socket that is asked over two APIs it is the same.
             if !troubles.contains(&trouble) {
                 troubles.push(trouble);
@@ -238,8 +248,10 @@ impl Plugin for Containers {
         let until = Instant::now() + deadline / 2;
         let left = || until.saturating_duration_since(Instant::now());
         self.follower.end();
-        self.worker.end();
-        let stuck = usize::from(!self.worker.join(left()))
+        self.finder.iter().for_each(Finder::end);
+        self.workers.end();
+        let stuck = self.workers.join(&left)
+            + self.finder.iter().filter(|finder| !finder.join(left())).count()
             + usize::from(!self.follower.join(left()))
             + self.file_systems.stop(left())
             + self.programs.stop(left());

@@ -66,11 +66,11 @@ families! { ALL:
         .labels(&["kind"]).per_container().unit(Unit::Seconds);
 
     DISK_SIZE = Family::gauge("container_resources_disk_size_bytes", "Size of a file system that the container sees.")
-        .labels(&["mount_point", "device", "volume"]).per_container().unit(Unit::Bytes);
+        .labels(&["mount_point", "device", "volume"]).per_container().largest().unit(Unit::Bytes);
     DISK_USED = Family::gauge("container_resources_disk_used_bytes", "What of the file system is taken.")
-        .labels(&["mount_point", "device", "volume"]).per_container().unit(Unit::Bytes);
+        .labels(&["mount_point", "device", "volume"]).per_container().largest().unit(Unit::Bytes);
     DISK_RESERVED = Family::gauge("container_resources_disk_reserved_bytes", "What of the file system is free, but for root alone.")
-        .labels(&["mount_point", "device", "volume"]).per_container().unit(Unit::Bytes);
+        .labels(&["mount_point", "device", "volume"]).per_container().largest().unit(Unit::Bytes);
     DISK_READS = Family::counter_read("container_resources_disk_reads_total",
         "Requests of the container that read from the file system's device.")
         .labels(&["mount_point", "device", "volume"]).per_container();
@@ -86,4 +86,22 @@ families! { ALL:
     MOUNT_HUNG = Family::gauge("container_resources_disk_hung",
         "Whether the file system does not answer: its figures are missing.")
         .labels(&["mount_point", "device", "volume"]).per_container().largest();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_plugin_api::description::Merge;
+
+    /// Runs of a cron job that overlap, and a task beside the one that it is to
+    /// replace, have one id and one file system.
+    #[test]
+    fn a_file_system_that_two_of_one_id_see_is_there_once() {
+        for family in [&DISK_SIZE, &DISK_USED, &DISK_RESERVED, &MOUNT_HUNG] {
+            assert_eq!(family.info().merge, Merge::Largest, "{}", family.name());
+        }
+        for family in [&DISK_READS, &MEMORY_RSS] {
+            assert_eq!(family.info().merge, Merge::Sum, "{}", family.name());
+        }
+    }
 }

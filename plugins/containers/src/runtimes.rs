@@ -53,6 +53,11 @@ pub fn asked(config: &Config) -> Vec<Asked<'_>> {
     each.collect()
 }
 
+/// A user's Podman, which listens there.
+pub fn of_user(socket: &str, deadline: Duration) -> Asked<'_> {
+    Asked { kind: Kind::Podman, socket, deadline }
+}
+
 /// Tells the host which runtimes are not asked, though the manifest names them,
 /// and which users' are besides: it waits for the names of no others.
 ///
@@ -69,11 +74,7 @@ pub fn tell(asked: &[Asked<'_>], host: &Host) -> Result<(), Error> {
         if !asked.iter().filter(of_this).any(|one| one.user().is_none()) {
             told.push(Metadata { runtime_id: String::new(), container: Container::default(), removed: true });
         }
-        for uid in asked.iter().filter(of_this).filter_map(Asked::user) {
-            let mut container = Container::default();
-            container.names.insert(USER.to_owned(), uid.to_string());
-            told.push(Metadata { runtime_id: String::new(), container, removed: false });
-        }
+        told.extend(asked.iter().filter(of_this).filter_map(Asked::of_whom));
         if !told.is_empty() {
             host.provide(runtime, &told)?;
         }
@@ -108,6 +109,13 @@ impl Asked<'_> {
     pub fn user(&self) -> Option<u32> {
         let rest = self.socket.strip_prefix("/var").unwrap_or(self.socket).strip_prefix("/run/user/")?;
         rest.split('/').next()?.parse().ok().filter(|uid| *uid != 0)
+    }
+
+    /// What the host is told of whose it is, where it is a user's.
+    pub fn of_whom(&self) -> Option<Metadata> {
+        let mut container = Container::default();
+        container.names.insert(USER.to_owned(), self.user()?.to_string());
+        Some(Metadata { runtime_id: String::new(), container, removed: false })
     }
 
     /// Its socket in the agent's own view.

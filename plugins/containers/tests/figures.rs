@@ -156,6 +156,51 @@ fn several_cgroups_of_one_container_are_summed() {
 }
 
 #[test]
+fn a_cgroup_that_lingers_allows_nobody_anything() {
+    for mode in MODES {
+        let machine = Machine::new(mode);
+        let [mut old, new] = [machine.fixture.figures(10), machine.fixture.figures(500)];
+        old.pids.current = Some(0);
+        // Before the new one in the order of their names, and after it.
+        for (name, paths) in [("web", ["/pods/1", "/pods/2"]), ("db", ["/pods/4", "/pods/3"])] {
+            machine.write(paths[0], &old);
+            machine.write(paths[1], &new);
+            machine.container(&format!("/k8s/{name}"), &paths);
+        }
+        let collected = machine.start().collect().expect("it collects");
+        for id in ["/k8s/web", "/k8s/db"] {
+            for ((family, kind, of_new), (_, _, of_old)) in wanted(&new).into_iter().zip(wanted(&old)) {
+                let value = collected.find(&series(family, id, kind));
+                let sum = of_new.zip(of_old).map(|(new, old)| new + old);
+                assert_eq!(value, if family.contains("limit") { of_new } else { sum }, "{mode:?} {family}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_limit_above_two_cgroups_of_one_container_is_there_once() {
+    for mode in MODES {
+        let machine = Machine::new(mode);
+        let mut pod = machine.fixture.figures(9);
+        (pod.cpu.limit.own, pod.memory.limit.own) = (Some(0.5), Some(64 << 20));
+        machine.write("/kubepods/pod", &pod);
+        let mut usage = machine.fixture.figures(9);
+        (usage.cpu.limit.own, usage.memory.limit.own) = (Some(2.0), None);
+        usage.memory.limit.binding = Some(64 << 20);
+        let paths = ["/kubepods/pod/1", "/kubepods/pod/2"];
+        paths.iter().for_each(|path| machine.write(path, &usage));
+        machine.container("/k8s/web", &paths);
+        let collected = machine.start().collect().expect("it collects");
+        let value = |family: &str| collected.find(&series(family, "/k8s/web", ""));
+        assert_eq!(value("cpu_limit_cores"), Some(4.0), "{mode:?}");
+        assert_eq!(value("cpu_binding_limit_cores"), Some(0.5), "{mode:?}");
+        assert_eq!(value("memory_limit_bytes"), None, "{mode:?}");
+        assert_eq!(value("memory_binding_limit_bytes"), Some(f64::from(64 << 20)), "{mode:?}");
+    }
+}
+
+#[test]
 fn counters_never_go_back_not_even_in_the_next_generation() {
     let machine = Machine::new(Mode::V2);
     let usage = |seconds: u64| {

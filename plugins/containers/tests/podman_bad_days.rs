@@ -209,3 +209,56 @@ fn a_docker_at_podman_s_socket_is_said_with_the_remedy() {
     let mut rig = Rig::start_of("podman", kit, CONFIG);
     rig.troubled(&["no Podman answers there", "podman.socket"]);
 }
+
+#[test]
+fn users_podmans_are_found_as_they_come_and_forgotten_as_they_go() {
+    let kit = kit();
+    let comes = |uid: u32, number: usize| {
+        let directory = kit.tree().path(format!("run/user/{uid}"));
+        // Elsewhere first: it is there with all that it has.
+        let elsewhere = kit.tree().path(format!("run/{uid}"));
+        std::fs::create_dir_all(elsewhere.join("podman")).expect("a directory");
+        let fake = Fake::start(&elsewhere.join("podman/podman.sock"));
+        fake.podman("4.3.1");
+        fake.put(container(number, "web"));
+        fake.libpod(&id(number), says("", false));
+        std::fs::create_dir_all(directory.parent().expect("below the root")).expect("a directory");
+        std::fs::rename(&elsewhere, &directory).expect("it is there");
+        fake
+    };
+    let user = |uid: u32| move |told: &gantry_plugin_api::Container| told.names["user"] == uid.to_string();
+    let _first = comes(1000, 1);
+    let mut rig = Rig::start_of("podman", kit.clone(), "podman_users = true\npodman.deadline = \"20s\"");
+    rig.told(&id(1), user(1000));
+    let _second = comes(1001, 2);
+    rig.told(&id(2), user(1001));
+    let up = |uid: u32| {
+        let socket = format!("/run/user/{uid}/podman/podman.sock");
+        format!("container_runtime_up{{runtime=\"podman\",api=\"podman\",socket=\"{socket}\"}}")
+    };
+    rig.shows(&up(1001), |value| value == 1.0);
+    kit.tree().remove("run/user/1000/podman/podman.sock");
+    eventually(|| {
+        let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
+        collected.find(&up(1000)).is_none().then_some(()).ok_or(collected.text())
+    })
+    .expect("it is asked no more");
+    let of_first = |one: &gantry_plugin_api::identity::Metadata| {
+        one.removed && one.container.names.get("user").is_some_and(|user| user == "1000")
+    };
+    assert!(
+        kit.provided().any(|told| told.metadata.iter().any(of_first)),
+        "no name is waited for from there"
+    );
+    rig.shows(&up(1001), |value| value == 1.0);
+    rig.running.stop().expect("it stops");
+}
+
+#[test]
+fn without_being_asked_for_no_user_s_podman_is_looked_for() {
+    let (rig, _fake) = before_podman(CONFIG, Some(1000), fill);
+    assert!(
+        rig.names().is_empty()
+            && !rig.kit.provided().any(|told| told.metadata.iter().any(|one| !one.removed))
+    );
+}

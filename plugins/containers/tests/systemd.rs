@@ -15,7 +15,9 @@ fn what_runs_is_told() {
     let (mut rig, fake) = Rig::before_systemd(CONFIG, |fake| {
         fake.put("ssh.service", service("notify", &["ssh.socket"]));
         fake.put("backup.service", service("oneshot", &["backup.timer"]));
-        fake.put("postgresql@14-main.service", service("forking", &[]));
+        let mut instance = service("forking", &[]);
+        instance.last_mut().expect("its slice").1 = value("system-postgresql.slice");
+        fake.put("postgresql@14-main.service", instance);
         fake.put("once.service", vec![("Type", value("oneshot"))]);
         fake.put("dead.service", Vec::new());
         fake.put("data.mount", service("", &[]));
@@ -23,7 +25,7 @@ fn what_runs_is_told() {
     let ssh = rig.told("ssh.service", |_| true);
     assert_eq!((ssh.runtime.as_str(), name(&ssh, "name")), ("systemd", "ssh.service"));
     assert_eq!((name(&ssh, "systemd_type"), name(&ssh, "systemd_triggered_by")), ("notify", "ssh.socket"));
-    assert_eq!(ssh.started_at, 1_795_413_424);
+    assert_eq!((ssh.started_at, name(&ssh, "systemd_slice")), (1_795_413_424, "system.slice"));
     let backup = rig.told("backup.service", |_| true);
     assert_eq!(
         (name(&backup, "systemd_type"), name(&backup, "systemd_triggered_by")),
@@ -34,10 +36,15 @@ fn what_runs_is_told() {
         (name(&instance, "systemd_template"), name(&instance, "systemd_instance")),
         ("postgresql@.service", "14-main")
     );
+    assert_eq!(name(&instance, "systemd_slice"), "system-postgresql.slice");
     assert!(!instance.names.contains_key("systemd_triggered_by") && instance.environment.is_empty());
     // Those of which nothing runs, and other kinds, only where the host sees processes in them.
     rig.sees("data.mount");
-    rig.told("data.mount", |told| !told.names.contains_key("systemd_type") && told.init.is_none());
+    rig.told("data.mount", |told| {
+        !told.names.contains_key("systemd_type")
+            && told.init.is_none()
+            && name(told, "systemd_slice") == "system.slice"
+    });
     assert_eq!(rig.names().len(), 4);
     assert!(!fake.looked_at().iter().any(|unit| unit == "once.service" || unit == "dead.service"));
     rig.up(true);

@@ -140,6 +140,45 @@ fn a_service_shows_what_its_files_lie_on() {
 }
 
 #[test]
+fn a_service_with_mounts_of_its_own_shows_what_its_files_lie_on_too() {
+    // As of one with `PrivateTmp=` and `ProtectSystem=`.
+    let mountinfo = "254:1 / / ro - ext4 /dev/vda1 rw\n\
+                     254:1 /tmp/systemd-private-1-db.service-x/tmp /tmp rw - ext4 /dev/vda1 rw\n\
+                     254:2 / /var/lib/db rw - ext4 /dev/vdb rw\n\
+                     254:3 / /home ro - ext4 /dev/vdc rw\n";
+    let kit = machine(mountinfo, &["/var/lib/db", "/home", "/tmp"]);
+    let process = gantry_plugin_api::identity::Process { pid: 7, start: 1 };
+    let service = NewContainer::new("/system.slice/db.service").runtime("systemd", "db.service");
+    kit.identity().declare(service.process(7, 1));
+    kit.identity().open_files(process, &["/var/lib/db/base/1"]);
+    let collected = kit.start(CONFIG).expect("it starts").collect().expect("it collects");
+    assert_eq!(collected.label_values(SIZE, "mount_point"), ["/var/lib/db"]);
+}
+
+#[test]
+fn where_the_node_s_mounts_cannot_be_read_the_agent_s_own_stand_in_on_the_node_alone() {
+    let mountinfo = "254:1 / / rw - ext4 /dev/vda1 rw\n254:2 / /data rw - ext4 /dev/vdb rw\n";
+    let shown = |root: Option<&str>, own_cgroup: &str| {
+        let mut kit = machine(mountinfo, &["/data"]);
+        kit.tree().remove("proc/1/ns/mnt");
+        kit.tree().symlink("mnt:[7]", "proc/self/ns/mnt");
+        kit.tree().write("proc/self/cgroup", format!("0::{own_cgroup}\n"));
+        if let Some(root) = root {
+            kit = kit.with_path("root", root);
+        }
+        let process = gantry_plugin_api::identity::Process { pid: 7, start: 1 };
+        kit.identity().declare(NewContainer::new("/docker/x").process(7, 1));
+        kit.identity().open_files(process, &["/data/1"]);
+        let collected = kit.start(CONFIG).expect("it starts").collect().expect("it collects");
+        collected.label_values(SIZE, "mount_point")
+    };
+    assert_eq!(shown(Some("/"), "/system.slice/gantry.service"), ["/data"]);
+    let id = "0123456789abcdef".repeat(4);
+    assert_eq!(shown(Some("/"), &format!("/docker/{id}")), ["/", "/data"], "they are a container's");
+    assert_eq!(shown(None, "/system.slice/gantry.service"), ["/", "/data"], "the node's lie elsewhere");
+}
+
+#[test]
 fn a_service_that_opens_its_files_later_shows_them_then() {
     let mountinfo = "254:1 / / rw - ext4 /dev/vda1 rw\n254:2 / /var/lib/db rw - ext4 /dev/vdb rw\n";
     let kit = machine(mountinfo, &["/var/lib/db"]);
@@ -182,6 +221,11 @@ fn what_ends_is_let_go_and_what_is_too_much_is_counted() {
     // No collection lets go of it: the thread that hears of ends does.
     eventually(|| (!is_open()).then_some(()).ok_or_else(|| "it holds the mounts".to_owned()))
         .expect("it is let go");
+}
+
+/// `/tmp` may lie in memory, as in the machines of other kernels: that is not shown.
+fn on_a_disk() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
 
 /// A process in mounts of its own, which a script makes.
@@ -228,7 +272,7 @@ fn mounts_that_come_and_go_are_followed_and_bind_mounts_are_what_they_show() {
     if !needs::root_and(&["unshare", "mount", "umount"]) {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = on_a_disk();
     let (bound, on) = (dir.path().join(CLAIM), dir.path().join("claim"));
     for dir in [&bound, &on] {
         std::fs::create_dir(dir).expect("a directory");
@@ -308,7 +352,7 @@ fn a_mount_that_hangs_is_said_and_the_others_are_shown() {
     if !needs::root_and(&["unshare", "mount"]) || !needs::have("/dev/fuse", Path::new("/dev/fuse").exists()) {
         return;
     }
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = on_a_disk();
     let (hung, bound) = (dir.path().join("hung"), dir.path().join("bound"));
     for dir in [&hung, &bound] {
         std::fs::create_dir(dir).expect("a directory");

@@ -105,6 +105,7 @@ pub fn service(kind: &str, triggers: &[&str]) -> Vec<(&'static str, OwnedValue)>
         ("ExecMainStartTimestamp", value(1_795_413_424_123_456_u64)),
         // When it said that it is ready, or was done.
         ("ActiveEnterTimestamp", value(1_795_413_499_000_000_u64)),
+        ("Slice", value("system.slice")),
     ]
 }
 

@@ -21,6 +21,7 @@ pub const TESTS: &[Tests] = &[
     all("gantry-netlink", "processes"),
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
+    all("gantry-containers", "volumes"),
     all("gantry-tcp-ebpf", "traffic"),
     all("gantry-tcp-ebpf", "attribution"),
     all("gantry-tcp-ebpf", "kernel"),
@@ -45,4 +46,4 @@ pub const TESTS: &[Tests] = &[
 pub const PROGRAMS: &[&str] = &["/usr/bin/unshare"];
 
 /// Modules that are loaded: the disk's driver, and what tests need.
-pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth"];
+pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth", "fuse"];

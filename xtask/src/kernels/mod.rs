@@ -24,10 +24,14 @@ use boot::Ended;
 use fetch::Kernel;
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Long-term series that distributions of the last five years run.
 const SERIES: [&str; 3] = ["5.10", "6.1", "6.12"];
+
+/// What all of them may take (docs/decisions/0023-other-kernels.md). How busy this
+/// machine is decides as well: more is said, and fails nothing.
+const AT_MOST: Duration = Duration::from_secs(180);
 
 /// Machines at once. Each has one processor, as with two some boots of 6.12
 /// under this emulation panicked.
@@ -47,14 +51,18 @@ pub fn task(args: &[String]) -> Result<()> {
     let base = guest::base(&workspace, &dir, &filters)?;
     let begun = Instant::now();
     let tally = boot_all(&kernels, &base, &dir)?;
+    let took = begun.elapsed();
     println!(
         "\nkernels: {} tests passed, {} failed, {} skipped in {} kernels, {} s",
         tally.passed,
         tally.failed,
         tally.ignored,
         kernels.len(),
-        begun.elapsed().as_secs()
+        took.as_secs()
     );
+    if let Some(warning) = too_long(took) {
+        println!("{warning}");
+    }
     if !tally.broken.is_empty() {
         Err(Error::failed(tally.broken.join("\n               ")))
     } else if tally.passed == 0 {
@@ -62,6 +70,17 @@ pub fn task(args: &[String]) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// What is said where they took longer than they may.
+fn too_long(took: Duration) -> Option<String> {
+    (took > AT_MOST).then(|| {
+        format!(
+            "warning: that is more than {} s: take out of xtask/src/kernels/list.rs what is slow there and says \
+             nothing of the kernel, or run it on a machine that is less busy",
+            AT_MOST.as_secs()
+        )
+    })
 }
 
 /// Which kernels, and which tests: series stand first.
@@ -117,6 +136,13 @@ mod tests {
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn more_than_three_minutes_are_warned_of() {
+        assert_eq!(too_long(AT_MOST), None);
+        let warning = too_long(AT_MOST + Duration::from_secs(1)).expect("it is too long");
+        assert!(warning.contains("more than 180 s"), "{warning}");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! `app_id`: what the instances of one application have in common.
+//!
+//! Guessed from a pod's name, where no provider has seen the labels that tell.
 
 /// The letters that Kubernetes makes random suffixes of
 /// (`k8s.io/apimachinery/pkg/util/rand`): no vowels, nothing that reads like one.

@@ -14,6 +14,9 @@ pub struct PodNames<'a> {
     pub pod: &'a str,
     /// Empty or `POD` for the container that holds the pod's namespaces.
     pub container: &'a str,
+    /// What made the pod, as a provider that sees its labels knows: the pod's own
+    /// name where nobody did, empty where it is not known.
+    pub owner: &'a str,
     sandbox: bool,
 }
 
@@ -30,6 +33,7 @@ impl<'a> PodNames<'a> {
             namespace: get("io.kubernetes.pod.namespace", "namespace"),
             pod: get("io.kubernetes.pod.name", "pod"),
             container: get("io.kubernetes.container.name", "container"),
+            owner: container.names.get("owner").map_or("", String::as_str),
             sandbox: kind("io.cri-containerd.kind", "sandbox")
                 || kind("io.kubernetes.docker.type", "podsandbox"),
         };
@@ -50,7 +54,9 @@ pub fn pod(found: &Found, container: &Container, now: u64) -> Option<Named> {
         (true, true) => "sandbox",
         (true, false) => return Some(Named { skipped: Some(PAUSE), ..Named::default() }),
     };
-    if let Some(job) = app::cronjob(names.pod, now) {
+    // Eight digits may be the digest of a Deployment's template as well.
+    let is_job = names.owner.is_empty() || is_kind(container, "CronJob") || is_kind(container, "Job");
+    if let Some(job) = app::cronjob(names.pod, now).filter(|_| is_job) {
         return Some(Named {
             id: joined(&["k8s-cronjob", names.namespace, job, name]),
             app_id: joined(&["k8s-cronjob", names.namespace, job]),
@@ -58,12 +64,20 @@ pub fn pod(found: &Found, container: &Container, now: u64) -> Option<Named> {
             skipped: None,
         });
     }
-    let owner = app::of_pod(names.pod);
+    let owner = match names.owner {
+        "" => app::of_pod(names.pod),
+        owner => Some(owner).filter(|owner| *owner != names.pod),
+    };
     Some(Named {
         id: joined(&["k8s", names.namespace, names.pod, name]),
         app_id: owner.map(|owner| joined(&["k8s", names.namespace, owner])).unwrap_or_default(),
         ..Named::default()
     })
+}
+
+/// Whether a provider knows that what made the pod is of this kind.
+fn is_kind(container: &Container, kind: &str) -> bool {
+    container.names.get("owner_kind").is_some_and(|known| known == kind)
 }
 
 /// A task of a Swarm service. While an update starts the new task before it

@@ -177,6 +177,35 @@ fn an_application_is_what_made_the_pod() {
 }
 
 #[test]
+fn what_a_provider_knows_of_a_pod_s_owner_goes_before_its_name() {
+    let app = |pod: &str, kind: &str, owner: &str| {
+        let mut container = of_pod("default", pod, "c");
+        container.names.extend(map(&[("owner_kind", kind), ("owner", owner)]));
+        named(&format!("/kubepods/x/{DIGEST}"), &container)
+    };
+    for (pod, kind, owner, app_id) in [
+        // Here the guess is right as well.
+        ("web-64cd4f9686-mvtnb", "Deployment", "web", "/k8s/default/web"),
+        ("agent-np9pk", "DaemonSet", "agent", "/k8s/default/agent"),
+        ("db-12", "StatefulSet", "db", "/k8s/default/db"),
+        ("migrate-0-mvtnb", "Job", "migrate", "/k8s/default/migrate"),
+        // Nobody made it.
+        ("foo-2", "Pod", "foo-2", ""),
+        // Names by which nothing can be told.
+        ("web-5d8fbbbbbbb-mvtnb", "Deployment", "web", "/k8s/default/web"),
+        ("web-abc-np9pk", "DaemonSet", "web-abc", "/k8s/default/web-abc"),
+    ] {
+        let named = app(pod, kind, owner);
+        assert_eq!((named.id, named.app_id), (format!("/k8s/default/{pod}/c"), app_id.to_owned()), "{pod}");
+    }
+    // A template's digest that looks like a run's time.
+    let (job, web) = ("hello-28283967-khz2f", "/k8s/default/hello-28283967-khz2f/c");
+    assert_eq!(app(job, "CronJob", "hello").id, "/k8s-cronjob/default/hello/c");
+    assert_eq!(app(job, "Deployment", "hello").id, web);
+    assert_eq!(app(job, "Deployment", "hello").app_id, "/k8s/default/hello");
+}
+
+#[test]
 fn swarm_tasks_are_known_by_their_replica() {
     let labels = [
         ("com.docker.stack.namespace", "shop"),

@@ -109,14 +109,16 @@ impl State {
 }
 
 /// The id under which those that die young are shown together: one for each
-/// runtime, in Kubernetes one for each namespace.
+/// runtime, in Kubernetes, containerd and Nomad one for each namespace.
 fn folded_id(id: &str) -> String {
     let mut parts = id.trim_start_matches('/').split('/');
     let kind = parts.next().unwrap_or_default();
     let namespace = match kind {
-        "k8s" | "k8s-cronjob" => parts.next().filter(|_| parts.next().is_some()),
+        "k8s" | "k8s-cronjob" | "containerd" | "nomad" => parts.next().filter(|_| parts.next().is_some()),
         _ => None,
     };
+    // Of any runtime, `user-UID` in its place is a user.
+    let namespace = namespace.filter(|namespace| kind != "containerd" || !namespace.starts_with("user-"));
     let kind = if kind == "k8s-cronjob" { "k8s" } else { kind };
     namespace.map_or_else(
         || format!("/{kind}/{SHORT_LIVED}"),
@@ -138,6 +140,12 @@ mod tests {
             ("/k8s/shop/web-0/nginx", "/k8s/shop/~short-lived"),
             ("/k8s-cronjob/shop/clean/main", "/k8s/shop/~short-lived"),
             ("/k8s/0123456789abcdef", "/k8s/~short-lived"),
+            ("/containerd/shop/migrate", "/containerd/shop/~short-lived"),
+            ("/containerd/migrate", "/containerd/~short-lived"),
+            ("/containerd/user-1000/migrate", "/containerd/~short-lived"),
+            ("/nomad/shop/clean/group/0a1b/main", "/nomad/shop/~short-lived"),
+            ("/nomad/0a1b.main", "/nomad/~short-lived"),
+            ("/podman/user-1000/web", "/podman/~short-lived"),
             ("/system.slice/job.service", "/system.slice/~short-lived"),
         ] {
             assert_eq!(folded_id(id), folded);

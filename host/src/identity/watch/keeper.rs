@@ -12,6 +12,7 @@ use super::place::{Inside, Places};
 use super::sources::Sources;
 use super::tree::Change;
 use super::{order, seen};
+use gantry_cgroupfs::own;
 use gantry_netlink::{ProcessEvent, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{HashMap, HashSet};
@@ -87,7 +88,9 @@ impl Watcher {
     /// between.
     pub fn new(shared: Arc<Shared>, machine: Machine) -> Self {
         let now = Instant::now();
-        let host = machine.proc.network_namespace(1).or_else(clock::own_network_namespace);
+        // An agent in a container has namespaces that are not the machine's.
+        let own = || own::is_on_node(machine.proc.path()).then(clock::own_network_namespace).flatten();
+        let host = machine.proc.network_namespace(1).or_else(own);
         shared.write(|state| state.set_host_namespace(host.unwrap_or_default()));
         Self {
             sources: Sources::new(shared.clone(), machine.places.roots()),

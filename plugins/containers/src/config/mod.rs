@@ -21,6 +21,10 @@ pub struct Config {
     pub docker: Section<Docker>,
     /// Podman: root's; a user's listens at `/run/user/UID/podman/podman.sock`.
     pub podman: Section<Podman>,
+    /// Whether users' Podmans are looked for at `/run/user/UID/podman/podman.sock`,
+    /// and asked as they come and go: 16 at most. What users run is shown where the
+    /// host's `user_slices` says so.
+    pub podman_users: bool,
     /// Kubernetes' runtimes, containerd and CRI-O.
     pub cri: Section<Cri>,
     /// containerd's own API: what it runs for others than the kubelet and Docker.
@@ -35,6 +39,7 @@ impl Default for Config {
             metrics: true,
             docker: Section::default(),
             podman: Section::default(),
+            podman_users: false,
             cri: Section::default(),
             containerd: Section::default(),
             systemd: Section::default(),

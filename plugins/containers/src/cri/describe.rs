@@ -70,6 +70,10 @@ fn begun(id: &str, pod: &Pod, link: &Link) -> Container {
     put(&mut told, "namespace", &pod.namespace, losses);
     put(&mut told, "pod", &pod.name, losses);
     put(&mut told, "pod_uid", &pod.uid, losses);
+    if let Some(owner) = &pod.owner {
+        put(&mut told, "owner", &owner.name, losses);
+        put(&mut told, "owner_kind", owner.kind, losses);
+    }
     told.host_network = pod.host_network;
     told
 }

@@ -6,7 +6,7 @@
 //! * [`source`]: what a session asks, and what its answers mean for it.
 //! * [`client`]: the requests; [`api`]: their messages.
 //! * [`list`]: what there is; [`events`]: what changes; [`pods`]: whose containers
-//!   they are.
+//!   they are; [`owner`]: what made these.
 //! * [`describe`]: what of the descriptions is told; [`info`]: what of them is JSON.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod describe;
 pub mod events;
 pub mod info;
 pub mod list;
+pub mod owner;
 pub mod pods;
 pub mod source;
 

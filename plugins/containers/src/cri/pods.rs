@@ -3,6 +3,7 @@
 
 use super::api::NODE;
 use super::api::SandboxStatus;
+use super::owner::{self, Owner};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,8 @@ pub struct Pod {
     pub uid: String,
     /// It has the node's network.
     pub host_network: bool,
+    /// What made it, where its labels tell.
+    pub owner: Option<Owner>,
 }
 
 impl Pod {
@@ -31,6 +34,7 @@ impl Pod {
         let metadata = status.metadata.clone().unwrap_or_default();
         let options = status.linux.as_ref().and_then(|linux| linux.namespaces.as_ref()?.options.as_ref());
         Self {
+            owner: owner::of(&metadata.name, &status.labels),
             namespace: metadata.namespace,
             name: metadata.name,
             uid: metadata.uid,

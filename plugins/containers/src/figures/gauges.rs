@@ -1,47 +1,30 @@
-//! What a container has just now, summed over its cgroups.
+//! What a container has just now, over all its cgroups.
 
+use super::limits::Limits;
 use crate::metrics::*;
 use gantry_cgroupfs::Usage;
 use gantry_plugin_api::{ContainerRef, Family, Sink};
-use std::ops::Add;
 
 /// Only of what the kernel tells; nothing of it is kept between collections.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Gauges {
-    memory: [Option<u64>; 7],
-    cores: [Option<f64>; 2],
+    /// Summed: what is charged to a cgroup stays there when its processes are gone.
+    memory: [Option<u64>; 4],
+    limits: Limits,
 }
 
 /// In the order of [`Gauges::memory`].
-const MEMORY: [&Family; 7] = [
-    &MEMORY_RSS,
-    &MEMORY_CACHE,
-    &MEMORY_WORKING_SET,
-    &MEMORY_SWAP,
-    &MEMORY_LIMIT,
-    &MEMORY_BINDING_LIMIT,
-    &SWAP_LIMIT,
-];
-
-/// In the order of [`Gauges::cores`].
-const CORES: [&Family; 2] = [&CPU_LIMIT, &CPU_BINDING_LIMIT];
+const MEMORY: [&Family; 4] = [&MEMORY_RSS, &MEMORY_CACHE, &MEMORY_WORKING_SET, &MEMORY_SWAP];
 
 impl Gauges {
-    /// Adds what one of its cgroups has.
-    pub(super) fn add(&mut self, usage: &Usage) {
+    /// Adds what one of its cgroups has, in which processes are or not.
+    pub(super) fn add(&mut self, usage: &Usage, has_processes: bool) {
         let memory = &usage.memory;
-        let of_memory = [
-            memory.rss,
-            memory.cache,
-            memory.working_set,
-            memory.swap,
-            memory.limit.own,
-            memory.limit.binding,
-            memory.swap_limit.own,
-        ];
-        self.memory.iter_mut().zip(of_memory).for_each(|(sum, value)| add(sum, value));
-        let of_cpu = [usage.cpu.limit.own, usage.cpu.limit.binding];
-        self.cores.iter_mut().zip(of_cpu).for_each(|(sum, value)| add(sum, value));
+        let parts = [memory.rss, memory.cache, memory.working_set, memory.swap];
+        for (sum, part) in self.memory.iter_mut().zip(parts) {
+            *sum = sum.zip(part).map(|(sum, part)| sum + part).or(*sum).or(part);
+        }
+        self.limits.add(usage, has_processes);
     }
 
     pub(super) fn emit(&self, container: ContainerRef, sink: &mut Sink<'_>) {
@@ -50,16 +33,6 @@ impl Gauges {
                 sink.container(family, container, &[], value);
             }
         }
-        for (family, value) in CORES.into_iter().zip(self.cores) {
-            if let Some(value) = value {
-                sink.container(family, container, &[], value);
-            }
-        }
-    }
-}
-
-fn add<T: Add<Output = T> + Copy>(sum: &mut Option<T>, value: Option<T>) {
-    if let Some(value) = value {
-        *sum = Some(sum.map_or(value, |sum| sum + value));
+        self.limits.emit(container, sink);
     }
 }

@@ -3,12 +3,13 @@
 //! # Layout
 //! * [`watch`]: one cgroup of a container.
 //! * [`kept`]: the counters of one container; [`total`]: one that never goes back.
-//! * [`gauges`]: what it has just now.
+//! * [`gauges`]: what it has just now; [`limits`]: what it may have.
 //! * [`emit`]: the samples.
 
 mod emit;
 mod gauges;
 pub mod kept;
+mod limits;
 #[cfg(test)]
 mod tests;
 pub mod total;
@@ -268,11 +269,13 @@ impl Watched {
         troubles: &mut Troubles,
         mut gauges: Option<&mut Gauges>,
     ) {
+        // That one cgroup is the container's needs no asking.
+        let is_alone = self.groups.len() == 1;
         for watch in &mut self.groups {
             if watch.read((reader, when), usage, troubles)
                 && let Some(gauges) = &mut gauges
             {
-                gauges.add(usage);
+                gauges.add(usage, is_alone || watch.has_processes(reader));
             }
         }
         let past = &mut self.past;

@@ -77,6 +77,11 @@ impl Watch {
         self.is_gone = false;
     }
 
+    /// Whether a process is in it; also where that cannot be known.
+    pub(super) fn has_processes(&self, reader: &mut Reader) -> bool {
+        reader.has_processes(&self.group).unwrap_or(true)
+    }
+
     /// Closes what it holds open.
     pub(super) fn forget(&mut self, reader: &mut Reader) {
         reader.forget(&mut self.group);

@@ -5,9 +5,11 @@
 //! # Layout
 //! * [`source`]: what a session asks: what Docker is asked, and Podman's own.
 //! * [`own`]: what that says.
+//! * [`users`]: those that users run.
 
 pub mod own;
 pub mod source;
+pub mod users;
 
 use crate::docker::client::{self, Client};
 use crate::provider::door::Door;

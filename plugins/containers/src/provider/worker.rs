@@ -12,8 +12,8 @@ use super::{Again, Ended, Failed, Provider};
 use gantry_plugin_api::Error;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -60,8 +60,8 @@ impl Task {
 pub struct Worker {
     links: Vec<Arc<Link>>,
     ending: watch::Sender<bool>,
-    /// Disconnected by the end of the thread.
-    ended: Receiver<()>,
+    /// Disconnected by the end of the thread. Waited for by one at a time.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Worker {
@@ -74,7 +74,7 @@ impl Worker {
         let links = tasks.iter().map(|task| Arc::clone(&task.link)).collect();
         let (ending, mut ended) = watch::channel(false);
         let (alive, at_end) = mpsc::channel::<()>();
-        let worker = Self { links, ending, ended: at_end };
+        let worker = Self { links, ending, ended: Mutex::new(at_end) };
         if tasks.is_empty() {
             return Ok(worker);
         }
@@ -125,7 +125,8 @@ impl Worker {
 
     /// Waits for its end, at most so long; whether it ended.
     pub fn join(&self, at_most: Duration) -> bool {
-        !matches!(self.ended.recv_timeout(at_most), Err(mpsc::RecvTimeoutError::Timeout))
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(ended.recv_timeout(at_most), Err(mpsc::RecvTimeoutError::Timeout))
     }
 }
 

@@ -9,6 +9,8 @@ use crate::provider::outcome::Outcome;
 use crate::provider::started;
 use gantry_plugin_api::Container;
 
+/// Of each kind of units there is one, besides that of all.
+const INTERFACES: &str = "org.freedesktop.systemd1.";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
@@ -35,6 +37,11 @@ pub async fn unit(client: &Client, cgroup: &str) -> Result<Container, Failed> {
     }
     let triggers = fact(client.property(&path, UNIT, "TriggeredBy").await, link)?;
     set("systemd_triggered_by", trigger(triggers.unwrap_or_default()));
+    if let Some(kind) = names::interface(unit) {
+        let interface = format!("{INTERFACES}{kind}");
+        let slice = fact(client.property(&path, &interface, "Slice").await, link)?;
+        set("systemd_slice", slice.unwrap_or_default());
+    }
     if names::is_service(unit) {
         let pid: Option<u32> = fact(client.property(&path, SERVICE, "MainPID").await, link)?;
         container.init = started::process(link.proc(), i64::from(pid.unwrap_or(0)));

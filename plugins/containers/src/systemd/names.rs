@@ -54,6 +54,12 @@ pub fn is_unit(name: &str) -> bool {
     kind && name.len() <= MAX_NAME && name.bytes().all(allowed)
 }
 
+/// What a unit's kind is called on the bus; each of these is in some slice.
+pub fn interface(unit: &str) -> Option<&'static str> {
+    let kinds = KINDS.into_iter().zip(["Service", "Socket", "Mount", "Swap"]);
+    kinds.into_iter().find_map(|(kind, interface)| unit.ends_with(kind).then_some(interface))
+}
+
 /// Whether it is a service.
 pub fn is_service(unit: &str) -> bool {
     unit.ends_with(".service")
@@ -109,6 +115,13 @@ mod tests {
         ] {
             assert_eq!((cgroup(name).as_str(), unit(expected)), (expected, Some(name)));
         }
+    }
+
+    #[test]
+    fn each_kind_has_an_interface() {
+        let all = ["a.service", "a.socket", "a.mount", "a.swap"].map(interface);
+        assert_eq!(all, [Some("Service"), Some("Socket"), Some("Mount"), Some("Swap")]);
+        assert_eq!(interface("a.slice"), None);
     }
 
     #[test]

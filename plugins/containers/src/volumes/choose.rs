@@ -32,8 +32,10 @@ impl Chosen {
 }
 
 /// File systems without a device whose fill is nevertheless worth knowing:
-/// those of a network, and ZFS, which has no block device of its own.
+/// those of a network, ZFS, which has no block device of its own, and FUSE of a
+/// server that does not say what it is (`fuse.TYPE` otherwise).
 const WITHOUT_DEVICE: &[&str] = &[
+    "fuse",
     "nfs",
     "nfs4",
     "cifs",
@@ -76,7 +78,8 @@ impl Noted {
 }
 
 /// The mounts that are shown. `open`: where the container sees the machine's
-/// own mounts, the files that it has open; only what they lie on is of it.
+/// own mounts or copies of them, the files that it has open; only what they lie
+/// on is of it.
 pub fn of(
     text: &[u8],
     volumes: &[Volume],
@@ -171,7 +174,9 @@ mod tests {
 5 1 254:1 /var/lib/docker/volumes/data/_data /data rw - ext4 /dev/vda1 rw\n\
 6 1 254:1 /pods/u/volumes/kubernetes.io~csi/pvc-0a1b2c3d-0000-1111-2222-333344445555/mount /claim rw - ext4 /dev/vda1 rw\n\
 7 1 0:60 / /share rw - nfs4 nas:/export rw\n\
-8 1 0:61 / /tmp rw - tmpfs tmpfs rw\n";
+8 1 0:61 / /tmp rw - tmpfs tmpfs rw\n\
+9 1 0:62 / /bucket rw - fuse s3 rw\n\
+10 1 0:63 / /control rw - fusectl fusectl rw\n";
 
     #[test]
     fn disks_claims_and_shares_are_shown() {
@@ -180,8 +185,9 @@ mod tests {
         let chosen = of(CONTAINER, &[volume], None, &mut Devices::new(root.path(), root.path()), 7).0;
         let shown: Vec<[&str; 3]> = chosen.iter().map(Chosen::labels).collect();
         let claim = "pvc-0a1b2c3d-0000-1111-2222-333344445555";
-        assert_eq!(shown, [["/claim", "", claim], ["/data", "", "data"], ["/share", "nas:/export", ""]]);
-        assert_eq!(chosen[2].ask, Path::new("/7/7/share"));
+        let (bucket, share) = (["/bucket", "s3", ""], ["/share", "nas:/export", ""]);
+        assert_eq!(shown, [bucket, ["/claim", "", claim], ["/data", "", "data"], share]);
+        assert_eq!(chosen[3].ask, Path::new("/7/7/share"));
     }
 
     #[test]

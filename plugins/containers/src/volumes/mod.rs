@@ -13,7 +13,6 @@ pub mod filled;
 mod mounted;
 pub mod within;
 
-use crate::brief::Volume;
 use crate::figures::Traffic;
 use crate::metrics::*;
 use choose::Noted;
@@ -22,6 +21,7 @@ use filled::{Answered, Device};
 pub use filled::{Answers, Asked, FileSystems};
 use gantry_plugin_api::{ContainerRef, Sink};
 use mounted::Mounted;
+pub use mounted::Seen;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,6 +41,7 @@ const GONE: u32 = 3;
 #[derive(Debug)]
 pub struct Volumes {
     proc: PathBuf,
+    root: PathBuf,
     devices: Devices,
     /// Boxed: a map has room for more than it holds.
     containers: HashMap<ContainerRef, Box<Mounted>>,
@@ -57,6 +58,7 @@ impl Volumes {
     pub fn new(proc: &Path, sys: &Path, root: &Path, kept_open: usize) -> Self {
         Self {
             proc: proc.to_owned(),
+            root: root.to_owned(),
             devices: Devices::new(sys, root),
             containers: HashMap::new(),
             kept_open,
@@ -64,11 +66,11 @@ impl Volumes {
         }
     }
 
-    /// These containers are there, each with one of its processes; what of
-    /// their mounts changed is read again. Which file systems are to be asked.
+    /// These containers are there; what of their mounts changed is read again.
+    /// Which file systems are to be asked.
     pub fn containers_are<'a>(
         &mut self,
-        all: impl Iterator<Item = (ContainerRef, &'a [Volume], u32)>,
+        all: impl Iterator<Item = (ContainerRef, Seen<'a>)>,
         open_files: &OpenFiles<'_>,
         now: Duration,
     ) -> Asked {
@@ -77,8 +79,9 @@ impl Volumes {
             mounted.gone += 1;
         }
         let mut asked_again = ASKED_AGAIN;
-        for (container, volumes, pid) in all {
-            if let Some(mounted) = self.containers.get_mut(&container).filter(|mounted| mounted.pid == pid) {
+        for (container, seen) in all {
+            let known = self.containers.get_mut(&container);
+            if let Some(mounted) = known.filter(|mounted| mounted.pid == seen.pid) {
                 mounted.gone = 0;
                 let is_due = mounted.is_due(now) && asked_again > 0;
                 if !is_due && !changed.contains(&container) {
@@ -86,7 +89,7 @@ impl Volumes {
                 }
                 asked_again -= usize::from(is_due && asked_again > 0);
             }
-            self.look(container, (volumes, pid), open_files, now);
+            self.look(container, seen, open_files, now);
         }
         self.containers.retain(|_, mounted| mounted.gone <= GONE);
         let there = self.containers.values().filter(|mounted| mounted.gone == 0);
@@ -94,17 +97,11 @@ impl Volumes {
     }
 
     /// Reads the mounts of one container.
-    fn look(
-        &mut self,
-        container: ContainerRef,
-        (volumes, pid): (&[Volume], u32),
-        open_files: &OpenFiles<'_>,
-        now: Duration,
-    ) {
+    fn look(&mut self, container: ContainerRef, seen: Seen<'_>, open_files: &OpenFiles<'_>, now: Duration) {
         let before = self.containers.remove(&container);
         let open = self.containers.values().filter(|mounted| mounted.is_open()).count();
         let files = || open_files(container);
-        match mounted::read((&self.proc, now), pid, volumes, &files, &mut self.devices) {
+        match mounted::read((&self.proc, &self.root, now), seen, &files, &mut self.devices) {
             Ok(mut mounted) => {
                 if open >= self.kept_open {
                     mounted.let_go();

@@ -3,6 +3,7 @@
 use super::choose::{self, Chosen, Noted};
 use super::devices::Devices;
 use crate::brief::Volume;
+use gantry_cgroupfs::own;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) struct Mounted {
     /// unmounted. It holds the container's mounts in the kernel as well.
     pub file: Option<File>,
     pub mounts: Box<[Chosen]>,
-    /// It sees the machine's own mounts: what it has open says which are its.
+    /// It sees the machine's mounts: what it has open says which are its.
     shares: bool,
     /// By the host's monotonic clock.
     read_at: Duration,
@@ -55,11 +56,22 @@ impl Mounted {
     }
 }
 
+/// One that is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// What its runtime says is mounted.
+    pub volumes: &'a [Volume],
+    /// It is a unit of systemd. Most of these have mounts of their own by now
+    /// (`PrivateTmp=`, `ProtectSystem=`), which are the machine's once more.
+    pub is_unit: bool,
+    /// One of its processes.
+    pub pid: u32,
+}
+
 /// Reads what a process sees now; `files` are those that its container has open.
 pub(super) fn read(
-    (proc, now): (&Path, Duration),
-    pid: u32,
-    volumes: &[Volume],
+    (proc, root, now): (&Path, &Path, Duration),
+    Seen { volumes, is_unit, pid }: Seen<'_>,
     files: &dyn Fn() -> (Vec<String>, u64),
     devices: &mut Devices,
 ) -> io::Result<Mounted> {
@@ -68,7 +80,7 @@ pub(super) fn read(
     let mut text = Vec::new();
     let length = file.by_ref().take(MAX_MOUNTINFO).read_to_end(&mut text)?;
     file.rewind()?;
-    let shares = shares_mounts(proc, &dir);
+    let shares = is_unit || shares_mounts(proc, root, &dir);
     let (open, processes) = shares.then(files).unzip();
     let (mounts, mut noted) = choose::of(&text, volumes, open.as_deref(), devices, pid);
     noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
@@ -78,10 +90,15 @@ pub(super) fn read(
     Ok(Mounted { pid, file: Some(file), mounts, shares, read_at: now, looks: 0, gone: 0, noted })
 }
 
-/// Whether a process sees the machine's own mounts, as a service does.
-fn shares_mounts(proc: &Path, dir: &Path) -> bool {
+/// Whether a process sees the machine's own mounts, as a service does; not
+/// where it is not known which these are.
+fn shares_mounts(proc: &Path, root: &Path, dir: &Path) -> bool {
     let link = |path: PathBuf| std::fs::read_link(path).ok();
-    let of_host = link(proc.join("1/ns/mnt")).or_else(|| link("/proc/self/ns/mnt".into()));
+    let of_node = link(proc.join("1/ns/mnt")).or_else(|| {
+        // Those of an agent in a container are not the node's.
+        let is_on_node = root == Path::new("/") && own::is_on_node(proc);
+        is_on_node.then(|| link(proc.join("self/ns/mnt"))).flatten()
+    });
     let own = link(dir.join("ns/mnt"));
-    own.is_some() && own == of_host
+    own.is_some() && own == of_node
 }

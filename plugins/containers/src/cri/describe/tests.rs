@@ -16,7 +16,7 @@ fn link() -> Link {
 
 fn pod() -> Pod {
     let (namespace, name) = ("shop".to_owned(), "web-0".to_owned());
-    Pod { namespace, name, uid: "0a1b".to_owned(), host_network: false }
+    Pod { namespace, name, uid: "0a1b".to_owned(), ..Pod::default() }
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -92,6 +92,15 @@ fn images_are_what_was_asked_for() {
     assert_eq!(image("docker.io/library/nginx:1.27", ""), "docker.io/library/nginx:1.27");
     assert_eq!(image("sha256:5", "nginx"), "nginx");
     assert_eq!(image("", ""), "docker.io/library/nginx@sha256:6");
+}
+
+#[test]
+fn what_made_the_pod_is_told_of_its_containers() {
+    let labels = map(&[("pod-template-hash", "64cd4f9686"), ("app", "web")]);
+    let metadata = SandboxMetadata { name: "web-64cd4f9686-mvtnb".to_owned(), ..SandboxMetadata::default() };
+    let sandbox = SandboxStatus { metadata: Some(metadata), labels, ..SandboxStatus::default() };
+    let told = container(status(), Info::default(), &Pod::of(&sandbox), &link());
+    assert_eq!((&*told.names["owner"], &*told.names["owner_kind"]), ("web", "Deployment"));
 }
 
 #[test]
