@@ -34,6 +34,8 @@ pub struct Crashes {
 struct Apart {
     until: SystemTime,
     why: String,
+    /// Of its section then: another one speaks anew.
+    section: Option<String>,
 }
 
 impl Crashes {
@@ -49,7 +51,7 @@ impl Crashes {
                 tracing::warn!("{}: {error}; how the agent before ended is not known", path.display());
             }
         }
-        self.judge(records);
+        self.judge(records, config);
         let made = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -65,7 +67,7 @@ impl Crashes {
         }
     }
 
-    fn judge(&self, records: &Records) {
+    fn judge(&self, records: &Records, config: &Config) {
         let now = SystemTime::now();
         for plugin in records.known() {
             let crashes = held_against(&records.history(&plugin));
@@ -80,16 +82,22 @@ impl Crashes {
             }
             let why = format!("it took the agent down {TOO_OFTEN} times in {} min", WITHIN.as_secs() / 60);
             tracing::error!(
-                "plugin {plugin}: {why}; it runs in a process of its own until it is restarted, its section \
-                 changes, or the first reload after an hour"
+                "plugin {plugin}: {why}; it runs in a process of its own until it is restarted or \
+                 upgraded, its section changes, or the first reload after an hour"
             );
-            lock(&self.apart).insert(plugin, Apart { until, why });
+            let section = config.plugins.iter().find(|section| section.name == plugin);
+            let section = section.map(PluginConfig::fingerprint);
+            lock(&self.apart).insert(plugin, Apart { until, why, section });
         }
     }
 
     /// A section as it is in force: that of a plugin that is kept apart says so.
     pub fn in_force(&self, config: &PluginConfig) -> PluginConfig {
-        let isolation = self.kept_apart(&config.name).map(|_| Isolation::Process).or(config.isolation);
+        let is_apart = lock(&self.apart).get(&config.name).is_some_and(|apart| {
+            apart.until > SystemTime::now()
+                && apart.section.as_ref().is_none_or(|known| *known == config.fingerprint())
+        });
+        let isolation = is_apart.then_some(Isolation::Process).or(config.isolation);
         PluginConfig { isolation, ..config.clone() }
     }
 
@@ -140,11 +148,13 @@ fn held_against(history: &[Entry]) -> Vec<f64> {
     // An agent that ended at once had not noted which file it began with.
     let digest = |file: &Option<File>| file.as_ref().map(|file| file.digest.clone());
     let Some(newest) = crashes.first().map(|entry| digest(&entry.from)) else { return Vec::new() };
-    let is_another = |file: &Option<File>| newest.is_some() && file.is_some() && digest(file) != newest;
-    if history.iter().take_while(|entry| entry.what != What::Crash).any(|entry| is_another(&entry.to)) {
+    let is_another = |file: Option<&File>| {
+        newest.is_some() && file.is_some_and(|file| Some(&file.digest) != newest.as_ref())
+    };
+    if history.iter().take_while(|entry| entry.what != What::Crash).any(|entry| is_another(entry.runs())) {
         return Vec::new();
     }
-    crashes.iter().filter(|entry| !is_another(&entry.from)).map(|entry| entry.at).collect()
+    crashes.iter().filter(|entry| !is_another(entry.from.as_ref())).map(|entry| entry.at).collect()
 }
 
 /// From the first to the last address of a file's mappings
@@ -195,7 +205,7 @@ fn noted(left: &Report, records: &Records, config: &Config) {
         Some(signal) => format!("{} {how}", name_of(signal)),
         None => format!("exit {how}"),
     };
-    let from = records.history(plugin).into_iter().find_map(|entry| entry.to);
+    let from = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
     records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
     roll_back(plugin, &reason, records, config);
 }
@@ -204,11 +214,12 @@ fn noted(left: &Report, records: &Records, config: &Config) {
 /// what ran before runs in its place.
 fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     let Some(section) = config.plugins.iter().find(|section| section.name == plugin) else { return };
-    let Some(instead) = records.lineage(plugin).previous else { return };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let on_probation = |entry: &Entry| now.as_secs_f64() - entry.at <= config.host.probation.as_secs_f64();
-    let upgrade = records.history(plugin).into_iter().find(|entry| entry.what == What::Upgrade);
-    let Some(bad) = upgrade.filter(on_probation).and_then(|entry| entry.to) else { return };
+    let lineage = records.lineage(plugin);
+    let Some((instead, on_probation)) = lineage.previous.zip(lineage.probation) else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let ran = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
+    let is_on_probation = |file: &File| file.digest == on_probation.digest && now <= on_probation.until;
+    let Some(bad) = ran.filter(is_on_probation) else { return };
     tracing::error!(
         "plugin {plugin}: {} was on probation; {} runs in its place",
         bad.version,
@@ -276,6 +287,8 @@ mod tests {
         assert!(held_against(&[entry(What::Forgiven, "a", 8.0), crash("a", 7.0)]).is_empty());
         let upgrade = Entry { what: What::Upgrade, to: crash("b", 0.0).from, ..crash("a", 9.5) };
         assert!(held_against(&[upgrade, crash("a", 9.0), crash("a", 7.0)]).is_empty());
+        let failed = Entry { what: What::UpgradeFailed, to: crash("b", 0.0).from, ..crash("a", 9.5) };
+        assert_eq!(held_against(&[failed, crash("a", 9.0), crash("a", 7.0)]), [9.0, 7.0], "a goes on");
         let unknown = Entry { from: None, ..crash("", 7.0) };
         assert_eq!(held_against(&[crash("a", 9.0), unknown]), [9.0, 7.0]);
         assert!(held_against(&[]).is_empty());

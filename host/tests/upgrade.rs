@@ -59,12 +59,15 @@ fn one_that_comes_back_late_from_its_activation_says_nothing_more() {
     let old = copy_to(dir.path(), &library("hostile"));
     let (new, well) = (build(dir.path(), "0.2.0"), dir.path().join("well"));
     let table = format!("in_version = \"0.2.0\"\nuntil = {well:?}\nfault = \"hang\"\nat = \"activate\"");
-    let agent = Agent::start_in(dir, "", &hostile_with(&old, "deadline = \"50ms\"", &table));
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "deadline = \"200ms\"", &table));
     let mut site = Site { agent, old, new, well };
     site.agent.scrape();
     let refused = site.refused(&site.new);
-    assert!(refused.contains("activate did not come back within 500ms"), "{refused}");
-    site.agent.wait_for_state("hostile", "running");
+    assert!(refused.contains("activate did not come back within 2s"), "{refused}");
+    // Also where a busy machine makes its collections late.
+    site.agent.wait_until("the old one serves", |agent| {
+        ["running", "degraded"].contains(&agent.state("hostile").0.as_str())
+    });
     let handed_over = |site: &Site| {
         let labels = [("plugin", "hostile"), ("source", "stop")];
         support::series::value(&site.agent.scrape(), "gantry_plugin_handovers_total", &labels)

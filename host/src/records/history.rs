@@ -103,6 +103,15 @@ impl Entry {
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
         Self { at: at.as_secs_f64(), what, from, to, reason }
     }
+
+    /// The file that ran from then on. Of an upgrade that failed `to` never ran.
+    pub fn runs(&self) -> Option<&File> {
+        let began = matches!(
+            self.what,
+            What::Start | What::Running | What::Degraded | What::Upgrade | What::Rollback | What::Reconfigure
+        );
+        self.to.as_ref().filter(|_| began)
+    }
 }
 
 /// The histories of all plugins.

@@ -97,12 +97,11 @@ impl Records {
     }
 
     /// Waits until it is written: what was answered must be known after a crash,
-    /// however soon that comes. Waits for a disk.
-    pub fn set_lineage(&self, plugin: &str, lineage: Lineage) {
-        let Some(open) = self.open.get() else { return };
+    /// however soon that comes. Waits for a disk; `false`: it did not answer.
+    pub fn set_lineage(&self, plugin: &str, lineage: Lineage) -> bool {
+        let Some(open) = self.open.get() else { return true };
         let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
-        open.writer.then(move || write(&lineage, &dir, &plugin));
-        open.writer.flush(FLUSH_WITHIN);
+        open.writer.then(move || write(&lineage, &dir, &plugin)) && open.writer.flush(FLUSH_WITHIN)
     }
 
     /// Changes what is kept of a plugin, behind what was said before; nobody waits.

@@ -155,6 +155,7 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
     }
     if differs(&unit.config(), &config) {
         // The file has spoken anew.
+        unit.forgive();
         unit.set_until_restart(None);
         unit.set_apart(false);
     }

@@ -115,10 +115,6 @@ fn one(
         works: matches!(status.state, State::Running | State::Degraded) || !status.state.settled(),
         digest: status.digest(),
     });
-    if let Some(unit) = unit.filter(|_| present.is_some_and(|now| differs(now.config, &config))) {
-        // The file has spoken anew.
-        unit.forgive();
-    }
     let mut file_problem = None;
     let (mut digest, mut held, mut isolation) = (None, false, None);
     // What an operator put in its place stays as long as its section does.

@@ -6,9 +6,9 @@ use crate::agent::Agent;
 use crate::config::{self, Isolation, PluginConfig, Prepared};
 use crate::isolation::capability_names;
 use crate::loader::{Loaded, Place, verify};
-use crate::records::{Entry, File, Held, Lineage, Stored, What};
+use crate::records::{Entry, File, Held, Lineage, OnProbation, Stored, What};
 use crate::supervisor::{
-    Event, Generation, HELD, InTrouble, Previous, Reason, State, Unfit, Unit, examine_verified, stored,
+    Event, Generation, HELD, InTrouble, Previous, Probation, Reason, Unfit, Unit, examine_verified, stored,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -148,14 +148,15 @@ async fn upgrade_to(
 /// that was. An error says why that goes on.
 pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) -> Result<(), String> {
     let (before, section) = (unit.loaded(), unit.config());
+    let given_up = !unit.state().collects() && unit.is_given_up();
     let another =
         before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
     let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
     exchanged(unit, loaded, Arc::new(config), reason).await?;
     unit.change(|status| status.file_note = None);
     if another {
-        let previous = before.map(|loaded| record(&loaded, &section));
-        let lineage = Lineage { previous, probation: unit.on_probation(), ..Lineage::default() };
+        let previous = before.filter(|_| !given_up).map(|loaded| record(&loaded, &section));
+        let lineage = descent(unit, previous, unit.on_probation()).await;
         keep_lineage(unit, lineage).await;
     }
     Ok(())
@@ -163,9 +164,16 @@ pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig
 
 /// Before it is answered: a crash that follows at once is to know of it.
 async fn keep_lineage(unit: &Arc<Unit>, lineage: Lineage) {
-    let unit = unit.clone();
+    let kept = unit.clone();
     // What was done stays done, whatever becomes of its record.
-    let _ = blocking(move || unit.parts().records.set_lineage(unit.name(), lineage)).await;
+    let written = blocking(move || kept.parts().records.set_lineage(kept.name(), lineage)).await;
+    if written != Ok(true) {
+        tracing::warn!(
+            "plugin {}: the disk of the state directory does not answer: should the agent end now, the next one may \
+             not know which file ran before",
+            unit.name()
+        );
+    }
 }
 
 /// Beside what runs; where nothing runs, by a new try.
@@ -180,7 +188,7 @@ async fn exchanged(
         let next = Generation { loaded, config: config.as_ref().clone() };
         return unit.swap(next, reason).await.map_err(|why| format!("{why}; {before} goes on"));
     }
-    let (old, old_config, given_up) = (unit.loaded(), unit.config(), is_given_up(unit));
+    let (old, old_config, given_up) = (unit.loaded(), unit.config(), unit.is_given_up());
     let (from, to) = (old.as_deref().map(file), Some(file(&loaded)));
     let (good, bad, why) = match &reason {
         Reason::Rollback(why) => (What::Rollback, What::RollbackFailed, why.as_str()),
@@ -198,9 +206,11 @@ async fn exchanged(
         records.happened(unit.name(), Entry::now(good, from, to, why));
         let apart = unit.is_apart();
         let previous = old.map(|loaded| Previous { loaded, config: old_config, apart });
-        unit.set_previous(previous.filter(|_| reason == Reason::Upgrade));
-        if reason == Reason::Upgrade && !given_up {
-            unit.begin_probation(&loaded);
+        if reason != Reason::Upgrade {
+            unit.set_previous(None);
+        } else if !given_up {
+            unit.set_previous(previous);
+            unit.set_probation(unit.probation_of(&loaded));
         }
         return Ok(());
     }
@@ -216,29 +226,41 @@ async fn exchanged(
 /// stays, whatever comes of its start, since the configuration names it; only
 /// probation takes it back, to what ran before.
 pub async fn taken(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) {
-    let (before, section, given_up) = (unit.loaded(), unit.config(), is_given_up(unit));
-    unit.set_config(config);
-    unit.set_loaded(Some(loaded.clone()));
+    let (before, section, given_up) = (unit.loaded(), unit.config(), unit.is_given_up());
     let digest = &loaded.verified.bytes.digest;
-    if let Some(before) = before.filter(|before| before.verified.bytes.digest != *digest) {
-        let entry = Entry::now(What::Upgrade, Some(file(&before)), Some(file(&loaded)), "");
+    let before = before.filter(|before| before.verified.bytes.digest != *digest);
+    let probation = unit.probation_of(&loaded).filter(|_| before.is_some() && !given_up);
+    if let Some(before) = &before {
+        let kept = probation.as_ref().map(Probation::kept_now);
+        keep_lineage(unit, descent(unit, (!given_up).then(|| record(before, &section)), kept).await).await;
+        let entry = Entry::now(What::Upgrade, Some(file(before)), Some(file(&loaded)), "");
         unit.parts().records.happened(unit.name(), entry);
-        unit.end_probation();
-        if !given_up {
-            unit.begin_probation(&loaded);
-        }
-        let previous = Some(record(&before, &section));
-        let lineage = Lineage { previous, probation: unit.on_probation(), ..Lineage::default() };
-        let apart = unit.is_apart();
-        unit.set_previous(Some(Previous { loaded: before, config: section, apart }));
-        keep_lineage(unit, lineage).await;
     }
+    // From here on nobody is waited for: what the old file does is not the new one's.
+    let apart = unit.is_apart();
+    unit.set_config(config);
+    unit.set_loaded(Some(loaded));
     unit.apply(Event::Restart);
+    if let Some(loaded) = before {
+        unit.set_probation(probation);
+        if !given_up {
+            unit.set_previous(Some(Previous { loaded, config: section, apart }));
+        }
+    }
 }
 
-/// Nobody wants back what did not work before the upgrade either.
-fn is_given_up(unit: &Unit) -> bool {
-    matches!(unit.state(), State::Quarantined | State::Unsupported)
+/// What is kept behind an upgrade. Where nobody wants back what ran just before,
+/// the file before that one stays known.
+async fn descent(unit: &Arc<Unit>, previous: Option<Stored>, probation: Option<OnProbation>) -> Lineage {
+    let previous = match previous {
+        Some(stored) => Some(stored),
+        None => {
+            let unit = unit.clone();
+            let known = blocking(move || unit.parts().records.lineage(unit.name()).previous).await;
+            known.ok().flatten()
+        }
+    };
+    Lineage { previous, probation, ..Lineage::default() }
 }
 
 fn file(loaded: &Loaded) -> File {

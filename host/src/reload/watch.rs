@@ -140,16 +140,19 @@ fn wished(agent: &Agent) -> Option<Vec<Dir>> {
     let named = agent.fleet.units();
     let named = named.iter().filter_map(|unit| unit.config().path.as_ref()?.parent().map(Path::to_owned));
     let dirs = vendor_dirs().into_iter().chain(config.host.plugin_dirs.iter().cloned()).chain(named);
-    Some(of_paths(dirs.collect()))
+    Some(of_paths(dirs))
 }
 
-/// Those that are there, [`MOST_DIRS`] at most.
-fn of_paths(paths: BTreeSet<PathBuf>) -> Vec<Dir> {
-    let dirs = paths.into_iter().filter_map(|path| {
-        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_dir)?;
-        Some((path, metadata.dev(), metadata.ino()))
-    });
-    dirs.take(MOST_DIRS).collect()
+/// Those that are there, each once, in the order of precedence: of those beyond
+/// [`MOST_DIRS`] the last are left out.
+fn of_paths(paths: impl Iterator<Item = PathBuf>) -> Vec<Dir> {
+    let mut dirs: Vec<Dir> = Vec::new();
+    for path in paths {
+        let known = dirs.iter().any(|(known, ..)| *known == path);
+        let Some(metadata) = path.metadata().ok().filter(|found| found.is_dir() && !known) else { continue };
+        dirs.push((path, metadata.dev(), metadata.ino()));
+    }
+    dirs
 }
 
 /// Whether one of these names is that of a plugin's file.
@@ -193,13 +196,14 @@ struct Watched {
 impl Watched {
     fn new(wished: Vec<Dir>) -> std::io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        if wished.len() == MOST_DIRS {
+        let too_many = wished.len().saturating_sub(MOST_DIRS);
+        if too_many > 0 {
             tracing::warn!(
-                "host.watch_plugins: {MOST_DIRS} directories are watched, and no more; `gantry reload` takes new files \
-                 of others over"
+                "host.watch_plugins: {MOST_DIRS} directories are watched; `gantry reload` takes new files of the {too_many} \
+                 others over"
             );
         }
-        for (dir, ..) in &wished {
+        for (dir, ..) in wished.iter().take(MOST_DIRS) {
             let flags = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR;
             if let Err(error) = inotify::add_watch(&inotify, dir, flags) {
                 tracing::warn!(

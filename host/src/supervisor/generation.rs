@@ -293,11 +293,14 @@ impl Unit {
     }
 
     /// An upgrade of what did not serve just then, with nothing to compare with.
-    pub fn begin_probation(&self, loaded: &Loaded) {
+    pub fn probation_of(&self, loaded: &Loaded) -> Option<Probation> {
         let span = self.parts.troubles.span();
         let digest = &loaded.verified.bytes.digest;
-        let probation = Probation::new(digest, (Instant::now(), span), Before::default());
-        *lock(&self.probation) = Some(probation).filter(|_| !span.is_zero());
+        (!span.is_zero()).then(|| Probation::new(digest, (Instant::now(), span), Before::default()))
+    }
+
+    pub fn set_probation(&self, probation: Option<Probation>) {
+        *lock(&self.probation) = probation;
     }
 
     /// What goes wrong from now on rolls nothing back.

@@ -49,7 +49,7 @@ pub use keeper::keep;
 pub use launch::{Chosen, HELD, NoChoice, Unfit, chosen, config_problems, examine, examine_verified, stored};
 pub use life::{Call, Event};
 pub use parts::Parts;
-pub use probation::InTrouble;
+pub use probation::{InTrouble, Probation};
 pub use series::Freshness;
 pub use services::Services;
 pub use sink::ArenaSink;

@@ -81,6 +81,11 @@ impl Probation {
         goes_on.then(|| Self::new(digest, (now.0, left), before))
     }
 
+    /// As [`Self::kept`], at this moment.
+    pub fn kept_now(&self) -> OnProbation {
+        self.kept((Instant::now(), SystemTime::now()))
+    }
+
     /// For the next agent.
     pub fn kept(&self, now: (Instant, SystemTime)) -> OnProbation {
         let left = self.until.saturating_duration_since(now.0);

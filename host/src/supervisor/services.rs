@@ -97,6 +97,7 @@ impl PluginServices {
             Word::Metadata { runtime, metadata, .. } => {
                 self.shared.identity.provide(name, &runtime, metadata);
             }
+            Word::Seen(seen) => self.shared.identity.observe(&seen),
             Word::Report { resource, amount } => {
                 if !self.shared.reports.take(name, &resource, amount) {
                     let resource = logging::printable(&resource);
@@ -227,12 +228,9 @@ impl AbiHost for Speaker {
     }
 
     fn observe(&self, observations: RSlice<'_, AbiObservation>) {
-        // One on trial stands beside one that serves and tells of the same processes.
-        if !self.0.voice.is_heard() {
-            return;
-        }
         let seen: Vec<Observation> = observations.iter().map(AbiObservation::to_observation).collect();
-        self.0.shared.identity.observe(&seen);
+        // Of one on trial the newest stay.
+        let _ = self.0.voice.say(Word::Seen(seen), |word| self.0.tell(word));
     }
 
     fn report(&self, resource: RStr<'_>, amount: f64) {
@@ -282,7 +280,6 @@ mod tests {
         host.observe(RSlice::from_slice(&[seen]));
         assert!(services.identity.figures().is_none(), "on trial");
         speaker.serves();
-        host.observe(RSlice::from_slice(&[seen]));
         assert!(services.identity.figures().is_some(), "it serves");
     }
 }

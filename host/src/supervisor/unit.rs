@@ -41,6 +41,8 @@ pub struct Unit {
     /// Which series an earlier agent showed, until there is a table.
     pub(super) marks: Mutex<Vec<(u64, f64)>>,
     pub(super) probation: Mutex<Option<Probation>>,
+    /// The digest of the file that was activated last.
+    pub(super) served: Mutex<Option<String>>,
     /// What ran before an upgrade.
     pub(super) previous: Mutex<Option<super::generation::Previous>>,
     /// It runs another file than its section names, by an operator's word.
@@ -99,6 +101,7 @@ impl Unit {
             on_disk: Mutex::default(),
             marks: Mutex::default(),
             probation: Mutex::default(),
+            served: Mutex::default(),
             previous: Mutex::default(),
             apart: Default::default(),
             beside: Mutex::default(),
@@ -237,6 +240,14 @@ impl Unit {
     /// Whether it tells the names of containers, on which others depend.
     pub fn names_containers(&self) -> bool {
         self.status().manifest().is_some_and(|manifest| !manifest.provides_identity.is_empty())
+    }
+
+    /// Whether the file that it runs, or tries to, never worked, or not any more:
+    /// nobody wants that back after an upgrade.
+    pub fn is_given_up(&self) -> bool {
+        let status = self.status();
+        matches!(status.state, State::Quarantined | State::Unsupported)
+            || status.digest() != lock(&self.served).as_deref()
     }
 
     pub fn loaded(&self) -> Option<Arc<Loaded>> {

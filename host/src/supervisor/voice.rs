@@ -1,12 +1,12 @@
 //! What a generation on trial tells the host waits until it serves: of node
 //! facts, of containers and of resources the one that serves is believed, and
-//! a trial that fails has told nothing. What it saw of processes waits for
-//! nobody: the one that serves sees the same.
+//! a trial that fails has told nothing. What it saw of processes waits as well:
+//! the one that serves sees the same, until it stops.
 
 use super::lock;
-use gantry_plugin_api::identity::Metadata;
+use gantry_plugin_api::identity::{Metadata, Observation};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 /// Of metadata, as its text came: some 50,000 containers with a kilobyte each. A
@@ -15,6 +15,11 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// What each word takes besides its text, with room that its list keeps for more.
 const A_WORD: usize = 128;
+
+/// Of processes: what is seen between the stop of one generation and the service
+/// of the next, some hundred milliseconds; older ones go first, as the one before
+/// told of them.
+const MOST_SEEN: usize = 4096;
 
 /// Something that a plugin tells.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub enum Word<'a> {
         resource: String,
         amount: f64,
     },
+    Seen(Vec<Observation>),
 }
 
 /// Whether a generation is heard, and what it said before.
@@ -46,6 +52,7 @@ struct Waiting {
     /// Runtimes and texts: read they take many times as much.
     metadata: Vec<(Box<str>, Box<str>)>,
     bytes: usize,
+    seen: VecDeque<Observation>,
 }
 
 /// More than waits.
@@ -76,6 +83,10 @@ impl Voice {
         match word {
             Word::Fact { name, value } => drop(all.facts.insert(name, value)),
             Word::Report { resource, amount } => drop(all.reports.insert(resource, amount)),
+            Word::Seen(seen) => {
+                all.seen.extend(seen);
+                all.seen.drain(..all.seen.len().saturating_sub(MOST_SEEN));
+            }
             Word::Metadata { runtime, text, .. } => {
                 let bytes = runtime.len() + text.len() + A_WORD;
                 if all.bytes + bytes > MAX_BYTES {
@@ -86,11 +97,6 @@ impl Voice {
             }
         }
         Ok(())
-    }
-
-    /// Whether it serves.
-    pub fn is_heard(&self) -> bool {
-        lock(&self.0).is_none()
     }
 
     /// It serves from now on: what it said is told, and then what it says.
@@ -105,6 +111,9 @@ impl Voice {
             tell(Word::Metadata { runtime: (&*runtime).into(), metadata, text: (&*text).into() });
         }
         all.reports.into_iter().for_each(|(resource, amount)| tell(Word::Report { resource, amount }));
+        let seen = Vec::from(all.seen);
+        // As many at a time as a plugin tells of at once.
+        seen.chunks(64).for_each(|seen| tell(Word::Seen(seen.to_vec())));
     }
 }
 
@@ -122,6 +131,7 @@ mod tests {
                 Word::Fact { name, value } => format!("{name}={}", value.unwrap_or_default()),
                 Word::Metadata { runtime, metadata, .. } => format!("{runtime} {}", metadata.len()),
                 Word::Report { resource, amount } => format!("{resource}={amount}"),
+                Word::Seen(seen) => format!("{} seen", seen.len()),
             });
         }
     }

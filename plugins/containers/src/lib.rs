@@ -234,7 +234,9 @@ impl Plugin for Containers {
 
     fn health(&self) -> Health {
         let mut troubles: Vec<String> = Vec::new();
-        for trouble in self.workers.links().iter().filter_map(|link| link.trouble()) {
+        // Users' Podmans, which nobody named, are theirs: what is wrong with them is in
+        // the log and in `container_runtime_up`, and degrades nothing.
+        for trouble in self.workers.configured().iter().filter_map(|link| link.trouble()) {
             // Of one socket that is asked over two APIs it is the same.
             if !troubles.contains(&trouble) {
                 troubles.push(trouble);

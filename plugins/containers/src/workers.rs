@@ -8,7 +8,7 @@ use crate::provider::worker::Worker;
 use crate::runtimes::{self, Asked};
 use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_api::{Error, Host, tracing};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// All of them. Shared by the plugin's threads.
@@ -40,6 +40,11 @@ impl Workers {
         Ok(Self { host: host.clone(), losses: Arc::clone(losses), configured, users: RwLock::default() })
     }
 
+    /// What those of the configuration share.
+    pub fn configured(&self) -> &[Arc<Link>] {
+        self.configured.links()
+    }
+
     /// What each shares.
     pub fn links(&self) -> Vec<Arc<Link>> {
         let users = self.users();
@@ -47,30 +52,44 @@ impl Workers {
         all.flat_map(Worker::links).cloned().collect()
     }
 
-    /// These users' Podmans are there, and no others. One that is configured is
-    /// asked already.
+    /// These users' Podmans are there, and no others. A user whose Podman is
+    /// configured is asked already. For one thread.
     pub fn users_are(&self, sockets: &[String], deadline: Duration) {
-        let is_configured = |socket: &String| {
-            self.configured.links().iter().any(|link| link.socket().as_os_str() == &**socket)
+        let configured: Vec<u32> = self.configured.links().iter().filter_map(|link| user_of(link)).collect();
+        let wanted = |socket: &&String| {
+            let user = runtimes::of_user(socket, deadline).user();
+            user.is_some_and(|user| !configured.contains(&user))
         };
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
-        if users.ended {
-            return;
-        }
-        let gone = users.all.extract_if(.., |(socket, _)| !sockets.contains(socket));
-        for (socket, _) in gone.collect::<Vec<_>>() {
+        let sockets: Vec<&String> = sockets.iter().filter(wanted).collect();
+        let gone: Vec<_> = {
+            let mut users = self.write();
+            if users.ended {
+                return;
+            }
+            users.all.extract_if(.., |(socket, _)| !sockets.contains(&&*socket)).collect()
+        };
+        // The host may take its time: nobody is kept waiting meanwhile.
+        for (socket, worker) in gone {
+            drop(worker);
             // Nobody waits for names from there any more.
             if let Err(error) = self.tell(&runtimes::of_user(&socket, deadline), true) {
                 tracing::warn!("podman at {socket}: {error}");
             }
         }
-        for socket in sockets.iter().filter(|socket| !is_configured(socket)) {
-            if users.all.iter().any(|(known, _)| known == socket) {
+        for socket in sockets {
+            if self.users().all.iter().any(|(known, _)| known == socket) {
                 continue;
             }
             let asked = runtimes::of_user(socket, deadline);
-            match self.tell(&asked, false).and_then(|()| self.start_one(&asked)) {
-                Ok(worker) => users.all.push((socket.clone(), worker)),
+            match self.start_one(&asked).and_then(|worker| self.tell(&asked, false).map(|()| worker)) {
+                Ok(worker) => {
+                    let mut users = self.write();
+                    if users.ended {
+                        // It was told to end by being dropped.
+                        return;
+                    }
+                    users.all.push((socket.clone(), worker));
+                }
                 Err(error) => tracing::warn!("podman at {socket} is not asked: {error}"),
             }
         }
@@ -89,7 +108,7 @@ impl Workers {
     /// Tells all to end, and does not wait. None begins after that.
     pub fn end(&self) {
         self.configured.end();
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.write();
         users.ended = true;
         users.all.iter().for_each(|(_, worker)| worker.end());
     }
@@ -101,8 +120,17 @@ impl Workers {
         all.filter(|worker| !worker.join(left())).count()
     }
 
+    fn write(&self) -> RwLockWriteGuard<'_, Users> {
+        self.users.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Each change of it is one call.
     fn users(&self) -> RwLockReadGuard<'_, Users> {
         self.users.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The user whose Podman is asked there, if it is one's.
+fn user_of(link: &Link) -> Option<u32> {
+    runtimes::of_user(link.socket().to_str()?, Duration::ZERO).user()
 }

@@ -31,7 +31,12 @@ impl State {
         }
         match self.opting.get(&record.handle) {
             // A collection that was under way then may have figures of it.
-            Some(learned) => self.collections <= learned.collections && now.saturating_sub(learned.at) < LATE,
+            Some(learned) => {
+                // Nobody has figures before the first collection of all.
+                let was_shown = self.remembered.has(record.handle) && learned.collections == 0;
+                let is_late = now.saturating_sub(learned.at) >= LATE;
+                !was_shown && !is_late && self.collections <= learned.collections
+            }
             None => {
                 !self.remembered.has(record.handle)
                     && now.saturating_sub(record.made) < STARTS

@@ -334,6 +334,7 @@ impl Worker {
             // It came back too late: another one has the place, or will have it.
             return Err(Error::new("it was given up"));
         }
+        *lock(&unit.served) = Some(loaded.verified.bytes.digest.clone());
         self.activated = true;
         if kept.is_some() && unit.instances() > 1 {
             let source = if whole { "stop" } else { "snapshot" };
