@@ -109,10 +109,6 @@ fn restarts(isolation: &str) {
             }
             let begin = Instant::now();
             assert!(agent.terminate().success());
-            let counted = ledger.read();
-            // Nothing counts where nothing runs.
-            std::thread::yield_now();
-            assert_eq!(ledger.read(), counted);
             agent.again();
             away.push(begin.elapsed());
         }
