@@ -277,8 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (agent, unit) = stopped(dir.path());
         keep(&unit, b"counted", false);
-        let ends = unit.clone();
-        agent.fleet.parts().records.then(move || ends.hand_over());
+        agent.fleet.parts().records.then(move || unit.hand_over());
         assert_eq!(found(&agent), (When::Snapshot, b"counted".to_vec()));
     }
 }
