@@ -32,6 +32,9 @@ pub struct Places {
     /// minutes.
     #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
     pub budgets_every: Option<Duration>,
+    /// How often an agent looks whether another directory is where it watches for plugins. For tests, as above.
+    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = span)]
+    pub directories_every: Option<Duration>,
 }
 
 impl Places {

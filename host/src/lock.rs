@@ -52,11 +52,22 @@ pub fn take(state_dir: &Path) -> Result<(Lock, Option<String>), String> {
         let mut holder = String::new();
         // Only for the message.
         let _ = file.take(32).read_to_string(&mut holder);
-        return Err(format!(
-            "the state directory {} is held by another agent (pid {}); stop it, or choose another with --state-dir",
-            state_dir.display(),
-            holder.trim()
-        ));
+        let (dir, holder) = (state_dir.display(), holder.trim());
+        let gone = !holder.is_empty() && !Path::new("/proc").join(holder).exists();
+        return Err(if gone {
+            // A copy of the agent that code of a plugin made by fork has it too.
+            format!(
+                "the state directory {dir} is held, and the agent that took it (pid {holder}) is not here: a process \
+                 that it left behind has it still, or it is in another PID namespace; `fuser {}` shows who: end that, \
+                 or choose another with --state-dir",
+                path.display()
+            )
+        } else {
+            format!(
+                "the state directory {dir} is held by another agent (pid {holder}); stop it, or choose another with \
+                 --state-dir"
+            )
+        });
     }
     let noted =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));

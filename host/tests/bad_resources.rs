@@ -39,6 +39,39 @@ fn programs_that_it_starts_are_the_agents_children_and_outlive_it() {
     }
 }
 
+/// Without a program nothing that the agent has open is closed in the copy.
+#[test]
+fn copies_of_the_agent_that_it_forks_hold_the_agents_lock_when_that_has_ended() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let table = fault("raw_fork", "start", "count = 20\n");
+    let mut agent = Agent::start_by(gantry(), dir, "", &hostile(&file, &table));
+    agent.wait_for_log("20 of 20 forks went well; None");
+    let copies = children(agent.pid());
+    assert_eq!(copies.len(), 20);
+    for _ in 0..5 {
+        assert_eq!(sample(&agent.scrape(), "hostile_good{kind=\"last\""), Some(1.0));
+    }
+    let pid = agent.pid();
+    assert!(agent.terminate().success());
+    assert!(copies.iter().all(|copy| lives(*copy)), "nobody ended them");
+    let refused = agent.bad(1, &["run"]);
+    let words = format!("(pid {pid}) is not here: a process that it left behind has it still");
+    assert!(refused.contains(&words), "{refused}");
+    // What a unit of systemd ends with the service is ended by the test here.
+    for copy in copies {
+        let copy = Pid::from_raw(copy.cast_signed()).expect("a number");
+        kill_process(copy, Signal::KILL).expect("it runs");
+    }
+    agent.wait_until("the lock is free", |agent| {
+        let lock = std::fs::File::open(agent.dir.path().join("state/lock")).expect("it was made");
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+    std::fs::write(agent.config(), Agent::configuration("", &hostile(&file, ""))).expect("own file");
+    agent.again();
+    assert_eq!(agent.state("hostile").0, "running");
+}
+
 #[test]
 fn descriptors_that_it_leaks_are_the_agents_which_ends_in_order_all_the_same() {
     if !needs::program("prlimit") {

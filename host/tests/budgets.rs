@@ -87,6 +87,31 @@ fn cpu_beyond_its_budget_is_warned_of_ended_and_given_up_at_the_third_time() {
 }
 
 #[test]
+fn bpf_maps_beyond_their_budget_end_the_instance_that_reports_them() {
+    side_by_side(&MODES, |isolation| {
+        let maps = "bpf_maps = \"2MiB\"";
+        let mut agent = agent("500ms", isolation, "max_bpf_memory = \"1MiB\"\nmax_heap = \"16MiB\"", maps);
+        agent.scrape();
+        agent.wait_for_log("plugin hostile: over its budget: BPF maps 2.0 MiB, of 1.0 MiB");
+        let line = agent.wait_for_log("plugin hostile is failed: over its budget: BPF maps 2.0 MiB");
+        assert!(line.contains("of 1.0 MiB") && line.contains("tried again in 1 s"), "{line}");
+        let text = agent.scrape();
+        assert_eq!(sample(&text, "gantry_plugin_up{plugin=\"node\""), Some(1.0));
+        agent.wait_for_state("hostile", "running");
+        assert!(sample(&agent.scrape(), "hostile_collections_total").is_some_and(|count| count >= 1.0));
+        // What it had is not held against one that reports nothing. Whatever the
+        // next look finds besides comes after that.
+        agent.forget_log();
+        let config = std::fs::read_to_string(agent.config()).expect("it is there");
+        std::fs::write(agent.config(), config.replace(maps, "ballast = \"32MiB\"")).expect("own file");
+        // It may be over its budget once more by then.
+        agent.ask(&["reload"]);
+        let line = agent.wait_for_log("plugin hostile: over its budget: heap 3");
+        assert!(!line.contains("BPF"), "{line}");
+    });
+}
+
+#[test]
 fn keys_of_budgets_are_checked() {
     let dir = private_dir();
     let config = "[plugins.node]\nenabled = true\nmax_heap = 5\nmax_cpu = 0\nmax_bpf_memory = \"x\"\n";

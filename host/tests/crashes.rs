@@ -85,6 +85,25 @@ fn the_next_start_names_the_plugin_and_what_it_was_at() {
     }
 }
 
+/// As a library with a crash reporter of its own does.
+#[test]
+fn handlers_that_a_plugin_puts_in_the_place_of_the_agents_leave_a_guess() {
+    for more in ["", "count = 1\n"] {
+        let dir = private_dir();
+        let file = copy_to(dir.path(), &library("hostile"));
+        let section = format!("{}{more}", section(&file, "own_handlers"));
+        let mut agent = Agent::start_by(gantry(), dir, "", &section);
+        scrape_to_death(&mut agent);
+        agent.again();
+        let line = agent.wait_for_log("did not end as it should");
+        assert!(line.contains("something that no handler saw"), "{line}");
+        assert!(line.contains("hostile, perhaps: it alone was at work, in its collect"), "{line}");
+        let rows = agent.table(&["history", "hostile"]);
+        assert!(!rows.iter().any(|row| row["what"] == "crash"), "a guess is not held against it: {rows:?}");
+        agent.terminate();
+    }
+}
+
 #[test]
 fn a_good_end_and_a_kill_between_calls_accuse_nobody() {
     let dir = private_dir();

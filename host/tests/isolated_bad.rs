@@ -3,10 +3,12 @@
 
 mod support;
 
-use support::agent::sample;
+use support::agent::{Agent, sample};
+use support::commands::hostile_with;
 use support::day::{Day, after, fault, side_by_side};
 use support::process::{children, lives, runners, threads};
 use support::watch::Rule;
+use support::{copy_to, library, private_dir};
 
 const PATIENT: &str = "20s";
 
@@ -44,6 +46,7 @@ fn a_process_that_dies_is_told_of_in_words_and_made_anew() {
         ("stack_overflow", "was ended by signal"),
         ("stack_overflow_thread", "was ended by signal"),
         ("exit", "ended by itself with status 3"),
+        ("own_handlers", "ended by itself with status 7"),
     ];
     for some in cases.chunks(3) {
         side_by_side(some, |(bad, words)| {
@@ -143,6 +146,18 @@ fn it_starts_no_programs() {
 }
 
 #[test]
+fn nor_does_it_fork() {
+    let mut day = Day::new(PATIENT, &fault("raw_fork", "collect", "after = 2\ncount = 20\n"));
+    let line = day.agent.wait_for_log("0 of 20 forks went well");
+    // By the filter: there may be threads, whose number is not bounded.
+    assert!(line.contains("Operation not permitted"), "{line}");
+    for child in processes(&day) {
+        assert_eq!(children(child), Vec::<u32>::new());
+    }
+    day.ends_well();
+}
+
+#[test]
 fn descriptors_and_memory_have_an_end_before_the_systems() {
     let memory = format!("{PATIENT}\"\nmemory = \"48MiB");
     side_by_side(
@@ -191,6 +206,37 @@ fn it_reaches_neither_the_agents_memory_nor_its_life() {
             };
             assert!(refused, "{line}");
             day.ends_well();
+        },
+    );
+}
+
+/// What CAP_SYS_PTRACE is there for: reading what belongs to other processes. The
+/// kernel asks for nothing more where their memory is opened for writing.
+#[test]
+fn one_that_was_granted_cap_sys_ptrace_reaches_the_agents_memory_and_cannot_end_it() {
+    if !support::needs::root() {
+        return;
+    }
+    side_by_side(
+        &[("write_parent", "its parent's memory: "), ("kill_parent", "signals to its parent: ")],
+        |(bad, words)| {
+            let dir = private_dir();
+            let file = copy_to(dir.path(), &library("hostile"));
+            let keys = "grant = [\"CAP_SYS_PTRACE\", \"CAP_KILL\"]";
+            let section = hostile_with(&file, keys, &fault(bad, "collect", "after = 2\n"));
+            let section = section.replace("isolation = \"none\"", "isolation = \"process\"");
+            let mut agent = Agent::start_in(dir, "", &section);
+            agent.wait_until("it has tried", |agent| {
+                agent.scrape();
+                agent.log.iter().any(|line| line.contains(words))
+            });
+            let line = agent.wait_for_log(words);
+            if *bad == "write_parent" {
+                assert!(line.contains("Ok(())"), "{line}");
+            } else {
+                assert_eq!(line.matches("Err(").count(), 2, "{line}");
+            }
+            assert!(agent.terminate().success());
         },
     );
 }

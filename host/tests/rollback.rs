@@ -3,8 +3,10 @@
 mod support;
 
 use std::path::PathBuf;
-use support::agent::{Agent, sample};
+use std::process::Command;
+use support::agent::{Agent, gantry, sample};
 use support::commands::hostile_with;
+use support::day::side_by_side;
 use support::mount::Mounted;
 use support::versions::build;
 use support::{copy_to, library, needs, private_dir};
@@ -22,10 +24,14 @@ fn site(host: &str, keys: &str, table: &str) -> Site {
 }
 
 fn site_in(dir: tempfile::TempDir, host: &str, keys: &str, table: &str) -> Site {
+    site_by(gantry(), dir, host, keys, table)
+}
+
+fn site_by(command: Command, dir: tempfile::TempDir, host: &str, keys: &str, table: &str) -> Site {
     let old = copy_to(dir.path(), &library("hostile"));
     let new = build(dir.path(), "0.2.0");
     let table = format!("in_version = \"0.2.0\"\n{table}");
-    let agent = Agent::start_in(dir, host, &hostile_with(&old, keys, &table));
+    let agent = Agent::start_by(command, dir, host, &hostile_with(&old, keys, &table));
     Site { agent, old, new }
 }
 
@@ -59,29 +65,96 @@ fn what_goes_wrong_on_probation_rolls_back_with_all_counts() {
         ("emit = \"flood\"\ncount = 200", "it has more series than max_series"),
         ("emit = \"lossy\"\ncount = 5", "events are lost: events_lost 15"),
     ] {
-        let mut site = site("", "max_series = 100", table);
-        site.agent.scrape();
-        let mut count = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
-        let text = site.text();
-        site.upgrade();
-        assert_ne!(site.text(), text);
-        let mut collected = 0;
-        site.agent.wait_until(&format!("a rollback by {why}"), |agent| {
-            let now = sample(&agent.scrape(), COLLECTIONS).expect("it is shown all the time");
-            assert!(now >= count, "{now} after {count}: {table}");
-            count = now;
-            collected += 1;
-            agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
-        });
-        site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
-        let row = site.newest();
-        assert!(row["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{table}: {row}");
-        assert!(row["from"].as_str().is_some_and(|from| from.starts_with("0.2.0 ")), "{row}");
-        assert_eq!(site.text(), text, "the configuration names the file before");
-        assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
-        let now = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
-        assert!(now > count && now <= count + f64::from(collected), "{now}");
+        rolls_back(site("", "max_series = 100", table), table, why);
     }
+}
+
+#[test]
+fn what_takes_too_much_or_comes_late_or_never_on_probation_rolls_back_too() {
+    let at_times =
+        |fault: &str| format!("fault = \"{fault}\"\nat = \"collect\"\nafter = 3\ndelay = \"300ms\"");
+    let cases = [
+        ("max_heap = \"16MiB\"", "ballast = \"32MiB\"".to_owned(), "over its budget: heap 3"),
+        ("max_bpf_memory = \"1MiB\"", "bpf_maps = \"2MiB\"".to_owned(), "over its budget: BPF maps 2.0 MiB"),
+        ("deadline = \"200ms\"", at_times("hang"), "collect did not come back within 2s"),
+        ("deadline = \"200ms\"", at_times("slow"), "its collections are late"),
+    ];
+    side_by_side(&cases, |(keys, table, why)| {
+        let dir = private_dir();
+        let mut command = gantry();
+        command.args(["--budgets-every", "100ms"]);
+        rolls_back(site_by(command, dir, "", keys, table), table, why);
+    });
+}
+
+fn rolls_back(mut site: Site, table: &str, why: &str) {
+    site.agent.scrape();
+    let mut count = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
+    let text = site.text();
+    site.upgrade();
+    assert_ne!(site.text(), text);
+    let mut collected = 0;
+    if table.contains("hang") {
+        // Whoever asks again and again hears of lateness first.
+        site.agent.wait_until("it hangs", |agent| {
+            collected += 1;
+            agent.scrape();
+            agent.log.iter().any(|line| line.contains("hangs on request"))
+        });
+        site.agent.wait_for_log(why);
+    }
+    site.agent.wait_until(&format!("a rollback by {why}"), |agent| {
+        // Of one that hangs nothing is shown.
+        let now = sample(&agent.scrape(), COLLECTIONS).or(table.contains("hang").then_some(count));
+        let now = now.expect("it is shown all the time");
+        assert!(now >= count, "{now} after {count}: {table}");
+        count = now;
+        collected += 1;
+        agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
+    });
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    let row = site.newest();
+    assert!(row["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{table}: {row}");
+    assert!(row["from"].as_str().is_some_and(|from| from.starts_with("0.2.0 ")), "{row}");
+    assert_eq!(site.text(), text, "the configuration names the file before");
+    assert_eq!(site.agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+    let now = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
+    assert!(now > count && now <= count + f64::from(collected), "{now}");
+}
+
+#[test]
+fn a_rollback_that_cannot_be_done_is_tried_again() {
+    let dir = private_dir();
+    let well = dir.path().join("well");
+    std::fs::write(&well, "").expect("own directory");
+    let table = format!("until = {well:?}\nfault = \"panic\"\nat = \"collect\"");
+    // A tenth of it goes by before each new try.
+    let mut site = site_in(dir, "probation = \"30s\"\n", "", &table);
+    site.upgrade();
+    site.agent.scrape();
+    // The next agent has not opened what ran before.
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    site.agent.wait_for_log("its upgrade is still on probation");
+    let lineage = site.agent.dir.path().join("state/lineage/hostile.json");
+    let lineage = std::fs::read(lineage).expect("it was written");
+    let lineage: serde_json::Value = serde_json::from_slice(&lineage).expect("JSON");
+    let kept = PathBuf::from(lineage["previous"]["file"].as_str().expect("a path"));
+    let away = site.agent.dir.path().join("away");
+    std::fs::rename(&kept, &away).expect("it is in the store");
+    std::fs::remove_file(&well).expect("own file");
+    let mut refused = String::new();
+    site.agent.wait_until("the rollback is refused", |agent| {
+        agent.scrape();
+        let line = agent.log.iter().find(|line| line.contains("rollback hostile: refused"));
+        refused = line.cloned().unwrap_or_default();
+        !refused.is_empty()
+    });
+    assert!(refused.contains(kept.to_str().expect("UTF-8")), "{refused}");
+    std::fs::rename(&away, &kept).expect("own directory");
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    assert_eq!(site.version(), "0.1.0");
+    assert!(site.newest()["reason"].as_str().is_some_and(|reason| reason.contains("panicked")));
 }
 
 #[test]

@@ -33,10 +33,6 @@ const BYTES_A_FILE: u64 = 84_000 + 61_000;
 /// there are: 0.8 MiB.
 const ARENAS: u64 = 3 << 19;
 
-fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
-}
-
 /// The names and labels of the fixture's series.
 fn series(text: &str) -> BTreeSet<String> {
     let own = text.lines().filter(|line| line.starts_with("hostile_"));
@@ -95,7 +91,7 @@ fn upgrades(isolation: &str, upgrades: usize) {
         let scraper = scope.spawn(|| scrape(address, &ledger, &end));
         for n in 0..upgrades {
             if n == 20 {
-                before = (process::anonymous(pid), process::threads(pid).len(), descriptors(pid));
+                before = (process::anonymous(pid), process::threads(pid).len(), process::descriptors(pid));
                 files = 0;
             }
             let (file, good) = match n % 4 {
@@ -126,7 +122,7 @@ fn upgrades(isolation: &str, upgrades: usize) {
         agent.rewrite(&section(table));
         agent.good(&["reload"]);
         ledger::check_to_the_last(&agent.scrape(), ledger.read());
-        (scraped, (process::anonymous(pid), process::threads(pid).len(), descriptors(pid)))
+        (scraped, (process::anonymous(pid), process::threads(pid).len(), process::descriptors(pid)))
     });
     let good: BTreeSet<Duration> = took.iter().copied().skip(3).step_by(4).collect();
     let more = after.0.saturating_sub(before.0);

@@ -55,6 +55,7 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
         Arc::new(agent),
         &places.socket(),
         places.budgets_every.unwrap_or(BUDGETS_EVERY),
+        places.directories_every.unwrap_or(reload::LOOK_AGAIN),
     ));
     // A plugin's thread that hangs must not keep the agent.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -63,7 +64,12 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     outcome
 }
 
-async fn serve(agent: Arc<Agent>, socket: &Path, budgets_every: Duration) -> Outcome {
+async fn serve(
+    agent: Arc<Agent>,
+    socket: &Path,
+    budgets_every: Duration,
+    directories_every: Duration,
+) -> Outcome {
     let mut signals = Signals::new().map_err(|error| Failure::no(format!("signal handlers: {error}")))?;
     let listeners = http::bind(&agent.config().host.listen).await.map_err(Failure::no)?;
     for address in listeners.addresses() {
@@ -82,7 +88,7 @@ async fn serve(agent: Arc<Agent>, socket: &Path, budgets_every: Duration) -> Out
     tokio::spawn(reload_when_told(agent.clone(), again.clone()));
     tokio::spawn(reload::mind_probation(agent.clone()));
     tokio::spawn(mind_budgets(agent.fleet.clone(), budgets_every));
-    tokio::spawn(reload::watch(agent.clone()));
+    tokio::spawn(reload::watch(agent.clone(), directories_every));
     if let Some(every) = agent.notifier.watchdog_interval() {
         tokio::spawn(feed_the_watchdog(agent.clone(), every));
     }

@@ -22,7 +22,7 @@ mod watch;
 pub use report::Report;
 pub use switch::{restart, switch};
 pub use upgrade::{mind_probation, rollback, upgrade};
-pub use watch::watch;
+pub use watch::{LOOK_AGAIN, watch};
 
 use crate::agent::Agent;
 use crate::config::{HostConfig, load};

@@ -26,13 +26,13 @@ const SETTLE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether there are other directories, and inotify
 /// where there was none.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Directories of one configuration; a list that is longer is a mistake.
 const MOST_DIRS: usize = 64;
 
-/// Until the agent ends.
-pub async fn watch(agent: Arc<Agent>) {
+/// Until the agent ends; other directories are looked for `every` so often.
+pub async fn watch(agent: Arc<Agent>, every: Duration) {
     let mut watched: Option<Watched> = None;
     let mut complained = false;
     let mut changed = BTreeSet::new();
@@ -73,7 +73,7 @@ pub async fn watch(agent: Arc<Agent>) {
             () = settled => None,
             // There may be other directories now, or none. The sender lives as long as the agent.
             _ = configured.changed() => Some(Changes::default()),
-            () = look_again(&agent) => Some(Changes::default()),
+            () = look_again(&agent, every) => Some(Changes::default()),
         };
         match more {
             Some(changes) => {
@@ -120,9 +120,9 @@ fn soon() -> (Instant, Instant) {
 }
 
 /// Never where nothing is to be watched.
-async fn look_again(agent: &Agent) {
+async fn look_again(agent: &Agent, every: Duration) {
     if agent.config().host.watch_plugins {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(every).await;
     } else {
         std::future::pending::<()>().await;
     }

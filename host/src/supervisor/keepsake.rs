@@ -200,3 +200,84 @@ pub(super) fn file(status: &Status) -> Option<File> {
     let (manifest, digest) = status.manifest().zip(status.digest())?;
     Some(File { version: manifest.version.clone(), digest: digest.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Agent;
+    use crate::config;
+    use crate::notify::Notifier;
+    use std::path::Path;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A plugin that has stopped, in an agent that keeps records.
+    fn stopped(dir: &Path) -> (Agent, Arc<Unit>) {
+        let config = config::check(Path::new("plugins.toml"), "[plugins.x]\n").expect("a good one");
+        let agent = Agent::new(config, dir, true, Notifier::new(None, None));
+        agent.fleet.parts().records.begin(dir, Path::new("/proc"));
+        let unit = agent.fleet.unit("x").expect("it is configured");
+        unit.change(|status| status.enter(State::Stopped, &[]));
+        (agent, unit)
+    }
+
+    fn keep(unit: &Unit, bytes: &[u8], whole: bool) {
+        let mut kept = lock(&unit.kept);
+        assert!(kept.put(bytes));
+        if whole {
+            kept.whole();
+        }
+    }
+
+    /// What the next agent would find.
+    fn found(agent: &Agent) -> (When, Vec<u8>) {
+        let records = &agent.fleet.parts().records;
+        assert!(records.flush(PATIENCE));
+        match records.take_handover("x") {
+            Some(Found::Good(Taken { when, kept, .. })) => (when, kept),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_snapshot_takes_the_place_of_what_was_handed_over_at_the_end() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (agent, unit) = stopped(dir.path());
+        let records = &agent.fleet.parts().records;
+        // One is under way when the agent ends: the disk takes its time with it.
+        keep(&unit, b"older", false);
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        let snapshot = unit.clone();
+        records.then(move || {
+            let _ = busy.recv();
+            snapshot.write_kept(When::Snapshot);
+        });
+        // Another waits for its time, and is due behind the end.
+        unit.keep_soon();
+        keep(&unit, b"the last word", true);
+        let ends = unit.clone();
+        records.then(move || ends.hand_over());
+        free.send(()).expect("it waits");
+        assert!(records.flush(PATIENCE));
+        // One that comes back too late from a call says something more.
+        keep(&unit, b"too late", false);
+        let late = unit.clone();
+        records.then(move || late.write_kept(When::Snapshot));
+        unit.keep_soon();
+        let (told, hears) = std::sync::mpsc::channel();
+        assert!(records.at("behind both", Instant::now() + SHOWN_WITHIN, move || {
+            let _ = told.send(());
+        }));
+        hears.recv_timeout(PATIENCE).expect("its time comes");
+        assert_eq!(found(&agent), (When::Stop, b"the last word".to_vec()));
+    }
+
+    #[test]
+    fn what_did_not_stop_in_order_is_a_snapshot_at_the_end() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (agent, unit) = stopped(dir.path());
+        keep(&unit, b"counted", false);
+        agent.fleet.parts().records.then(move || unit.hand_over());
+        assert_eq!(found(&agent), (When::Snapshot, b"counted".to_vec()));
+    }
+}

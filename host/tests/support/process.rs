@@ -35,6 +35,11 @@ pub fn runners(agent: u32, plugin: &str) -> Vec<u32> {
     children(agent).into_iter().filter(runs).collect()
 }
 
+/// How many descriptors it has.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
 /// Memory that belongs to a process alone, whatever it lies in: heap, stacks, and
 /// pages of files that were written to, as relocated ones.
 pub fn anonymous(pid: u32) -> u64 {

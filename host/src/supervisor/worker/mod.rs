@@ -272,6 +272,7 @@ impl Worker {
         self.speaker = Some(speaker);
         if !on_trial {
             self.provide(loaded);
+            self.forget_reports();
         }
         self.say(Progress::Began(Call::Create));
         self.instance = Some(match loaded.verified.isolation {
@@ -307,6 +308,12 @@ impl Worker {
         } else {
             identity.set_provider(&manifest.name, &manifest.provides_identity);
         }
+    }
+
+    /// What the instance before had is gone with it: one that reports nothing is
+    /// not to be ended for that.
+    fn forget_reports(&self) {
+        self.unit.parts.services.reports.forget(self.unit.name());
     }
 
     /// From here on it counts, where the one before stopped.
@@ -348,6 +355,7 @@ impl Worker {
                     return Err(Error::new("it was given up"));
                 }
                 self.provide(loaded);
+                self.forget_reports();
                 if let Some(speaker) = &self.speaker {
                     speaker.serves();
                 }
