@@ -5,7 +5,8 @@ mod support;
 
 use support::agent::{Agent, gantry, sample};
 use support::day::side_by_side;
-use support::{copy_to, library, private_dir};
+use support::process::children;
+use support::{copy_to, library, needs, private_dir};
 
 const MODES: [&str; 2] = ["none", "process"];
 
@@ -121,4 +122,47 @@ fn keys_of_budgets_are_checked() {
     for words in ["max_heap must be a size", "max_cpu must be above 0", "max_bpf_memory"] {
         assert!(said.contains(words), "{words}: {said}");
     }
+}
+
+#[test]
+fn bpf_maps_beyond_their_budget_end_an_instance_and_leave_the_kernel() {
+    let has_btf = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
+    if !needs::root() || !needs::have("a kernel with BTF", has_btf) {
+        return;
+    }
+    side_by_side(&MODES, |isolation| {
+        let sections = format!(
+            "[plugins.node]\nenabled = true\n[plugins.tcp-ebpf]\nenabled = true\nisolation = {isolation:?}\n\
+             max_bpf_memory = \"1MiB\"\n"
+        );
+        let mut command = gantry();
+        command.args(["--budgets-every", "250ms"]);
+        let mut agent = Agent::start_by(command, private_dir(), "", &sections);
+        // Its ring alone has 4 MiB: the kernel says so at a collection.
+        agent.scrape();
+        let line = agent.wait_for_log("plugin tcp-ebpf: over its budget: BPF maps ");
+        assert!(line.contains("of 1.0 MiB") && line.contains("max_bpf_memory"), "{line}");
+        agent.wait_for_log("plugin tcp-ebpf is failed: over its budget: BPF maps ");
+        agent.wait_until("it is given up", |agent| {
+            agent.scrape();
+            agent.state("tcp-ebpf").0 == "quarantined"
+        });
+        agent.wait_until("its maps are gone", |agent| {
+            let all = [vec![agent.pid()], children(agent.pid())].concat();
+            all.into_iter().all(|pid| bpf_maps(pid) == 0)
+        });
+        assert_eq!(sample(&agent.scrape(), "gantry_plugin_up{plugin=\"node\""), Some(1.0));
+        // What is allowed is let alone.
+        change(&agent, "1MiB", "64MiB");
+        agent.good(&["restart", "tcp-ebpf"]);
+        agent.wait_for_state("tcp-ebpf", "running");
+        let bytes = sample(&agent.scrape(), "tcp_ebpf_map_bytes");
+        assert!(bytes.is_some_and(|bytes| (4e6..64e6).contains(&bytes)), "{bytes:?}");
+    });
+}
+
+fn bpf_maps(pid: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    texts.filter(|text| text.lines().any(|line| line.starts_with("map_id:"))).count()
 }

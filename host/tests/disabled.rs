@@ -10,7 +10,7 @@ use support::control::ask;
 use support::process::threads;
 use support::{needs, private_dir};
 
-const PLUGINS: [&str; 2] = ["node", "containers"];
+const PLUGINS: [&str; 3] = ["node", "containers", "tcp-ebpf"];
 
 /// The identity service begins at the first question, and stays: it is the host's.
 const OF_IDENTITY: [&str; 2] = ["identity", "identity-reads"];
@@ -22,29 +22,41 @@ struct Seen {
     mapped: Vec<&'static str>,
     threads: BTreeMap<String, usize>,
     descriptors: BTreeMap<String, usize>,
-    bpf: Vec<String>,
+    /// BPF programs and maps.
+    bpf: Bpf,
     children: usize,
 }
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Bpf {
+    programs: usize,
+    maps: usize,
+}
+
+const NO_BPF: Bpf = Bpf { programs: 0, maps: 0 };
 
 fn look(agent: &Agent) -> Seen {
     let pid = agent.pid();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
     let is_mapped = |name: &&str| {
         maps.lines().any(|line| {
-            line.contains(&format!("libgantry_{name}")) || line.contains(&format!("store/{name}-"))
+            line.contains(&format!("libgantry_{}", name.replace('-', "_")))
+                || line.contains(&format!("store/{name}-"))
         })
     };
     let mut found = BTreeMap::<String, usize>::new();
     // Those of the runtime come and go with what is asked.
     let own = threads(pid).into_iter().filter(|name| name != "gantry");
     own.for_each(|name| *found.entry(name).or_default() += 1);
-    let (mut descriptors, mut bpf) = (BTreeMap::<String, usize>::new(), Vec::new());
+    let (mut descriptors, mut bpf) = (BTreeMap::<String, usize>::new(), Bpf::default());
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten() {
         let Ok(target) = std::fs::read_link(entry.path()) else { continue };
         *descriptors.entry(kind(&target)).or_default() += 1;
         let info = PathBuf::from(format!("/proc/{pid}/fdinfo")).join(entry.file_name());
         let info = std::fs::read_to_string(info).unwrap_or_default();
-        bpf.extend(info.lines().filter(|line| line.starts_with("prog_id:")).map(str::to_owned));
+        let has = |key: &str| usize::from(info.lines().any(|line| line.starts_with(key)));
+        bpf.programs += has("prog_id:");
+        bpf.maps += has("map_id:");
     }
     Seen {
         mapped: PLUGINS.into_iter().filter(is_mapped).collect(),
@@ -84,27 +96,29 @@ fn settled(agent: &mut Agent, what: &str, holds: impl Fn(&Seen) -> bool) -> Seen
 
 #[test]
 fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
-    if !needs::root() {
+    let has_btf = std::path::Path::new("/sys/kernel/btf/vmlinux").exists();
+    if !needs::root() || !needs::have("a kernel with BTF", has_btf) {
         return;
     }
     let sections = PLUGINS.map(|plugin| format!("[plugins.{plugin}]\nenabled = false\n")).concat();
     let mut agent = Agent::start_by(gantry(), private_dir(), "", &sections);
     agent.scrape();
     let never = look(&agent);
-    assert_eq!((never.mapped.len(), never.children, never.bpf.len()), (0, 0, 0), "{never:?}");
+    assert_eq!((never.mapped.len(), never.children, &never.bpf), (0, 0, &NO_BPF), "{never:?}");
     assert!(!never.threads.keys().any(|name| name.starts_with("p:")), "{:?}", never.threads);
     assert!(!never.threads.keys().any(|name| OF_IDENTITY.contains(&name.as_str())), "{:?}", never.threads);
     let mut off = Vec::new();
     for round in 0..3 {
         switch(&mut agent, "enable", "running");
-        agent.wait_until("both are shown", |agent| {
+        agent.wait_until("all are shown", |agent| {
             let text = agent.scrape();
-            ["node_uptime_seconds", "gantry_identity_processes"]
+            ["node_uptime_seconds", "gantry_identity_processes", "tcp_ebpf_program_loaded"]
                 .iter()
                 .all(|name| sample(&text, name).is_some())
         });
         let on = look(&agent);
         assert_eq!(on.mapped, PLUGINS, "round {round}");
+        assert!(on.bpf.programs >= 3 && on.bpf.maps >= 3, "its BPF programs and maps: {:?}", on.bpf);
         assert!(PLUGINS.iter().all(|name| on.threads.contains_key(&format!("p:{name}"))), "{:?}", on.threads);
         assert!(on.descriptors.values().sum::<usize>() > never.descriptors.values().sum(), "{on:?}");
         switch(&mut agent, "disable", "disabled");
@@ -115,11 +129,11 @@ fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
                 && off.last().is_none_or(|before| seen == before)
         });
         assert_eq!(seen.mapped, PLUGINS, "what was opened stays mapped");
-        assert_eq!((seen.children, seen.bpf.len()), (0, 0), "{seen:?}");
+        assert_eq!((seen.children, &seen.bpf), (0, &NO_BPF), "{seen:?}");
         let text = agent.scrape();
-        let shown =
-            ["node_uptime_seconds", "container_info", "container_runtime_up"].map(|name| sample(&text, name));
-        assert_eq!(shown, [None; 3], "{text}");
+        let families =
+            ["node_uptime_seconds", "container_info", "container_runtime_up", "tcp_ebpf_program_loaded"];
+        assert_eq!(families.map(|name| sample(&text, name)), [None; 4], "{text}");
         off.push(seen);
     }
     let after = off.last().expect("three rounds");
@@ -130,10 +144,8 @@ fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
         .map(|(kind, count)| (kind, count - never.descriptors.get(kind).copied().unwrap_or_default()))
         .collect();
     println!(
-        "threads {:?}, never enabled {:?}; descriptors more than then {more:?}; BPF programs {}",
-        after.threads,
-        never.threads,
-        after.bpf.len()
+        "threads {:?}, never enabled {:?}; descriptors more than then {more:?}; {:?}",
+        after.threads, never.threads, after.bpf
     );
     // What the identity service has open: process events, directories of
     // cgroups, and what wakes it.

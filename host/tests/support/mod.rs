@@ -18,6 +18,7 @@ pub mod process;
 pub mod prometheus;
 pub mod series;
 pub mod terminal;
+pub mod traffic;
 pub mod upgrading;
 pub mod versions;
 pub mod watch;

@@ -12,9 +12,13 @@ use gantry_tcp_ebpf::engine::Engine;
 use gantry_tcp_ebpf::record::{ESTABLISHED, Kind, Owner, Record};
 use gantry_tcp_ebpf::tracker::Tracker;
 use net::Net;
+use rustix::net::sockopt::set_socket_linger;
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 fn settings() -> Settings {
@@ -25,19 +29,25 @@ fn engine() -> Engine {
     Engine::start(Path::new("/sys"), &settings()).expect("root, and a kernel with BTF")
 }
 
-/// Connects and closes, so many times.
+/// Connects, waits until the other end closed it, and closes, so many times. Broken
+/// off, so that no port is left in TIME_WAIT: looking for a free one, and SYNs that
+/// found a full backlog, once took most of the time.
 fn churn(net: &Net, to: SocketAddr, times: u32) -> Duration {
     net.within(|| {
         let begun = Instant::now();
         for _ in 0..times {
-            drop(black_box(TcpStream::connect(to)).expect("somebody listens"));
+            let mut stream = black_box(TcpStream::connect(to)).expect("somebody listens");
+            set_socket_linger(&stream, Some(Duration::ZERO)).expect("an option");
+            assert_eq!(stream.read(&mut [0]).expect("it is closed in order"), 0);
         }
         begun.elapsed()
     })
 }
 
-fn programs(net: &Net, to: SocketAddr) {
+fn programs(net: &Net) {
     const TIMES: u32 = 20_000;
+    let to = SocketAddr::new(net.v4, 8200);
+    let (listener, thread) = sink(net, to);
     let mut engine = engine();
     let _measuring = Measuring::begin().expect("root");
     let mut events = 0;
@@ -52,28 +62,70 @@ fn programs(net: &Net, to: SocketAddr) {
         "programs: {each} ns a loopback connection, both ends; {events} events of {TIMES}; lost {:?}",
         engine.losses()
     );
+    end(&listener, thread);
 }
 
-/// Interleaved, since no machine measures the same twice.
-fn saturation(net: &Net, to: SocketAddr) {
-    const ROUNDS: usize = 15;
-    const TIMES: u32 = 2000;
-    let mut ratios: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let without = churn(net, to, TIMES);
-            let mut engine = engine();
-            let with = churn(net, to, TIMES);
-            engine.drain(usize::MAX, |_| ());
-            without.as_secs_f64() / with.as_secs_f64()
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
+/// Takes each connection and closes it, on one thread, until the listener is shut down.
+fn sink(net: &Net, at: SocketAddr) -> (TcpListener, JoinHandle<()>) {
+    let listener = net.within(|| TcpListener::bind(at).expect("a free port"));
+    let takes = listener.try_clone().expect("a descriptor");
+    let thread = std::thread::spawn(move || while takes.accept().is_ok() {});
+    (listener, thread)
+}
+
+fn end(listener: &TcpListener, thread: JoinHandle<()>) {
+    // Makes accept() return.
+    let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+    let _ = thread.join();
+}
+
+/// Processor time of this process, in which both ends of the connections are,
+/// with what the kernel does for them.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// The middle of them, and between what half of them are.
+fn middle(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
+    format!("{:.2} (half of them {:.2} to {:.2})", at(2), at(1), at(3))
+}
+
+/// Short turns without and with it, in pairs whose order alternates: other work on
+/// the machine is in both of a pair.
+fn saturation(net: &Net) {
+    const PAIRS: usize = 40;
+    const TIMES: u32 = 1000;
+    let at = SocketAddr::new(net.v4, 8100);
+    let (listener, thread) = sink(net, at);
+    churn(net, at, TIMES);
+    let turn = |with: bool| {
+        let engine = with.then(engine);
+        let (begun, wall) = (cpu(), churn(net, at, TIMES));
+        let each = (cpu() - begun).as_secs_f64() * 1e6 / f64::from(TIMES);
+        drop(engine);
+        (each, f64::from(TIMES) / wall.as_secs_f64())
+    };
+    let (mut without, mut with, mut ratios, mut more) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        let first = turn(pair % 2 == 1);
+        let second = turn(pair % 2 == 0);
+        let (off, on) = if pair % 2 == 1 { (second, first) } else { (first, second) };
+        ratios.push(on.1 / off.1);
+        more.push(on.0 - off.0);
+        without.push(off.0);
+        with.push(on.0);
+    }
+    println!("saturation: {PAIRS} pairs of {TIMES} connects");
+    println!("  processor time each, in us: without {}, with {}", middle(without), middle(with));
     println!(
-        "saturation: {:.2} of the connects without ({:.2} to {:.2})",
-        ratios[ROUNDS / 2],
-        ratios[0],
-        ratios[ROUNDS - 1]
+        "  more with it, in us: {}; connects a second, of those without: {}",
+        middle(more),
+        middle(ratios)
     );
+    end(&listener, thread);
 }
 
 fn scans(net: &Net, to: SocketAddr) {
@@ -139,6 +191,6 @@ fn main() {
     let server = net.server(8000);
     user_space();
     scans(&net, server.at);
-    programs(&net, server.at);
-    saturation(&net, server.at);
+    programs(&net);
+    saturation(&net);
 }

@@ -223,6 +223,13 @@ impl Connections {
         self.put(record, counted, context);
     }
 
+    /// The same where nobody looked for a while: what the generation before did not
+    /// know began meanwhile, and nobody counted any of it.
+    pub fn adopt_unseen(&mut self, record: &Record, context: &mut Context<'_>) {
+        let counted = self.handed.remove(&Ends::from(record)).unwrap_or_default();
+        self.put(record, counted, context);
+    }
+
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
         let is_new = !self.open.contains_key(&key(record));

@@ -40,6 +40,9 @@ families! { ALL:
         "Connects of processes that are of no container.");
     FOLDED = Family::counter("tcp_ebpf_folded_connects_total",
         "Connects to destinations for which there was no series left: they are counted as ~other.");
+    UNWATCHED = Family::counter("tcp_ebpf_unwatched_seconds_total",
+        "Time in which nobody followed connections, as while the agent was restarted: what began and ended in it is not counted.")
+        .unit(Unit::Seconds);
     UNDERFLOWS = Family::counter("tcp_ebpf_underflows_total",
         "Looks at a socket that found more bytes sent again than sent, as of two moments: taken for none.");
     TRACKED = Family::gauge("tcp_ebpf_tracked_connections", "Connections that are followed at present.");

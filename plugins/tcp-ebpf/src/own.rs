@@ -27,6 +27,8 @@ pub struct Totals {
     others: [u64; OTHERS],
     /// In the order of the reasons.
     lost: [u64; LOST],
+    /// In nanoseconds.
+    unwatched: u64,
 }
 
 impl Totals {
@@ -52,6 +54,7 @@ impl Totals {
                 tracker.listens.refused,
                 tracker.counts.refused,
             ],
+            unwatched: tracker.unwatched,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Totals {
 pub struct Own {
     others: [Counter; OTHERS],
     lost: [Counter; LOST],
+    unwatched: Counter,
     /// What was added already.
     before: Totals,
 }
@@ -79,6 +83,7 @@ impl Own {
         Self {
             others: others.map(|family| host.metrics().counter(family, None, &[])),
             lost: REASONS.map(|(reason, _)| host.metrics().counter(&metrics::LOST, None, &[reason])),
+            unwatched: host.metrics().counter(&metrics::UNWATCHED, None, &[]),
             before: Totals::default(),
         }
     }
@@ -95,6 +100,7 @@ impl Own {
                 skipped(REASONS[index].1, more);
             }
         }
+        self.unwatched.add(now.unwatched.saturating_sub(self.before.unwatched) as f64 / 1e9);
         self.before = now;
     }
 }

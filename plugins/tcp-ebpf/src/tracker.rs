@@ -50,6 +50,11 @@ pub struct Tracker {
     pub events: u64,
     /// Events that were held and found no room.
     pub overheld: u64,
+    /// When the programs of this generation were there.
+    pub began: u64,
+    /// Nanoseconds in which nobody followed connections, between the generation
+    /// before and this one.
+    pub unwatched: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +78,8 @@ impl Tracker {
             is_looked: false,
             events: 0,
             overheld: 0,
+            began: 0,
+            unwatched: 0,
         }
     }
 
@@ -217,8 +224,17 @@ impl Tracker {
             }
         }
         self.connections.hand(before.open);
+        // At an upgrade this generation watches before the other one ends.
+        self.unwatched = self.began.saturating_sub(before.cut);
+        let is_unseen = self.unwatched > 0;
         self.with(|connections, context| {
-            held.adopted.iter().for_each(|record| connections.adopt(record, context));
+            for record in &held.adopted {
+                if is_unseen {
+                    connections.adopt_unseen(record, context);
+                } else {
+                    connections.adopt(record, context);
+                }
+            }
         });
         for record in &held.events {
             let counted = record.kind == Kind::Closed

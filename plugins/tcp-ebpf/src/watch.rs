@@ -167,8 +167,10 @@ fn read(inner: &Mutex<Inner>, waiter: &Waiter) {
 impl Inner {
     /// One that knows nothing yet.
     pub fn new(host: &Host, settings: Settings, engine: Engine) -> Self {
+        let mut tracker = Tracker::new(settings);
+        tracker.began = now();
         Self {
-            tracker: Tracker::new(settings),
+            tracker,
             engine,
             lost: Losses::default(),
             resyncs: 0,

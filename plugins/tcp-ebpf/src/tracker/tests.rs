@@ -217,3 +217,65 @@ fn what_is_open_is_not_shown_where_nobody_can_tell() {
     tracker.activate(None, None, 50);
     assert_eq!((tracker.connections.len(), tracker.knows_active()), (1, false), "the other ended");
 }
+
+#[test]
+fn what_began_while_nobody_watched_counts_where_it_is_open_still() {
+    let mut old = begun(None);
+    old.scan(&[live(1, 100)]);
+    let before = total(&old);
+    let state = old.state(1_000);
+    let mut new = tracker();
+    new.began = 5_000;
+    let found =
+        |record| Record { flags: ADOPTED | ESTABLISHED, opened_at: 6_000, established_at: 0, ..record };
+    let known = found(Record { sent: 500, ..live(1, 100) });
+    let unseen = found(Record { sent: 7, local: "10.0.0.1:41000".parse().expect("one"), ..live(2, 100) });
+    new.sockets(&[known, unseen], 6_000);
+    new.activate(Some(state), Some(&[known, unseen]), 7_000);
+    let expected = Numbers {
+        connects: 2,
+        sent: 507,
+        received: before.received + unseen.received,
+        retransmits: before.retransmits + u64::from(unseen.retransmits),
+        ..before
+    };
+    assert_eq!(total(&new), expected);
+    assert_eq!((new.unwatched, new.connections.len()), (4_000, 2));
+}
+
+/// As many as a machine makes in some ten seconds; each tenth end is never told.
+#[test]
+fn a_million_events_with_losses_leave_the_numbers_of_what_is_open_right() {
+    const MANY: u64 = 1_000_000;
+    const KEPT: u64 = 500;
+    let mut tracker = begun(None);
+    let (mut open, mut told) = (std::collections::VecDeque::new(), 0);
+    for sock in 0..MANY {
+        let record = live(sock, 1_000 + sock);
+        open.push_back(record);
+        if open.len() as u64 > KEPT {
+            let ended = open.pop_front().expect("just put");
+            if ended.sock % 10 != 0 {
+                tracker.event(&Record { kind: Kind::Closed, ..ended });
+                told += 1;
+            }
+        }
+        if sock % 100_000 == 0 {
+            open.make_contiguous();
+            tracker.scan(open.as_slices().0);
+            tracker.scanned(record.at);
+        }
+    }
+    open.make_contiguous();
+    for _ in 0..2 {
+        tracker.scan(open.as_slices().0);
+        tracker.scanned(2 * MANY);
+    }
+    assert_eq!(tracker.events, told);
+    let active: u64 = tracker.counts.all().map(|series| u64::from(series.active)).sum();
+    assert_eq!((active, tracker.connections.len() as u64), (KEPT, KEPT));
+    // Those whose end was lost and that no scan had found are not known to anybody.
+    let connects = total(&tracker).connects;
+    assert!(connects >= told + KEPT && connects <= MANY, "{connects}");
+    assert!(tracker.connections.corrected > 0, "no scan had found one of them: nothing was tried");
+}

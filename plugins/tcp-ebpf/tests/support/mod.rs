@@ -136,12 +136,18 @@ pub fn until<T>(running: &mut Running, mut is: impl FnMut(&Collected) -> Result<
 
 /// Whether programs can be loaded; says so where not, which is a failure where
 /// everything must run.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn skip_without_root() -> bool {
-    if rustix::process::getuid().is_root() && Path::new("/sys/kernel/btf/vmlinux").exists() {
+    skip_without(&[])
+}
+
+/// The same for a test that needs programs too.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn skip_without(programs: &[&str]) -> bool {
+    let is_there = programs.iter().all(|program| Path::new(program).exists());
+    if is_there && rustix::process::getuid().is_root() && Path::new("/sys/kernel/btf/vmlinux").exists() {
         return false;
     }
-    let why = "needs root, and a kernel with BTF";
+    let why = format!("needs root, and a kernel with BTF; and {programs:?}");
     assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{why}");
     eprintln!("SKIPPED: {why}");
     true

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 
 /// A network namespace, for as long as it is there.
 pub struct Net {
-    child: Child,
+    /// What holds it, where the test made it.
+    child: Option<Child>,
+    pid: u32,
     pub path: PathBuf,
     /// Addresses of its loopback. Tests run side by side, and see each other's
     /// connections: each has a number of its own.
@@ -23,22 +25,41 @@ pub struct Net {
 }
 
 /// Its first argument is the namespace's number.
-const SETUP: &str = "busybox ip link set lo up && busybox ip addr add 10.77.$0.1/32 dev lo \
-                     && busybox ip addr add fd77::$0:1/128 dev lo && echo ready && exec cat";
+const SETUP: &str = "busybox ip link set lo up && busybox ip addr add 10.77.$0.1/32 dev lo";
+
+/// It is there for as long as somebody is in it.
+const STAY: &str = "busybox ip addr add fd77::$0:1/128 dev lo && echo ready && exec cat";
 
 impl Net {
     pub fn new(number: u8) -> Self {
         let mut child = Command::new("unshare")
-            .args(["--net", "busybox", "sh", "-c", SETUP, &number.to_string()])
+            .args(["--net", "busybox", "sh", "-c", &format!("{SETUP} && {STAY}"), &number.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare is there");
         let mut ready = [0; 6];
         child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("the namespace is set up");
+        Self::known(child.id(), Some(child), number)
+    }
+
+    /// That of a container of the test's own, which has no network, and no IPv6.
+    pub fn of(pid: u32, number: u8) -> Self {
+        let net = Self::known(pid, None, number);
+        let enters = format!("--net={}", net.path.display());
+        let status = Command::new("nsenter")
+            .args([&enters, "busybox", "sh", "-c", SETUP, &number.to_string()])
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("nsenter is there").success(), "the namespace is set up");
+        net
+    }
+
+    fn known(pid: u32, child: Option<Child>, number: u8) -> Self {
         let net = Self {
-            path: format!("/proc/{}/ns/net", child.id()).into(),
+            path: format!("/proc/{pid}/ns/net").into(),
             child,
+            pid,
             v4: [10, 77, number, 1].into(),
             v6: format!("fd77::{number}:1").parse().expect("an address"),
         };
@@ -47,7 +68,7 @@ impl Net {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     pub fn inode(&self) -> u64 {
@@ -110,8 +131,9 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let Some(child) = &mut self.child else { return };
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
