@@ -43,7 +43,7 @@ fn without_process_events_containers_are_found_by_looking() {
     let text = agent.scrape();
     assert_eq!(sample(&text, "gantry_identity_watched"), Some(0.0), "{text}");
     assert_eq!(sample(&text, "gantry_identity_cgroups_watched"), Some(1.0), "{text}");
-    assert!(used(&before.path())(&text), "it was there before: {text}");
+    scrape_until(&agent, "what was there before is shown", used(&before.path()));
     let id = cgroup.path();
     let member = cgroup.spawn(&["sleep", "1000"]);
     scrape_until(&agent, "one that comes later is found", used(&id));
@@ -124,8 +124,7 @@ fn in_a_cgroup_namespace_of_its_own_each_container_has_its_id_and_figures() {
     let agent = Agent::start_by(command, private_dir(), AT_ONCE, CONTAINERS);
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/cgroup")).expect("it runs");
     assert_ne!(namespace("self"), namespace(&agent.pid().to_string()));
-    let text = agent.scrape();
-    assert!(used(&before.path())(&text), "it was there before: {text}");
+    scrape_until(&agent, "what was there before is shown", used(&before.path()));
     let after = Cgroup::new().expect("as the other one");
     let _member = after.spawn(&["sleep", "1000"]);
     let id = after.path();
