@@ -197,16 +197,17 @@ fn noted(left: &Report, records: &Records, config: &Config) {
         Evidence::OnlyInCall(call) => format!("perhaps: it alone was at work, in its {}", call_name(*call)),
     };
     tracing::error!("{end}: plugin {plugin}, {how}");
-    if matches!(evidence, Evidence::OnlyInCall(_)) {
-        // Whoever kills the agent may do it while one is at work.
-        return;
-    }
     let reason = match left.signal {
         Some(signal) => format!("{} {how}", name_of(signal)),
-        None => format!("exit {how}"),
+        None if left.exited => format!("exit {how}"),
+        None => format!("an end that no handler saw, {how}"),
     };
-    let from = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
-    records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
+    // Whoever kills the agent may do it while one is at work: that is held against
+    // nobody. On probation a guess is enough.
+    if !matches!(evidence, Evidence::OnlyInCall(_)) {
+        let from = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
+        records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
+    }
     roll_back(plugin, &reason, records, config);
 }
 
