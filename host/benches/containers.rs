@@ -55,6 +55,18 @@ fn sleeper() -> Member {
     Member(command.expect("sleep"))
 }
 
+/// CPU and median wall milliseconds of a scrape.
+fn scrapes(server: &Server) -> (f64, f64) {
+    let before = ran(server);
+    let mut walls = Vec::new();
+    for _ in 0..SCRAPES {
+        let begin = Instant::now();
+        scrape(server.address).expect("an answer");
+        walls.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    ((ran(server) - before) * 1e3 / SCRAPES as f64, median(walls))
+}
+
 /// An agent that shows all of them, how long its first answer took, and the row of its costs.
 fn row(dir: &Path, config: &str, containers: usize) -> String {
     let mut starts = Vec::new();
@@ -75,20 +87,13 @@ fn row(dir: &Path, config: &str, containers: usize) -> String {
     let before = cpu(&server);
     std::thread::sleep(IDLE);
     let idle = (cpu(&server) - before) * 60.0 / IDLE.as_secs_f64();
-    let before = ran(&server);
-    let mut walls = Vec::new();
-    for _ in 0..SCRAPES {
-        let begin = Instant::now();
-        scrape(server.address).expect("an answer");
-        walls.push(begin.elapsed().as_secs_f64() * 1e3);
-    }
-    let each = (ran(&server) - before) * 1e3 / SCRAPES as f64;
+    let (each, wall) = scrapes(&server);
     format!(
         "| {} | {} | {:.0} | {idle:.2} | {each:.1} | {:.1} | {:.1} |",
         shown(&text),
         series(&text),
         median(starts),
-        median(walls),
+        wall,
         memory(&server, "VmRSS"),
     )
 }
@@ -132,16 +137,9 @@ fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
     for _ in 0..8 {
         text = first_scrape(server.address);
     }
-    let before = ran(&server);
-    let mut walls = Vec::new();
-    for _ in 0..SCRAPES {
-        let begin = Instant::now();
-        scrape(server.address).expect("an answer");
-        walls.push(begin.elapsed().as_secs_f64() * 1e3);
-    }
-    let each = (ran(&server) - before) * 1e3 / SCRAPES as f64;
+    let (each, wall) = scrapes(&server);
     let of_them = text.lines().filter(|line| line.contains("container_id=\"/docker/")).count();
-    println!("| {name} | {} | {of_them} | {each:.1} | {:.1} |", shown(&text), median(walls));
+    println!("| {name} | {} | {of_them} | {each:.1} | {:.1} |", shown(&text), wall);
 }
 
 fn main() {

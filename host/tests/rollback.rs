@@ -35,6 +35,15 @@ fn site_by(command: Command, dir: tempfile::TempDir, host: &str, keys: &str, tab
     Site { agent, old, new }
 }
 
+/// With a table as it stands.
+fn site_of(table: &str) -> Site {
+    let dir = private_dir();
+    let old = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
+    Site { agent, old, new }
+}
+
 impl Site {
     fn text(&self) -> String {
         std::fs::read_to_string(self.agent.config()).expect("own file")
@@ -159,11 +168,7 @@ fn a_rollback_that_cannot_be_done_is_tried_again() {
 
 #[test]
 fn events_that_were_lost_before_are_no_reason_to_roll_back() {
-    let dir = private_dir();
-    let old = copy_to(dir.path(), &library("hostile"));
-    let new = build(dir.path(), "0.2.0");
-    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", "emit = \"lossy\"\ncount = 5"));
-    let site = Site { agent, old, new };
+    let site = site_of("emit = \"lossy\"\ncount = 5");
     site.agent.scrape();
     site.upgrade();
     (0..5).for_each(|_| drop(site.agent.scrape()));
@@ -175,12 +180,8 @@ fn events_that_were_lost_before_are_no_reason_to_roll_back() {
 
 #[test]
 fn a_change_of_the_section_forgets_no_loss() {
-    let dir = private_dir();
-    let old = copy_to(dir.path(), &library("hostile"));
-    let new = build(dir.path(), "0.2.0");
     let table = "emit = \"lossy\"\ncount = 5\n";
-    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
-    let mut site = Site { agent, old, new };
+    let mut site = site_of(table);
     site.agent.scrape();
     // A new generation of the same file, which has lost nothing yet.
     site.agent.rewrite(&hostile_with(&site.old, "", &format!("{table}bytes = 1\n")));
@@ -197,12 +198,8 @@ fn a_change_of_the_section_forgets_no_loss() {
 
 #[test]
 fn a_file_that_comes_in_a_back_off_is_an_upgrade_too() {
-    let dir = private_dir();
-    let old = copy_to(dir.path(), &library("hostile"));
-    let new = build(dir.path(), "0.2.0");
     let table = "in_version = \"0.1.0\"\nfault = \"panic\"\nat = \"collect\"\nafter = 1";
-    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
-    let mut site = Site { agent, old, new };
+    let mut site = site_of(table);
     site.agent.scrape();
     site.agent.wait_for_log("plugin hostile is failed");
     site.install();
