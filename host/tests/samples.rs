@@ -213,9 +213,9 @@ fn faults_in_each_call_of_the_start_are_said() {
         ("collect", "error", "failed", "an error on request"),
         ("health", "panic", "failed", "health: panicked"),
     ] {
-        let agent = agent(&format!("fault = \"{fault}\"\nat = \"{at}\""));
-        let (found, reasons) = agent.state("hostile");
-        assert_eq!(found, state, "{fault} at {at}: {reasons}");
+        let mut agent = agent(&format!("fault = \"{fault}\"\nat = \"{at}\""));
+        // It is asked for its health beside the first scrape, not before it.
+        let reasons = agent.wait_for_state("hostile", state);
         assert!(reasons.contains(words), "{fault} at {at}: {reasons}");
         assert!(sample(&agent.scrape(), "node_uptime_seconds").is_some());
     }
