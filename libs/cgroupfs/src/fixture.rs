@@ -8,8 +8,10 @@ mod render;
 use crate::layout::{Layout, Mode, Resource, Version};
 use crate::usage::{Cpu, Device, Io, Limit, Memory, Notes, Pids, Pressure, Stall, Usage};
 use crate::{Error, Group, membership};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// The v1 hierarchies of a tree: number, controllers, directory.
@@ -42,7 +44,7 @@ impl Fixture {
                 fs::create_dir_all(fixture.cgroup().join(directory))?;
             }
             for link in ["cpu", "cpuacct"] {
-                std::os::unix::fs::symlink("cpu,cpuacct", fixture.cgroup().join(link))?;
+                symlink("cpu,cpuacct", fixture.cgroup().join(link))?;
             }
         }
         if let Some(v2) = fixture.v2() {
@@ -118,6 +120,33 @@ impl Fixture {
         let directory = self.proc().join(process);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("cgroup"), self.membership(path))
+    }
+
+    /// Writes a process in this cgroup that runs `redis-server` in a mount
+    /// namespace of its own, whose root is `root`, with a volume on each of two
+    /// disks: `/data` and `/log`, directories that it makes below `root`.
+    ///
+    /// # Errors
+    /// If it cannot be written, or `root` is not there.
+    pub fn process_with_volumes(&self, pid: u32, path: &str, root: &Path) -> io::Result<()> {
+        self.process(&pid.to_string(), path)?;
+        for volume in ["data", "log"] {
+            fs::create_dir_all(root.join(volume))?;
+        }
+        // The mount that the directories really lie on: it is what a reader finds.
+        let mount = rustix::fs::statx(CWD, root, AtFlags::empty(), StatxFlags::MNT_ID)?.stx_mnt_id;
+        let directory = self.proc().join(pid.to_string());
+        fs::create_dir(directory.join("ns"))?;
+        symlink(format!("mnt:[{pid}]"), directory.join("ns/mnt"))?;
+        symlink(root, directory.join("root"))?;
+        symlink("/bin/sleep", directory.join("exe"))?;
+        fs::write(directory.join("cmdline"), "redis-server\0*:6379\0")?;
+        let mounts = format!(
+            "1 0 0:50 / / rw - overlay overlay rw\n\
+             {mount} 1 8:0 /volumes/data/_data /data rw - ext4 /dev/sda rw\n\
+             {mount} 1 254:16 /volumes/log/_data /log rw - ext4 /dev/vdb rw\n"
+        );
+        fs::write(directory.join("mountinfo"), mounts)
     }
 
     /// Makes a cgroup in all hierarchies, with all files, of these figures.

@@ -7,41 +7,21 @@ use gantry_cgroupfs::Mode;
 use gantry_cgroupfs::fixture::Fixture;
 use gantry_containers::Containers;
 use gantry_plugin_testkit::{Kit, NewContainer, Tree};
-use rustix::fs::{AtFlags, StatxFlags};
-use std::os::unix::fs::symlink;
 
 const CONTAINERS: u32 = 1000;
-
-/// `mount` is the number of the one on which the directories lie.
-fn mounts(mount: u64) -> String {
-    format!(
-        "1 0 0:50 / / rw - overlay overlay rw\n\
-         {mount} 1 8:0 /volumes/data/_data /data rw - ext4 /dev/sda rw\n\
-         {mount} 1 254:16 /volumes/log/_data /log rw - ext4 /dev/vdb rw\n"
-    )
-}
 
 fn machine(mode: Mode) -> Kit {
     let kit = Kit::of::<Containers>().with_tree(Tree::new());
     let fixture = Fixture::new(kit.tree().root(), mode).expect("written");
     let kit = kit.with_path("proc", fixture.proc()).with_path("cgroup", fixture.cgroup());
     let root = kit.tree().path("rootfs");
-    ["rootfs/data", "rootfs/log"].iter().for_each(|dir| kit.tree().dir(dir));
-    let there = rustix::fs::statx(rustix::fs::CWD, &root, AtFlags::empty(), StatxFlags::MNT_ID);
-    let mounts = mounts(there.expect("just made").stx_mnt_id);
+    kit.tree().dir("rootfs");
     for number in 0..CONTAINERS {
         let pid = 1000 + number;
         let raw = format!("{number:064x}");
         let path = format!("/docker/{raw}");
         fixture.cgroup_of(&path, &fixture.figures(u64::from(number))).expect("written");
-        fixture.process(&pid.to_string(), &path).expect("written");
-        let dir = fixture.proc().join(pid.to_string());
-        std::fs::create_dir(dir.join("ns")).expect("a directory");
-        symlink(format!("mnt:[{pid}]"), dir.join("ns/mnt")).expect("a link");
-        symlink(&root, dir.join("root")).expect("a link");
-        symlink("/bin/sleep", dir.join("exe")).expect("a link");
-        std::fs::write(dir.join("mountinfo"), &mounts).expect("written");
-        std::fs::write(dir.join("cmdline"), "redis-server\0*:6379\0").expect("written");
+        fixture.process_with_volumes(pid, &path, &root).expect("written");
         let mut new = NewContainer::new(&format!("/docker/web-{number}"))
             .runtime("docker", &raw)
             .process(pid, 1)
