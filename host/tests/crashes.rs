@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::agent::{Agent, gantry};
+use support::agent::{Agent, gantry, sample};
 use support::http::{get, raw};
 use support::versions::build;
 use support::{copy_to, library, private_dir};
@@ -102,6 +102,27 @@ fn handlers_that_a_plugin_puts_in_the_place_of_the_agents_leave_a_guess() {
         assert!(!rows.iter().any(|row| row["what"] == "crash"), "a guess is not held against it: {rows:?}");
         agent.terminate();
     }
+}
+
+/// They are found at the end of the call, and a later fault is noted, then theirs.
+#[test]
+fn handlers_that_a_plugin_put_there_before_are_noticed_and_keep_nothing_from_being_told() {
+    let replaced = "gantry_plugin_fault_handlers_replaced_total{plugin=\"hostile\"";
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let mut agent = Agent::start_by(gantry(), dir, "", &section(&file, "late_handlers"));
+    assert_eq!(sample(&agent.scrape(), replaced), Some(0.0));
+    assert!(sample(&agent.scrape(), "hostile_collections_total").is_some());
+    let line = agent.wait_for_log("it put handlers of its own in the place of the agent's");
+    assert!(line.contains("plugin hostile: ") && line.contains("for SIGSEGV, SIGBUS, SIGILL"), "{line}");
+    assert!(line.contains("(they lie in its library); the agent's are in place again"), "{line}");
+    scrape_to_death(&mut agent);
+    assert_eq!(agent.ended().code(), Some(7), "its own handler had it then");
+    agent.again();
+    let line = agent.wait_for_log("did not end as it should");
+    assert!(line.contains("SEGV at address 0x1: plugin hostile, in its collect"), "{line}");
+    assert!(agent.table(&["history", "hostile"]).iter().any(|row| row["what"] == "crash"));
+    agent.terminate();
 }
 
 #[test]
