@@ -7,7 +7,7 @@
 
 use crate::config::{Config, Isolation, PluginConfig};
 use crate::isolation::signal_in_words;
-use crate::records::{Entry, File, Held, Lineage, Records, What};
+use crate::records::{Entry, File, Held, Lineage, Ran, Records, What};
 use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
 use std::collections::{HashMap, HashSet};
 use std::fs::DirBuilder;
@@ -259,8 +259,9 @@ fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     let to = File { version: instead.version.clone(), digest: instead.digest.clone() };
     records.happened(plugin, Entry::now(What::Rollback, Some(bad.clone()), Some(to), why));
     let (digest, section) = (bad.digest, section.fingerprint());
-    let held = Held { digest, section, reason: why.to_owned(), instead };
-    records.set_lineage(plugin, Lineage { held: Some(held), ..Lineage::default() });
+    let ran = Some(Ran { stored: instead.clone(), known: on_probation.known });
+    let held = Some(Held { digest, section, reason: why.to_owned(), instead });
+    records.set_lineage(plugin, Lineage { held, ran, ..Lineage::default() });
 }
 
 /// `SIGSEGV`

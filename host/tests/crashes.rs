@@ -174,6 +174,29 @@ fn an_upgrade_that_takes_the_agent_down_unseen_is_rolled_back_too() {
     rolled_back("stack_overflow_thread");
 }
 
+/// It is on probation before its first call.
+#[test]
+fn an_upgrade_that_comes_with_a_restart_and_takes_the_agent_down_is_rolled_back_too() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    // At once, and before the agent serves anything.
+    let sections = section(&file, "null_write").replace("after = 2", "in_version = \"0.2.0\"");
+    let mut agent = Agent::start_by(gantry(), dir, "", &sections);
+    agent.scrape();
+    assert!(agent.terminate().success());
+    std::fs::rename(&new, &file).expect("own directory");
+    let state = agent.dir.path().join("state");
+    let ended =
+        gantry().arg("run").arg("--config").arg(agent.config()).arg("--state-dir").arg(state).output();
+    let ended = ended.expect("it starts");
+    assert!(!ended.status.success(), "{}", support::agent::said(&ended));
+    agent.again();
+    agent.wait_for_log("0.2.0 was on probation; 0.1.0 runs in its place");
+    assert_eq!(agent.plugin("hostile")["version"], "0.1.0");
+    agent.terminate();
+}
+
 fn rolled_back(fault: &str) {
     let dir = private_dir();
     let file = copy_to(dir.path(), &library("hostile"));
