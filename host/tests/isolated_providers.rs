@@ -1,6 +1,10 @@
 //! What our own plugins find out, tested once more with them in processes of
 //! their own. One program, as each costs its time to be linked. Storms of
 //! containers are in another: who runs beside them sees them.
+#![expect(
+    clippy::duplicate_mod,
+    reason = "each file of tests has `support` of its own, as it is a program too"
+)]
 
 #[path = "cgroup2.rs"]
 mod cgroup2;
