@@ -6,8 +6,6 @@
     reason = "each file of tests has `support` of its own, as it is a program too"
 )]
 
-#[path = "cgroup2.rs"]
-mod cgroup2;
 #[path = "containerd.rs"]
 mod containerd;
 #[path = "crio.rs"]

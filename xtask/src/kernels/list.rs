@@ -34,22 +34,6 @@ pub const TESTS: &[Tests] = &[
         skip: &["a_process_whose_first_thread_ends_is_there_until_the_last_one_does"],
     },
     all("gantry-host", "cgroup2"),
-    // The same once more: all else in that program needs runtimes.
-    Tests {
-        package: "gantry-host",
-        target: "isolated_providers",
-        skip: &[
-            "containerd::",
-            "crio::",
-            "docker_orchestrators::",
-            "formats::",
-            "identity_limits::",
-            "identity_restart::",
-            "kubernetes::",
-            "podman::",
-            "systemd::",
-        ],
-    },
     all("gantry-host", "clock"),
     Tests {
         package: "gantry-host",
