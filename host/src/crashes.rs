@@ -7,9 +7,9 @@
 
 use crate::config::{Config, Isolation, PluginConfig};
 use crate::isolation::signal_in_words;
-use crate::records::{Entry, File, Held, Lineage, Records, What};
+use crate::records::{Entry, File, Held, Lineage, Ran, Records, What};
 use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -28,6 +28,8 @@ const APART_FOR: Duration = Duration::from_secs(3600);
 pub struct Crashes {
     stamps: Mutex<Option<Stamps>>,
     apart: Mutex<HashMap<String, Apart>>,
+    /// Plugins of which it was said that they replaced handlers.
+    replaced: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,34 @@ impl Crashes {
         }
     }
 
+    /// Behind a call of a plugin's: whether the handlers of faults are others than
+    /// the agent's, which are put back then. By whom they were replaced; it is
+    /// logged once of each.
+    pub fn mind_handlers(&self, plugin: &str, call: &str) -> Option<String> {
+        let stamps = (*lock(&self.stamps))?;
+        let found = stamps.mind_handlers()?;
+        let mut others = stamps.in_calls();
+        others.retain(|other| other != plugin);
+        let (who, how) = match stamps.library_at(found.handler) {
+            Some(owner) => (owner, "they lie in its library".to_owned()),
+            None if others.is_empty() => (plugin.to_owned(), format!("in its {call}")),
+            None => (plugin.to_owned(), format!("perhaps: {} was at work, too", others.join(", "))),
+        };
+        if lock(&self.replaced).insert(who.clone()) {
+            let signals: Vec<&str> = found.signals.iter().map(|signal| name_of(*signal)).collect();
+            let back = if found.are_back {
+                "the agent's are in place again, and hand faults on to those"
+            } else {
+                "those stay, as too many were put there: who takes the agent down from now on may not be known"
+            };
+            tracing::warn!(
+                "plugin {who}: it put handlers of its own in the place of the agent's, for {} ({how}); {back}",
+                signals.join(", ")
+            );
+        }
+        Some(who)
+    }
+
     /// The agent ends as it should.
     pub fn end(&self) {
         if let Some(stamps) = *lock(&self.stamps) {
@@ -229,8 +259,9 @@ fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     let to = File { version: instead.version.clone(), digest: instead.digest.clone() };
     records.happened(plugin, Entry::now(What::Rollback, Some(bad.clone()), Some(to), why));
     let (digest, section) = (bad.digest, section.fingerprint());
-    let held = Held { digest, section, reason: why.to_owned(), instead };
-    records.set_lineage(plugin, Lineage { held: Some(held), ..Lineage::default() });
+    let ran = Some(Ran { stored: instead.clone(), known: on_probation.known });
+    let held = Some(Held { digest, section, reason: why.to_owned(), instead });
+    records.set_lineage(plugin, Lineage { held, ran, ..Lineage::default() });
 }
 
 /// `SIGSEGV`

@@ -22,7 +22,8 @@ fn plain_containers_have_their_names_beside_pods() {
     let host = "[host.identity]\nmetadata_wait = \"30s\"\nmin_container_age = \"0s\"";
     let agent = Agent::start_in(private_dir(), host, &plugins);
     let (redis, namespace) = (format!("{}-redis", containerd.name()), format!("{}-n", containerd.name()));
-    let digest = format!("{:032x}{:032x}", std::process::id(), 1);
+    // Of no cgroup that other tests of this process number.
+    let digest = format!("{:032x}{:032x}", std::process::id(), u64::MAX);
     containerd.import_into("default");
     containerd.import_into(&namespace);
     let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000000";

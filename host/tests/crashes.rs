@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::agent::{Agent, gantry};
+use support::agent::{Agent, gantry, sample};
 use support::http::{get, raw};
 use support::versions::build;
 use support::{copy_to, library, private_dir};
@@ -104,6 +104,27 @@ fn handlers_that_a_plugin_puts_in_the_place_of_the_agents_leave_a_guess() {
     }
 }
 
+/// They are found at the end of the call, and a later fault is noted, then theirs.
+#[test]
+fn handlers_that_a_plugin_put_there_before_are_noticed_and_keep_nothing_from_being_told() {
+    let replaced = "gantry_plugin_fault_handlers_replaced_total{plugin=\"hostile\"";
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let mut agent = Agent::start_by(gantry(), dir, "", &section(&file, "late_handlers"));
+    assert_eq!(sample(&agent.scrape(), replaced), Some(0.0));
+    assert!(sample(&agent.scrape(), "hostile_collections_total").is_some());
+    let line = agent.wait_for_log("it put handlers of its own in the place of the agent's");
+    assert!(line.contains("plugin hostile: ") && line.contains("for SIGSEGV, SIGBUS, SIGILL"), "{line}");
+    assert!(line.contains("(they lie in its library); the agent's are in place again"), "{line}");
+    scrape_to_death(&mut agent);
+    assert_eq!(agent.ended().code(), Some(7), "its own handler had it then");
+    agent.again();
+    let line = agent.wait_for_log("did not end as it should");
+    assert!(line.contains("SEGV at address 0x1: plugin hostile, in its collect"), "{line}");
+    assert!(agent.table(&["history", "hostile"]).iter().any(|row| row["what"] == "crash"));
+    agent.terminate();
+}
+
 #[test]
 fn a_good_end_and_a_kill_between_calls_accuse_nobody() {
     let dir = private_dir();
@@ -151,6 +172,29 @@ fn an_upgrade_that_takes_the_agent_down_is_rolled_back_by_the_next_start() {
 #[test]
 fn an_upgrade_that_takes_the_agent_down_unseen_is_rolled_back_too() {
     rolled_back("stack_overflow_thread");
+}
+
+/// It is on probation before its first call.
+#[test]
+fn an_upgrade_that_comes_with_a_restart_and_takes_the_agent_down_is_rolled_back_too() {
+    let dir = private_dir();
+    let file = copy_to(dir.path(), &library("hostile"));
+    let new = build(dir.path(), "0.2.0");
+    // At once, and before the agent serves anything.
+    let sections = section(&file, "null_write").replace("after = 2", "in_version = \"0.2.0\"");
+    let mut agent = Agent::start_by(gantry(), dir, "", &sections);
+    agent.scrape();
+    assert!(agent.terminate().success());
+    std::fs::rename(&new, &file).expect("own directory");
+    let state = agent.dir.path().join("state");
+    let ended =
+        gantry().arg("run").arg("--config").arg(agent.config()).arg("--state-dir").arg(state).output();
+    let ended = ended.expect("it starts");
+    assert!(!ended.status.success(), "{}", support::agent::said(&ended));
+    agent.again();
+    agent.wait_for_log("0.2.0 was on probation; 0.1.0 runs in its place");
+    assert_eq!(agent.plugin("hostile")["version"], "0.1.0");
+    agent.terminate();
 }
 
 fn rolled_back(fault: &str) {

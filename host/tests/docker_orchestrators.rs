@@ -22,19 +22,19 @@ fn agent(docker: &Docker) -> Agent {
     Agent::start_in(private_dir(), host, &plugins)
 }
 
-/// A container of this name, with labels or variables.
-fn run(docker: &Docker, name: &str, option: &str, pairs: &[(&str, &str)]) {
+/// A container of this name, with labels or variables: by its id.
+fn run(docker: &Docker, name: &str, option: &str, pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut options = vec!["--network", "none", "--name", name];
     pairs.iter().for_each(|pair| options.extend([option, pair]));
-    docker.container(&options);
+    docker.container(&options)
 }
 
 #[test]
 fn containers_have_the_names_that_their_orchestrators_gave_them() {
     let Some(docker) = Docker::start() else { return };
     let agent = agent(&docker);
-    run(
+    let swarm = run(
         &docker,
         "shop_web.3.w0g2kv1k3c0vd1zgqo3jq2m1n",
         "--label",
@@ -60,9 +60,9 @@ fn containers_have_the_names_that_their_orchestrators_gave_them() {
             ("com.amazonaws.ecs.task-definition-version", "7"),
         ]
     };
-    run(&docker, "ecs-web-7-nginx-a0b1c2", "--label", &ecs("nginx"));
-    run(&docker, "ecs-web-7-internalecspause-d0", "--label", &ecs("~internal~ecs~pause"));
-    run(
+    let nginx = run(&docker, "ecs-web-7-nginx-a0b1c2", "--label", &ecs("nginx"));
+    let pause = run(&docker, "ecs-web-7-internalecspause-d0", "--label", &ecs("~internal~ecs~pause"));
+    let task = run(
         &docker,
         &format!("web-{ALLOCATION}"),
         "-e",
@@ -91,7 +91,10 @@ fn containers_have_the_names_that_their_orchestrators_gave_them() {
         assert_eq!(value(&text, "container_runtime_info", &runtime), Some(1.0), "{id}: {text}");
         assert_eq!(value(&text, "container_restarts_total", &[("container_id", id)]), Some(0.0), "{id}");
     }
-    assert!(!text.contains("container_id=\"/docker/"), "by none of Docker's own names: {text}");
+    for own in [&*swarm, &nginx, &pause, &task, "shop_web.3.", "ecs-web-7-", "web-"] {
+        let own = format!("container_id=\"/docker/{own}");
+        assert!(!text.contains(&own), "by none of Docker's own names: {text}");
+    }
     // What ECS has for a task's network is known, and not shown.
     scrape_until(&agent, "the pause container is known for what it is", |_| {
         let rows = agent.table(&["containers", "--where", "runtime=docker"]);

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use support::agent::{Agent, sample};
 use support::cgroup::{Cgroup, hierarchies};
-use support::needs;
 use support::process::{peak_memory, threads_named};
 use support::series::{scrape_until, value};
+use support::{isolation, needs};
 
 const CONTAINERS: &str = "[plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n";
 
@@ -75,10 +75,12 @@ fn lost(scraped: &str, reason: &str) -> f64 {
 }
 
 #[test]
-fn ten_thousand_containers_come_and_go() {
+fn containers_come_and_go_by_the_thousand() {
     // Before the storm: it is to see all of them.
     let agent = Agent::start(CONTAINERS);
-    let Some(mut storm) = Storm::of(10_000, "a") else { return };
+    // What is counted is the host's own: once more for processes needs fewer.
+    let count = if isolation() == "none" { 10_000 } else { 2_000 };
+    let Some(mut storm) = Storm::of(count, "a") else { return };
     let id = format!("/docker/{:0>56}", "a");
     let fold = "container_id=\"/docker/~short-lived\"";
     let (mut most, mut most_folded) = (0, 0);
@@ -97,7 +99,7 @@ fn ten_thousand_containers_come_and_go() {
         |text: &str| ["cgroup_events", "process_events"].map(|reason| lost(text, reason)).iter().sum::<f64>();
     let text = scrape_until(&agent, "all are folded, or counted as lost", |text| {
         let folded = sample(text, "gantry_identity_folded_total").unwrap_or_default();
-        10_000.0 - folded <= losses(text) * 1_000.0
+        count as f64 - folded <= losses(text) * 1_000.0
     });
     assert!(losses(&text) <= 3.0, "few queues overrun: {text}");
     assert!(!text.contains(&id), "one of them is shown: {text}");

@@ -6,6 +6,7 @@ mod support;
 use std::process::Command;
 use support::agent::{Agent, gantry, sample};
 use support::cgroup::Cgroup;
+use support::process::runners;
 use support::series::{scrape_until, value};
 use support::{needs, private_dir};
 
@@ -166,7 +167,9 @@ fn at_most_half_of_the_descriptors_are_of_cgroups_and_mounts() {
     for _ in 0..3 {
         let text = scrape_until(&agent, "all figures of all of them", figures);
         assert!(!text.contains("reason=\"cgroup_unreadable\""), "{text}");
-        let open: Vec<std::path::PathBuf> = std::fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+        // Those of whichever process the plugin is in.
+        let pid = runners(agent.pid(), "containers").first().copied().unwrap_or(agent.pid());
+        let open: Vec<std::path::PathBuf> = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .expect("it runs")
             .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
             .collect();

@@ -59,6 +59,15 @@ impl Site {
         std::fs::copy(&self.new, self.old.with_extension("beside")).expect("own directory");
         std::fs::rename(self.old.with_extension("beside"), &self.old).expect("own directory");
     }
+    /// What the next agent will know of the files that ran.
+    fn lineage(&self) -> serde_json::Value {
+        let file = self.agent.dir.path().join("state/lineage/hostile.json");
+        serde_json::from_slice(&std::fs::read(file).unwrap_or_default()).unwrap_or_default()
+    }
+    /// Where what ran before lies in the store.
+    fn kept(&self) -> PathBuf {
+        PathBuf::from(self.lineage()["previous"]["file"].as_str().expect("a path"))
+    }
     fn newest(&self) -> serde_json::Value {
         self.agent.table(&["history", "hostile", "--where", "what=rollback"])[0].clone()
     }
@@ -145,12 +154,11 @@ fn a_rollback_that_cannot_be_done_is_tried_again() {
     assert!(site.agent.terminate().success());
     site.agent.again();
     site.agent.wait_for_log("its upgrade is still on probation");
-    let lineage = site.agent.dir.path().join("state/lineage/hostile.json");
-    let lineage = std::fs::read(lineage).expect("it was written");
-    let lineage: serde_json::Value = serde_json::from_slice(&lineage).expect("JSON");
-    let kept = PathBuf::from(lineage["previous"]["file"].as_str().expect("a path"));
+    let kept = site.kept();
     let away = site.agent.dir.path().join("away");
     std::fs::rename(&kept, &away).expect("it is in the store");
+    // Nor does it lie where it lay.
+    std::fs::remove_file(&site.old).expect("own file");
     std::fs::remove_file(&well).expect("own file");
     let mut refused = String::new();
     site.agent.wait_until("the rollback is refused", |agent| {
@@ -164,6 +172,99 @@ fn a_rollback_that_cannot_be_done_is_tried_again() {
     site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
     assert_eq!(site.version(), "0.1.0");
     assert!(site.newest()["reason"].as_str().is_some_and(|reason| reason.contains("panicked")));
+}
+
+#[test]
+fn what_the_store_has_no_more_is_taken_from_where_it_lay() {
+    let mut site = site("", "", "");
+    for another_agent in [false, true] {
+        site.upgrade();
+        let kept = site.kept();
+        if another_agent {
+            assert!(site.agent.terminate().success());
+            site.agent.again();
+        }
+        std::fs::remove_file(&kept).expect("it is in the store");
+        let said = site.agent.good(&["rollback", "hostile"]);
+        let (old, kept) = (site.old.display(), kept.display());
+        let from = format!("hostile: it is taken from {old}, where the same file still lies; {kept}: ");
+        assert!(said.starts_with("hostile: running (0.1.0)\n") && said.contains(&from), "{said}");
+        assert_eq!(site.version(), "0.1.0");
+    }
+    // Another file there is not taken for it.
+    site.upgrade();
+    let kept = site.kept();
+    std::fs::remove_file(&kept).expect("it is in the store");
+    site.install();
+    let error = site.agent.bad(1, &["rollback", "hostile"]);
+    assert!(error.contains(kept.to_str().expect("UTF-8")), "{error}");
+    let there = format!("{}: it is another file than the one that ran", site.old.display());
+    assert!(error.contains(&there), "{error}");
+    assert_eq!(site.version(), "0.2.0");
+}
+
+const WITH_THE_START: &str = "0.2.0 comes with this start, on probation; 0.1.0 ran before";
+
+#[test]
+fn an_upgrade_that_comes_with_a_restart_of_the_agent_is_on_probation() {
+    let mut site = site("", "", "fault = \"panic\"\nat = \"collect\"\nafter = 3");
+    site.agent.scrape();
+    let count = sample(&site.agent.scrape(), COLLECTIONS).expect("it is shown");
+    let text = site.text();
+    assert!(site.agent.terminate().success());
+    site.install();
+    site.agent.again();
+    site.agent.wait_for_log(WITH_THE_START);
+    assert_eq!(site.version(), "0.2.0");
+    let upgrade = site.agent.table(&["history", "hostile", "--where", "what=upgrade"])[0].clone();
+    assert_eq!(upgrade["reason"], "at the start of the agent", "{upgrade}");
+    site.agent.wait_until("a rollback", |agent| {
+        agent.scrape();
+        agent.row("hostile")["version"] == "0.1.0" && agent.row("hostile")["state"] == "running"
+    });
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    assert!(site.newest()["reason"].as_str().is_some_and(|reason| reason.contains("panicked")));
+    assert!(sample(&site.agent.scrape(), COLLECTIONS).is_some_and(|now| now > count), "the counts go on");
+    assert_eq!(site.text(), text);
+    // Nor does the next agent take it, or think that what ran before is news.
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    assert_eq!(site.version(), "0.1.0");
+    assert!(!site.agent.log.iter().any(|line| line.contains("on probation")), "{:?}", site.agent.log);
+}
+
+#[test]
+fn what_was_wrong_before_a_restart_is_no_reason_to_roll_back() {
+    let mut site = site_of("fault = \"error\"\nat = \"health\"");
+    site.agent.scrape();
+    let known = |site: &Site| site.lineage()["ran"]["known"].to_string().contains("an error on request");
+    let until = std::time::Instant::now() + support::http::PATIENCE;
+    while !known(&site) {
+        assert!(std::time::Instant::now() < until, "it is not kept: {}", site.lineage());
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    // Without a word, so that what was written meanwhile is all there is.
+    site.agent.kill();
+    site.install();
+    site.agent.again();
+    site.agent.wait_for_log(WITH_THE_START);
+    (0..5).for_each(|_| drop(site.agent.scrape()));
+    assert_eq!(site.agent.state("hostile").0, "degraded");
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
+    // What an operator's word brought is gone with the agent, as he wished.
+    let old = build(site.agent.dir.path(), "0.3.0");
+    site.agent.good(&["upgrade", "hostile", old.to_str().expect("UTF-8"), "--until-restart"]);
+    site.agent.scrape();
+    assert!(site.agent.terminate().success());
+    site.agent.again();
+    assert_eq!(site.version(), "0.2.0");
+    assert!(
+        !site.agent.log.iter().any(|line| line.contains("comes with this start")),
+        "{:?}",
+        site.agent.log
+    );
 }
 
 #[test]

@@ -46,7 +46,9 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     let parts = agent.fleet.parts().clone();
     parts.services.identity.remember(parts.records.take_ids());
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
-    let swept = loader::sweep(&state_dir, &parts.records.named_files());
+    let config = agent.config();
+    let is_configured = |name: &str| config.plugins.iter().any(|section| section.name == name);
+    let swept = loader::sweep(&state_dir, &parts.records.named_files(is_configured));
     if swept > 0 {
         tracing::info!("{swept} files of plugins that nothing names any more were removed from the store");
     }

@@ -96,8 +96,15 @@ pub fn verify_stored(
     digest: &str,
     vendor: bool,
 ) -> Result<Verified, LoadError> {
-    let pinned = PluginConfig { sha256: Some(digest.to_owned()), version: None, ..plugin.clone() };
-    verify_found(&pinned, Found { path: file.to_owned(), vendor })
+    let any = PluginConfig { sha256: None, version: None, ..plugin.clone() };
+    let verified = verify_found(&any, Found { path: file.to_owned(), vendor })?;
+    if verified.bytes.digest == digest {
+        return Ok(verified);
+    }
+    let (file, is) = (file.display(), &verified.bytes.digest);
+    Err(LoadError(format!(
+        "{file}: it is another file than the one that ran: its sha256 is {is}, not {digest}"
+    )))
 }
 
 fn verify_found(plugin: &PluginConfig, found: Found) -> Result<Verified, LoadError> {

@@ -45,6 +45,9 @@ families! { FAMILIES:
         .labels(&["plugin"]).unit(BaseUnit::Bytes);
     PANICS = Family::counter("gantry_plugin_panics_total", "Panics that were caught in calls of the plugin.")
         .labels(&["plugin"]);
+    HANDLERS = Family::counter("gantry_plugin_fault_handlers_replaced_total",
+        "Calls behind which handlers of faults were others than the agent's, by the plugin that replaced them; the agent's are put back in front of them.")
+        .labels(&["plugin"]);
     RESTARTS = Family::counter("gantry_plugin_restarts_total",
         "Instances that were made after the first one: after a failure, a hang, a restart, a change of file or configuration.")
         .labels(&["plugin"]);
@@ -140,6 +143,9 @@ impl Own {
     pub fn panicked(&self, plugin: &str) {
         self.kept.counter(&PANICS, None, &[plugin]).inc();
     }
+    pub fn handlers_replaced(&self, plugin: &str) {
+        self.kept.counter(&HANDLERS, None, &[plugin]).inc();
+    }
     pub fn restarted(&self, plugin: &str) {
         self.kept.counter(&RESTARTS, None, &[plugin]).inc();
     }
@@ -221,8 +227,9 @@ impl Own {
         if status.state == State::Disabled {
             return;
         }
-        // Baselines, so that the first panic and the first miss are an increase.
+        // Baselines, so that the first of each is an increase.
         self.kept.counter(&PANICS, None, &[name]);
+        self.kept.counter(&HANDLERS, None, &[name]);
         self.kept.counter(&MISSED, None, &[name]);
         self.kept.counter(&RESTARTS, None, &[name]);
         for reason in LOST_BY {

@@ -48,6 +48,16 @@ pub struct OnProbation {
     pub losses: BTreeSet<String>,
 }
 
+/// What served when it was last written down: a next agent that finds another file
+/// puts that on probation, and this one is what there is to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    pub stored: Stored,
+    /// What was wrong with it, by its own word or because it was late.
+    #[serde(default)]
+    pub known: Vec<String>,
+}
+
 /// Which events the file that ran lost of late.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lost {
@@ -76,6 +86,8 @@ pub struct Lineage {
     pub held: Option<Held>,
     #[serde(default)]
     pub probation: Option<OnProbation>,
+    #[serde(default)]
+    pub ran: Option<Ran>,
     /// As the agent ended.
     #[serde(default)]
     pub lost: Option<Lost>,
@@ -85,16 +97,19 @@ fn path(dir: &Path, plugin: &str) -> PathBuf {
     dir.join("lineage").join(format!("{plugin}.json"))
 }
 
-/// The digests that the records of all plugins name.
-pub(super) fn named(dir: &Path) -> BTreeSet<String> {
+/// The digests that the records of all plugins name. What served last is of use
+/// to those that are configured alone: a next start may find another file of them.
+pub(super) fn named(dir: &Path, is_configured: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let entries = std::fs::read_dir(dir.join("lineage")).into_iter().flatten().flatten();
     let plugins = entries.filter_map(|entry| {
         entry.file_name().to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned)
     });
     let digests = plugins.flat_map(|plugin| {
-        let lineage = Lineage::read(dir, &plugin);
-        let held = lineage.held.map(|held| [held.digest, held.instead.digest]);
-        lineage.previous.map(|stored| stored.digest).into_iter().chain(held.into_iter().flatten())
+        let Lineage { previous, held, ran, .. } = Lineage::read(dir, &plugin);
+        let held = held.map(|held| [held.digest, held.instead.digest]);
+        let ran = ran.filter(|_| is_configured(&plugin)).map(|ran| ran.stored);
+        let files = previous.into_iter().chain(ran).map(|stored| stored.digest);
+        files.chain(held.into_iter().flatten())
     });
     digests.collect()
 }
@@ -122,8 +137,17 @@ impl Lineage {
     /// The capabilities of what may run in the place of what a section names.
     pub fn capabilities(&self) -> impl Iterator<Item = &str> {
         let instead = self.held.as_ref().map(|held| &held.instead);
-        let files = self.previous.iter().chain(instead);
+        let ran = self.ran.as_ref().map(|ran| &ran.stored);
+        let files = self.previous.iter().chain(instead).chain(ran);
         files.flat_map(|stored| &stored.capabilities).map(String::as_str)
+    }
+
+    /// What a next agent goes back to, should a file of this digest go wrong that it
+    /// finds: what served last, if that is another one. One that ran before that is
+    /// no news: whoever put it there goes back himself.
+    pub fn behind(&self, digest: &str) -> Option<&Ran> {
+        let is_known = self.previous.as_ref().is_some_and(|stored| stored.digest == digest);
+        self.ran.as_ref().filter(|ran| ran.stored.digest != digest && !is_known)
     }
 
     /// What runs in the place of a file, if that is held back.
@@ -136,20 +160,38 @@ impl Lineage {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_damaged_record_is_passed_over() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        assert_eq!(Lineage::read(dir.path(), "x"), Lineage::default());
-        let stored = Stored {
+    fn stored(digest: &str) -> Stored {
+        Stored {
             file: "/store/x.so".into(),
             version: "1.0.0".to_owned(),
-            digest: "abc".to_owned(),
+            digest: digest.to_owned(),
             vendor: true,
             source: "/usr/lib/x.so".into(),
             path: None,
             sha256: None,
             capabilities: vec!["CAP_BPF".to_owned()],
-        };
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_new_at_a_start_has_what_served_last_behind_it() {
+        let ran = Ran { stored: stored("ran"), known: Vec::new() };
+        let lineage = Lineage { ran: Some(ran.clone()), previous: Some(stored("old")), ..Lineage::default() };
+        assert_eq!(lineage.behind("new"), Some(&ran));
+        assert_eq!(lineage.behind("ran"), None, "the same one");
+        assert_eq!(lineage.behind("old"), None, "as after `upgrade --until-restart`");
+        assert_eq!(Lineage::default().behind("new"), None, "the first start");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        lineage.write(dir.path(), "x").expect("own directory");
+        assert_eq!(named(dir.path(), |name| name == "x"), ["old", "ran"].map(str::to_owned).into());
+        assert_eq!(named(dir.path(), |_| false), ["old".to_owned()].into(), "it is configured no more");
+    }
+
+    #[test]
+    fn a_damaged_record_is_passed_over() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        assert_eq!(Lineage::read(dir.path(), "x"), Lineage::default());
+        let stored = stored("abc");
         let held = Held {
             digest: "bad".to_owned(),
             section: "s".to_owned(),
@@ -159,17 +201,20 @@ mod tests {
         let probation =
             OnProbation { digest: "new".to_owned(), until: 1.5, known: Vec::new(), losses: BTreeSet::new() };
         let lost = Lost { digest: "new".to_owned(), at: [("ring_lost".to_owned(), 2.5)].into() };
+        let ran = Ran { stored: stored.clone(), known: vec!["no pressure files".to_owned()] };
         let lineage = Lineage {
             previous: Some(stored),
             held: Some(held),
             probation: Some(probation),
+            ran: Some(ran),
             lost: Some(lost),
         };
         lineage.write(dir.path(), "x").expect("own directory");
         let read = Lineage::read(dir.path(), "x");
         assert_eq!(read, lineage);
         assert!(read.instead("bad", "s").is_some());
-        assert_eq!(read.capabilities().collect::<Vec<_>>(), ["CAP_BPF", "CAP_BPF"]);
+        assert_eq!(read.capabilities().collect::<Vec<_>>(), ["CAP_BPF", "CAP_BPF", "CAP_BPF"]);
+        assert_eq!(named(dir.path(), |_| true), ["abc", "bad"].map(str::to_owned).into());
         assert!(read.instead("bad", "other").is_none() && read.instead("good", "s").is_none());
         for damage in ["", "{", "[1]", "{\"previous\": 5}"] {
             std::fs::write(path(dir.path(), "x"), damage).expect("own file");

@@ -20,7 +20,7 @@ mod writer;
 use crate::identity::ShownId;
 use history::History;
 pub use history::{Entry, File, What};
-pub use lineage::{Held, Lineage, Lost, OnProbation, Stored};
+pub use lineage::{Held, Lineage, Lost, OnProbation, Ran, Stored};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -91,9 +91,10 @@ impl Records {
         Lineage::read(&open.dir, plugin)
     }
 
-    /// The digests of all files that a rollback, or what is held back, asks for.
-    pub fn named_files(&self) -> BTreeSet<String> {
-        self.open.get().map(|open| lineage::named(&open.dir)).unwrap_or_default()
+    /// The digests of all files that a rollback, or what is held back, asks for, or
+    /// that a start would go back to.
+    pub fn named_files(&self, is_configured: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        self.open.get().map(|open| lineage::named(&open.dir, is_configured)).unwrap_or_default()
     }
 
     /// Waits until it is written: what was answered must be known after a crash,

@@ -4,11 +4,11 @@ use super::report::Report;
 use super::{Refused, blocking};
 use crate::agent::Agent;
 use crate::config::{self, Isolation, PluginConfig, Prepared};
-use crate::isolation::capability_names;
-use crate::loader::{Loaded, Place, verify};
-use crate::records::{Entry, File, Held, Lineage, OnProbation, Stored, What};
+use crate::loader::{Loaded, verify};
+use crate::records::{Entry, File, Held, Lineage, OnProbation, Ran, Stored, What};
 use crate::supervisor::{
-    Event, Generation, HELD, InTrouble, Previous, Probation, Reason, Unfit, Unit, examine_verified, stored,
+    Event, Generation, HELD, InTrouble, Previous, Probation, Reason, Unfit, Unit, examine_verified, record,
+    stored,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -166,7 +166,13 @@ pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig
 async fn keep_lineage(unit: &Arc<Unit>, lineage: Lineage) {
     let kept = unit.clone();
     // What was done stays done, whatever becomes of its record.
-    let written = blocking(move || kept.parts().records.set_lineage(kept.name(), lineage)).await;
+    let written = blocking(move || {
+        let records = &kept.parts().records;
+        // What takes the place of what served is written down when it has served.
+        let ran = lineage.ran.or_else(|| records.lineage(kept.name()).ran);
+        records.set_lineage(kept.name(), Lineage { ran, ..lineage })
+    });
+    let written = written.await;
     if written != Ok(true) {
         tracing::warn!(
             "plugin {}: the disk of the state directory does not answer: should the agent end now, the next one may \
@@ -277,7 +283,7 @@ async fn back(
 ) -> Result<Report, Refused> {
     let unit = running(agent, name).await?;
     let at = |why: String| vec![format!("{name}: {why}")];
-    let previous = before(&unit).await.map_err(at)?;
+    let (previous, from) = before(&unit).await.map_err(at)?;
     let (bad, now) = (unit.status().digest().map(str::to_owned), unit.config());
     let (path, pin) = (previous.config.path.as_deref(), previous.config.sha256.as_deref());
     let config = if automatic {
@@ -304,6 +310,9 @@ async fn back(
         }
     }
     let instead = record(&previous.loaded, &previous.config);
+    // What is rolled back from is nothing that a next start goes back to.
+    let known = unit.on_probation().map(|probation| probation.known).unwrap_or_default();
+    let ran = Some(Ran { stored: instead.clone(), known });
     let config = match &edit {
         Some(edit) if !automatic => edit.section.clone(),
         _ => config,
@@ -320,64 +329,51 @@ async fn back(
         // The file that the section names was rolled back from before, or never.
         let (records, name) = (unit.parts().clone(), name.to_owned());
         let before = blocking(move || records.records.lineage(&name)).await?;
-        Lineage { held: before.held, ..Lineage::default() }
+        Lineage { held: before.held, ran, ..Lineage::default() }
     } else {
         let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
         let held = bad.filter(|_| !until_restart);
         let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
-        Lineage { held, ..Lineage::default() }
+        Lineage { held, ran, ..Lineage::default() }
     };
     let is_held = !was_apart && lineage.held.is_some();
     let note = (is_held && (apart || !names_another)).then_some(HELD);
     unit.change(|status| status.file_note = note);
     keep_lineage(&unit, lineage).await;
     said(&unit, &mut report);
+    if let Some(from) = from {
+        report.good(format!("{name}: {from}"));
+    }
     moved(&unit, ran_in, &mut report);
     finish(&unit, edit, &mut report).await?;
     Ok(report)
 }
 
-/// What a plugin ran before: in this agent, or by what an earlier one kept.
-async fn before(unit: &Arc<Unit>) -> Result<Previous, String> {
-    if let Some(previous) = unit.previous() {
-        return Ok(previous);
-    }
+/// What a plugin ran before: in this agent, or by what an earlier one kept; and
+/// what is to be said of where it was found.
+async fn before(unit: &Arc<Unit>) -> Result<(Previous, Option<String>), String> {
     let unit = unit.clone();
     let looked = blocking(move || {
-        let lineage = unit.parts().records.lineage(unit.name());
-        let kept =
-            lineage.previous.ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
-        let config = PluginConfig {
-            path: kept.path.clone(),
-            sha256: kept.sha256.clone(),
-            ..unit.config().as_ref().clone()
+        let (kept, config, apart) = match unit.previous() {
+            // What is in memory, or lies where it did, can be opened again.
+            Some(previous) if previous.loaded.place.path().exists() => return Ok((previous, None)),
+            Some(Previous { loaded, config, apart }) => (record(&loaded, &config), config, apart),
+            None => {
+                let lineage = unit.parts().records.lineage(unit.name());
+                let kept = lineage
+                    .previous
+                    .ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
+                let (path, sha256) = (kept.path.clone(), kept.sha256.clone());
+                let config = PluginConfig { path, sha256, ..unit.config().as_ref().clone() };
+                (kept, Arc::new(config), false)
+            }
         };
-        let verified =
+        let (verified, from) =
             stored(&unit.parts().crashes.in_force(&config), &kept).map_err(|error| error.to_string())?;
         let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
-        Ok(Previous { loaded: Arc::new(loaded), config: Arc::new(config), apart: false })
+        Ok((Previous { loaded: Arc::new(loaded), config, apart }, from))
     });
     looked.await.map_err(|why| why.join("; "))?
-}
-
-/// What is kept of a file that ran. Where there is no store, it may be there
-/// still where it lay; another file at that place is not taken for it.
-fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
-    let verified = &loaded.verified;
-    let file = match &loaded.place {
-        Place::Store(file) | Place::AsItLies(file) => file,
-        Place::Sealed(_) => &verified.source,
-    };
-    Stored {
-        file: file.clone(),
-        version: verified.manifest.version.clone(),
-        digest: verified.bytes.digest.clone(),
-        vendor: verified.vendor,
-        source: verified.source.clone(),
-        path: config.path.clone(),
-        sha256: config.sha256.clone(),
-        capabilities: capability_names(&verified.manifest).map(str::to_owned).collect(),
-    }
 }
 
 /// Where it runs follows from where its file lies, and may be another place now.

@@ -91,6 +91,7 @@ impl Fleet {
         let begin = Instant::now();
         let left = |most: Duration| within.saturating_sub(begin.elapsed()).min(most).max(MOMENT);
         let units = self.units();
+        units.iter().for_each(|unit| unit.keep_ran());
         let (late, well): (Vec<_>, Vec<_>) = units.iter().partition(|unit| unit.is_overdue());
         let (providers, others): (Vec<_>, Vec<_>) =
             well.into_iter().partition(|unit| unit.names_containers());

@@ -3,7 +3,6 @@
 
 use super::life::{Event, Failure, Progress};
 use super::lock;
-use super::losses::Losses;
 use super::probation::{Before, Probation};
 use super::unit::{OVER_CAP, Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
@@ -273,23 +272,6 @@ impl Unit {
         let digest = status.digest().filter(|_| !at.is_empty()).map(str::to_owned);
         let lost = digest.map(|digest| Lost { digest, at });
         self.parts.records.amend_lineage(self.name(), |lineage| Lineage { lost, ..lineage });
-    }
-
-    /// Goes on with what an earlier agent began.
-    pub(super) fn resume_probation(&self, loaded: &Loaded) {
-        if self.parts.troubles.span().is_zero() {
-            return;
-        }
-        let Lineage { probation, lost, .. } = self.parts.records.lineage(self.name());
-        let now = (Instant::now(), SystemTime::now());
-        if let Some(lost) = lost.filter(|lost| lost.digest == loaded.verified.bytes.digest) {
-            *lock(&self.losses) = Losses::resumed(lost.at, now);
-        }
-        let Some(kept) = probation else { return };
-        if let Some(probation) = Probation::resumed(kept, &loaded.verified.bytes.digest, now) {
-            tracing::info!("plugin {}: its upgrade is still on probation", self.name());
-            *lock(&self.probation) = Some(probation);
-        }
     }
 
     /// An upgrade of what did not serve just then, with nothing to compare with.

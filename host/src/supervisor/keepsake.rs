@@ -101,6 +101,7 @@ impl Unit {
         // Before it is read: what changes meanwhile is a reason to write again.
         lock(&self.on_disk).ordered = false;
         self.parts.keep_ids();
+        self.keep_ran();
         let status = self.status();
         let kept = lock(&self.kept).get();
         let Some(kept) = kept.filter(|_| status.state != State::Disabled) else { return };

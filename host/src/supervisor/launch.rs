@@ -80,7 +80,7 @@ fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
                 unit.set_loaded(Some(loaded.clone()));
                 unit.change(|status| status.file_note = note);
                 if is_first {
-                    unit.resume_probation(&loaded);
+                    unit.resume_probation(&loaded, note.is_some());
                 }
             }
             Some(loaded)
@@ -127,7 +127,7 @@ pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> 
     let lineage = parts.records.lineage(&config.name);
     match lineage.instead(&verified.bytes.digest, &config.fingerprint()) {
         Some(held) => {
-            let verified = stored(in_force, &held.instead).map_err(|error| NoChoice::Held {
+            let (verified, from) = stored(in_force, &held.instead).map_err(|error| NoChoice::Held {
                 instead: held.instead.digest.clone(),
                 why: format!(
                     "{} was rolled back from, and what ran before cannot be used ({error}); `gantry upgrade {} FILE` \
@@ -136,6 +136,9 @@ pub fn chosen(parts: &Parts, config: &PluginConfig, plugin_dirs: &[PathBuf]) -> 
                     config.name
                 ),
             })?;
+            if let Some(from) = from {
+                tracing::warn!("plugin {}: {from}", config.name);
+            }
             Ok(Chosen { verified, held: true })
         }
         None => Ok(Chosen { verified, held: false }),
@@ -165,11 +168,24 @@ pub enum NoChoice {
     },
 }
 
-/// A file that ran before.
-pub fn stored(config: &PluginConfig, stored: &Stored) -> Result<Verified, LoadError> {
-    let mut verified = verify_stored(config, &stored.file, &stored.digest, stored.vendor)?;
+/// A file that ran before: from the store; where that has it no more, from where
+/// it lay, if it still does. The text says that it was taken from there, and why.
+pub fn stored(config: &PluginConfig, stored: &Stored) -> Result<(Verified, Option<String>), LoadError> {
+    let at = |file: &Path| verify_stored(config, file, &stored.digest, stored.vendor);
+    let (mut verified, instead) = match at(&stored.file) {
+        Ok(verified) => (verified, None),
+        Err(why) if stored.file != stored.source => {
+            let found = at(&stored.source).map_err(|there| LoadError(format!("{why}; {there}")))?;
+            let from = format!(
+                "it is taken from {}, where the same file still lies; {why}",
+                stored.source.display()
+            );
+            (found, Some(from))
+        }
+        Err(why) => return Err(why),
+    };
     verified.source.clone_from(&stored.source);
-    Ok(verified)
+    Ok((verified, instead))
 }
 
 /// Loads what was verified.

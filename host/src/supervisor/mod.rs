@@ -7,7 +7,7 @@
 //!   [`handover`]: what outlives its instances.
 //! * [`generation`]: one generation takes the place of another.
 //! * [`probation`]: what rolls an upgrade back, [`losses`] among it; [`keepsake`]: what goes to the
-//!   state directory.
+//!   state directory; [`ran`]: by which a next agent knows an upgrade.
 //! * [`budget`]: how much it may take; [`budgets`]: minding that;
 //!   [`own_threads`], [`reports`]: what it takes beside its calls.
 //! * [`worker`]: its thread; [`sink`]: where its samples go; [`services`]: the
@@ -29,6 +29,7 @@ mod losses;
 mod own_threads;
 mod parts;
 mod probation;
+mod ran;
 mod reports;
 mod requests;
 mod series;
@@ -50,6 +51,7 @@ pub use launch::{Chosen, HELD, NoChoice, Unfit, chosen, config_problems, examine
 pub use life::{Call, Event};
 pub use parts::Parts;
 pub use probation::{InTrouble, Probation};
+pub use ran::record;
 pub use series::Freshness;
 pub use services::Services;
 pub use sink::ArenaSink;

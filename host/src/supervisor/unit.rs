@@ -43,6 +43,8 @@ pub struct Unit {
     pub(super) probation: Mutex<Option<Probation>>,
     /// The digest of the file that was activated last.
     pub(super) served: Mutex<Option<String>>,
+    /// What was last written down as what serves.
+    pub(super) ran: Mutex<Option<crate::records::Ran>>,
     /// What ran before an upgrade.
     pub(super) previous: Mutex<Option<super::generation::Previous>>,
     /// It runs another file than its section names, by an operator's word.
@@ -102,6 +104,7 @@ impl Unit {
             marks: Mutex::default(),
             probation: Mutex::default(),
             served: Mutex::default(),
+            ran: Mutex::default(),
             previous: Mutex::default(),
             apart: Default::default(),
             beside: Mutex::default(),
@@ -315,6 +318,7 @@ impl Unit {
         status.enter(life.state(), life.reasons());
         // With the file that it ran, which may be forgotten next.
         self.note_history(before, &status);
+        self.forget_ran(before, &status);
         self.watch_probation(life, before, now);
         status.failures = life.failures();
         status.left_behind = life.left_behind();

@@ -1,7 +1,9 @@
 //! The handler of the signals that faults raise. It writes four words, and
-//! leaves the rest to whoever handled them before: Rust's own handler says that
-//! a stack overflowed, the default ends the process.
+//! leaves the rest to whoever took its place meanwhile (see [`crate::handlers`]),
+//! and to whoever handled them before: Rust's own handler says that a stack
+//! overflowed, the default ends the process.
 
+use crate::handlers;
 use crate::layout::{EXIT, File};
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,7 +12,7 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Those that the kernel or the C library raises on the thread that is at fault.
-const SIGNALS: [i32; 6] =
+pub(crate) const SIGNALS: [i32; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS];
 
 static FILE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
@@ -51,24 +53,37 @@ pub(crate) fn install(file: &'static File) -> io::Result<()> {
         return Ok(());
     }
     for (signal, before) in SIGNALS.into_iter().zip(&BEFORE) {
-        // SAFETY: all-zero is a valid sigaction (no flags, empty mask).
-        let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-        action.sa_sigaction = on_fault as *const () as usize;
-        // On the thread's alternate stack, where it has one: its own may have overflowed.
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // Never freed: the handler may be reading it.
         let old = Box::into_raw(Box::new(MaybeUninit::<libc::sigaction>::zeroed()));
-        // SAFETY: `action` is whole; `old` is memory for one sigaction, which
-        // the call fills, and is never freed. The handler does only what is
-        // allowed in one (signal-safety(7)): atomics, gettid and sigaction.
-        if unsafe { libc::sigaction(signal, &raw const action, old.cast()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        set(signal, old.cast())?;
         before.store(old.cast(), Release);
     }
     // SAFETY: the function stays as long as the process, and does not unwind.
     // It fails where there is no memory for one more: then an exit is not seen.
     unsafe { libc::atexit(on_exit) };
     Ok(())
+}
+
+/// Puts the handler in place; what was there goes to `old`, where that is not null.
+#[allow(unsafe_code, reason = "signal handlers are set by nothing safe")]
+pub(crate) fn set(signal: i32, old: *mut libc::sigaction) -> io::Result<()> {
+    // SAFETY: all-zero is a valid sigaction (no flags, empty mask).
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = on_fault as *const () as usize;
+    // On the thread's alternate stack, where it has one: its own may have overflowed.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: `action` is whole; `old` is null or memory for one sigaction, which
+    // the call fills. The handler does only what is allowed in one
+    // (signal-safety(7)): atomics, gettid, sigaction and raise.
+    if unsafe { libc::sigaction(signal, &raw const action, old) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether a signal goes to the handler here.
+pub(crate) fn is_own(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == on_fault as *const () as usize
 }
 
 /// Somebody called `exit` though the process was not to end (atexit(3): on the
@@ -109,14 +124,21 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_
     }
     let place = SIGNALS.iter().position(|known| *known == signal);
     let before = place.map_or(ptr::null_mut(), |place| BEFORE[place].load(Acquire));
+    let theirs = place.filter(|_| !sent).map_or(ptr::null(), handlers::next);
     // SAFETY: all-zero is a valid sigaction, and asks for the default.
     let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    let action = if sent || before.is_null() { &raw const default } else { before.cast_const() };
-    // SAFETY: a valid action, `before` being what sigaction filled at the
-    // installation; sigaction and raise may be called in a handler.
+    let action = match (theirs.is_null(), sent || before.is_null()) {
+        (false, _) => theirs,
+        (true, true) => &raw const default,
+        (true, false) => before.cast_const(),
+    };
+    // `abort` raises it once for whoever handles it, and then for the default.
+    let raised = !theirs.is_null() && info.is_some_and(|info| info.si_code <= 0);
+    // SAFETY: a valid action, `before` and `theirs` being what sigaction filled
+    // once; sigaction and raise may be called in a handler.
     unsafe {
         libc::sigaction(signal, action, ptr::null_mut());
-        if sent {
+        if sent || raised {
             // It does not happen again by itself. Blocked until this returns.
             libc::raise(signal);
         }

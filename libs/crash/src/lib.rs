@@ -11,6 +11,7 @@
 //! * `layout`: the file, word by word.
 //! * [`stamps`]: writing it.
 //! * [`fault`]: the signal handler.
+//! * [`handlers`]: whether that is still in place, and putting it back.
 //! * [`report`]: reading what a process before left.
 //!
 //! # Where it ends
@@ -22,9 +23,11 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod fault;
+pub mod handlers;
 mod layout;
 pub mod report;
 pub mod stamps;
 
+pub use handlers::Replaced;
 pub use report::{Evidence, Report};
 pub use stamps::{Stamp, Stamps};

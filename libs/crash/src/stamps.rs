@@ -1,6 +1,7 @@
 //! Writing the stamps of this process.
 
 use crate::fault;
+use crate::handlers::{self, Replaced};
 use crate::layout::{self, File, MAGIC, NAME_WORDS};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -100,6 +101,34 @@ impl Stamps {
             library.from.store(mapped.start, Relaxed);
             library.to.store(mapped.end, Release);
         }
+    }
+
+    /// Puts the handlers of faults back where somebody put others in their place:
+    /// six system calls. Faults are noted again from then on, and handed on to
+    /// those others first. `None`: they were in place.
+    pub fn mind_handlers(&self) -> Option<Replaced> {
+        handlers::look(self.file)
+    }
+
+    /// In whose library an address lies.
+    pub fn library_at(&self, address: u64) -> Option<String> {
+        let holds = |library: &&layout::Library| {
+            let to = library.to.load(Acquire);
+            to != u64::MAX && (library.from.load(Relaxed)..to).contains(&address)
+        };
+        let library = self.file.libraries.iter().find(holds)?;
+        Some(layout::name_of(&library.name.each_ref().map(|word| word.load(Relaxed))))
+    }
+
+    /// Who is in a call just now, by name.
+    pub fn in_calls(&self) -> Vec<String> {
+        let threads = self.file.threads.iter();
+        let in_calls = threads.filter(|thread| {
+            !matches!(thread.tid.load(Acquire), 0 | u64::MAX) && thread.call.load(Relaxed) != 0
+        });
+        in_calls
+            .map(|thread| layout::name_of(&thread.name.each_ref().map(|word| word.load(Relaxed))))
+            .collect()
     }
 
     /// The process ends as it should.

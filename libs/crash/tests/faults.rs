@@ -11,7 +11,9 @@
 use gantry_crash::{Evidence, Report, Stamps, report};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
 
 const BOOT: [u64; 2] = [1, 2];
 const WHAT: &str = "GANTRY_CRASH_TEST";
@@ -26,14 +28,60 @@ fn started(what: &str, file: &Path) -> Command {
 
 /// Runs what `body` names in a process of its own; how that ended, and what it left.
 fn left_by(what: &str) -> (Option<i32>, Option<Report>) {
+    let (status, left) = ended_by(what);
+    (status.signal(), left)
+}
+
+fn ended_by(what: &str) -> (ExitStatus, Option<Report>) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("stamps");
     let status = started(what, &file).status().expect("it starts");
-    (status.signal(), report::read(&file, BOOT).expect("it can be read"))
+    (status, report::read(&file, BOOT).expect("it can be read"))
 }
 
 fn null_write() {
     unsafe { std::ptr::null_mut::<u8>().wrapping_add(16).write_volatile(1) };
+}
+
+static OLD: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+static PAGE: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// As a crash reporter does, which then calls whom it found in its place.
+fn replace(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void)) {
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        PAGE.store(page, Relaxed);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        let old = Box::into_raw(Box::new(std::mem::zeroed::<libc::sigaction>()));
+        assert_eq!(libc::sigaction(signal, &raw const action, old), 0);
+        OLD.store(old, Relaxed);
+    }
+}
+
+extern "C" fn ends(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    unsafe { libc::_exit(9) };
+}
+
+extern "C" fn chains(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    unsafe {
+        let old = (*OLD.load(Relaxed)).sa_sigaction;
+        let old: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = std::mem::transmute(old);
+        old(signal, info, context);
+    }
+}
+
+/// As what runs other programs' code does.
+extern "C" fn makes_good(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    unsafe { libc::mprotect(PAGE.load(Relaxed), 4096, libc::PROT_READ | libc::PROT_WRITE) };
 }
 
 fn overflow(depth: u64) -> u64 {
@@ -69,6 +117,38 @@ fn body() {
             let address = std::ptr::null::<u8>().wrapping_add(16) as u64;
             stamps.library("mapped", address..address + 1);
             let _ = std::thread::spawn(null_write).join();
+        }
+        "replaced" | "replaced and aborted" | "chained" | "made good" => {
+            own.enter(7);
+            let (handler, signal): (extern "C" fn(_, _, _), _) = match what.as_str() {
+                "replaced" => (ends, libc::SIGSEGV),
+                "replaced and aborted" => (ends, libc::SIGABRT),
+                "chained" => (chains, libc::SIGSEGV),
+                _ => (makes_good, libc::SIGSEGV),
+            };
+            replace(signal, handler);
+            let found = stamps.mind_handlers().expect("it is another one");
+            assert_eq!((found.signals.as_slice(), found.are_back), (&[signal][..], true));
+            assert_eq!(found.handler, handler as *const () as u64);
+            assert_eq!(stamps.mind_handlers(), None, "it is back");
+            match what.as_str() {
+                "replaced and aborted" => std::process::abort(),
+                "made good" => {
+                    for _ in 0..3 {
+                        let page = PAGE.load(Relaxed);
+                        unsafe {
+                            libc::mprotect(page, 4096, libc::PROT_NONE);
+                            page.cast::<u8>().write_volatile(1);
+                        }
+                        assert_eq!(stamps.mind_handlers(), None, "nobody set it anew");
+                    }
+                    let _ = rustix::process::kill_process(
+                        rustix::process::getpid(),
+                        rustix::process::Signal::KILL,
+                    );
+                }
+                _ => null_write(),
+            }
         }
         "exit" => {
             own.enter(4);
@@ -210,4 +290,28 @@ fn a_good_end_another_boot_and_garbage_leave_nothing() {
     whole[5 * 8..].fill(0xff);
     std::fs::write(&file, &whole).expect("written");
     assert!(report::read(&file, BOOT).expect("no panic").is_some());
+}
+
+#[test]
+fn what_a_handler_in_the_own_ones_place_gets_is_noted_first() {
+    for (what, signal) in [("replaced", libc::SIGSEGV), ("replaced and aborted", libc::SIGABRT)] {
+        let (status, left) = ended_by(what);
+        assert_eq!(status.code(), Some(9), "{what}: it is handed on: {status}");
+        let left = left.expect("it did not end as it should");
+        assert_eq!(left.signal, Some(signal), "{what}");
+        assert_eq!(left.culprit, Some(("culprit".to_owned(), Evidence::InCall(7))), "{what}");
+    }
+}
+
+#[test]
+fn a_handler_that_calls_the_one_before_it_ends_the_process_as_ever() {
+    let left = culprit("chained", Some(libc::SIGSEGV), Evidence::InCall(7));
+    assert_eq!(left.signal, Some(libc::SIGSEGV));
+}
+
+#[test]
+fn faults_that_a_handler_makes_good_are_nobodys_end() {
+    let (signal, left) = left_by("made good");
+    assert_eq!(signal, Some(libc::SIGKILL));
+    assert_eq!(left.expect("left").signal, None, "what ended it is another one");
 }

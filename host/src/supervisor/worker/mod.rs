@@ -164,13 +164,16 @@ fn run(unit: Arc<Unit>, generation: Generation, commands: &mpsc::Receiver<Comman
 
 /// Calls the plugin, in sight of the next start of the agent: should this end
 /// the process, it is known whose call it was.
-fn stamped<T>(stamp: Option<&Stamp>, call: Call, body: impl FnOnce() -> T) -> T {
+fn stamped<T>(unit: &Unit, stamp: Option<&Stamp>, call: Call, body: impl FnOnce() -> T) -> T {
     if let Some(stamp) = stamp {
         stamp.enter(call.number());
     }
     let done = body();
     if let Some(stamp) = stamp {
         stamp.leave();
+        if let Some(who) = unit.parts.crashes.mind_handlers(unit.name(), call.as_str()) {
+            unit.parts.own.handlers_replaced(&who);
+        }
     }
     done
 }
@@ -245,7 +248,7 @@ impl Worker {
             return Err(Error::new("it was given up"));
         }
         self.unit.apply(Event::Of(self.attempt, Progress::Began(call)));
-        stamped(self.stamp.as_ref(), call, || body(instance))
+        stamped(&self.unit, self.stamp.as_ref(), call, || body(instance))
     }
 
     fn start(&mut self, loaded: &Arc<Loaded>) -> Result<(), Error> {
@@ -278,8 +281,8 @@ impl Worker {
         self.instance = Some(match loaded.verified.isolation {
             Isolation::None => {
                 self.stamp = unit.parts.crashes.thread(unit.name());
-                let library = stamped(self.stamp.as_ref(), Call::Load, || self.open(loaded))?;
-                stamped(self.stamp.as_ref(), Call::Create, || library.create(host, level))?
+                let library = stamped(&self.unit, self.stamp.as_ref(), Call::Load, || self.open(loaded))?;
+                stamped(&self.unit, self.stamp.as_ref(), Call::Create, || library.create(host, level))?
             }
             Isolation::Process => self.launch(loaded, level, host)?,
         });
@@ -401,7 +404,7 @@ impl Worker {
         let panicked = self.count_panic(error);
         if let Some(mut instance) = self.instance.take().filter(|_| self.started) {
             self.say(Progress::Began(Call::Stop));
-            let kept = stamped(self.stamp.as_ref(), Call::Stop, || {
+            let kept = stamped(&self.unit, self.stamp.as_ref(), Call::Stop, || {
                 if panicked {
                     // Asked nothing more; the SDK's own part is read without the
                     // author's code, where that is the whole of it.
@@ -429,7 +432,7 @@ impl Worker {
         // Only what runs serves commands.
         let Some(mut instance) = self.instance.take() else { return };
         self.say(Progress::Began(Call::Stop));
-        let problem = match stamped(self.stamp.as_ref(), Call::Stop, || instance.stop(within)) {
+        let problem = match stamped(&self.unit, self.stamp.as_ref(), Call::Stop, || instance.stop(within)) {
             Ok(kept) => {
                 let put = self.unit.keep(self.attempt, &kept);
                 if put == Some(true) {
@@ -452,14 +455,14 @@ impl Worker {
                 Some(format!("{}{}", if named { "" } else { "stop: " }, error.message()))
             }
         };
-        stamped(self.stamp.as_ref(), Call::Stop, || drop(instance));
+        stamped(&self.unit, self.stamp.as_ref(), Call::Stop, || drop(instance));
         self.say(Progress::Stopped(problem));
     }
 
     fn stop_quietly(&mut self) {
         if let Some(mut instance) = self.instance.take() {
             // Another instance runs meanwhile; nobody wants the hand-over.
-            let _ = stamped(self.stamp.as_ref(), Call::Stop, || instance.stop(STOP_WITHIN));
+            let _ = stamped(&self.unit, self.stamp.as_ref(), Call::Stop, || instance.stop(STOP_WITHIN));
         }
     }
 

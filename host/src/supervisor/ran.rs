@@ -1,0 +1,112 @@
+//! What of a plugin served last, for the next agent: where that finds another
+//! file, an upgrade came with the restart, and is on probation like any other.
+
+use super::lock;
+use super::losses::Losses;
+use super::probation::{Before, Probation};
+use super::state::{State, Status};
+use super::unit::Unit;
+use crate::config::PluginConfig;
+use crate::isolation::capability_names;
+use crate::loader::{Loaded, Place};
+use crate::records::{Entry, File, Lineage, Ran, Stored, What};
+use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime};
+
+/// What is kept of a file that ran. Where there is no store, it may be there
+/// still where it lay; another file at that place is not taken for it.
+pub fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
+    let verified = &loaded.verified;
+    let file = match &loaded.place {
+        Place::Store(file) | Place::AsItLies(file) => file,
+        Place::Sealed(_) => &verified.source,
+    };
+    Stored {
+        file: file.clone(),
+        version: verified.manifest.version.clone(),
+        digest: verified.bytes.digest.clone(),
+        vendor: verified.vendor,
+        source: verified.source.clone(),
+        path: config.path.clone(),
+        sha256: config.sha256.clone(),
+        capabilities: capability_names(&verified.manifest).map(str::to_owned).collect(),
+    }
+}
+
+impl Unit {
+    /// Has what serves just now written down, where that is news.
+    pub(super) fn keep_ran(&self) {
+        let (known, status) = (lock(&self.life).complaints(), self.status());
+        let serves = status.state.collects() && status.digest() == lock(&self.served).as_deref();
+        let Some(loaded) = status.loaded.filter(|_| serves && self.parts.records.is_open()) else { return };
+        let ran = Some(Ran { stored: record(&loaded, &self.config()), known });
+        if std::mem::replace(&mut *lock(&self.ran), ran.clone()) != ran {
+            self.parts.records.amend_lineage(self.name(), |lineage| Lineage { ran, ..lineage });
+        }
+    }
+
+    /// Nobody wants back what was given up.
+    pub(super) fn forget_ran(&self, before: State, status: &Status) {
+        let given_up = matches!(status.state, State::Quarantined | State::Unsupported);
+        let Some(digest) = status.digest().filter(|_| given_up && before != status.state) else { return };
+        let digest = digest.to_owned();
+        *lock(&self.ran) = None;
+        self.parts.records.amend_lineage(self.name(), move |mut lineage| {
+            lineage.ran = lineage.ran.filter(|ran| ran.stored.digest != digest);
+            lineage
+        });
+    }
+
+    /// At the first start of an agent: the time after an upgrade goes on, or
+    /// begins, where this start is the upgrade. `held`: the file stands in for one
+    /// that was rolled back from.
+    pub(super) fn resume_probation(&self, loaded: &Loaded, held: bool) {
+        let span = self.parts.troubles.span();
+        if span.is_zero() {
+            return;
+        }
+        let (name, digest) = (self.name(), &loaded.verified.bytes.digest);
+        let mut lineage = self.parts.records.lineage(name);
+        let now = (Instant::now(), SystemTime::now());
+        let lost = lineage.lost.take();
+        let lost = lost.map(|lost| (lost.digest, Losses::resumed(lost.at, now)));
+        let kept = lineage.probation.take().and_then(|kept| Probation::resumed(kept, digest, now));
+        if let Some(probation) = kept {
+            tracing::info!("plugin {name}: its upgrade is still on probation");
+            *lock(&self.probation) = Some(probation);
+        } else if let Some(ran) = lineage.behind(digest).filter(|_| !held).cloned() {
+            let losses = match lost {
+                Some((of, losses)) if of == ran.stored.digest => losses.since(now.0, span),
+                _ => BTreeSet::new(),
+            };
+            let before = Before { complaints: ran.known.clone(), families: BTreeSet::new(), losses };
+            self.upgraded_by_the_start(loaded, ran, Probation::new(digest, (now.0, span), before));
+            return;
+        }
+        if let Some((_, losses)) = lost.filter(|(of, _)| of == digest) {
+            *lock(&self.losses) = losses;
+        }
+    }
+
+    fn upgraded_by_the_start(&self, loaded: &Loaded, ran: Ran, probation: Probation) {
+        let (name, version) = (self.name(), &loaded.verified.manifest.version);
+        let from = File { version: ran.stored.version.clone(), digest: ran.stored.digest.clone() };
+        let to = File { version: version.clone(), digest: probation.digest.clone() };
+        tracing::info!(
+            "plugin {name}: {version} comes with this start, on probation; {} ran before",
+            from.version
+        );
+        let records = &self.parts.records;
+        records.happened(name, Entry::now(What::Upgrade, Some(from), Some(to), "at the start of the agent"));
+        // Before it is called: should that take the agent down, the next one knows.
+        let (previous, kept) = (Some(ran.stored.clone()), Some(probation.kept_now()));
+        let lineage = Lineage { previous, probation: kept, ran: Some(ran), ..Lineage::default() };
+        if !records.set_lineage(name, lineage) {
+            tracing::warn!(
+                "plugin {name}: the disk of the state directory does not answer: should the agent end now, the next \
+                 one may not know which file ran before"
+            );
+        }
+        *lock(&self.probation) = Some(probation);
+    }
+}
