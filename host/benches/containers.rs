@@ -67,14 +67,28 @@ fn scrapes(server: &Server) -> (f64, f64) {
     ((ran(server) - before) * 1e3 / SCRAPES as f64, median(walls))
 }
 
-/// An agent that shows all of them, how long its first answer took, and the row of its costs.
-fn row(dir: &Path, config: &str, containers: usize) -> String {
-    let mut starts = Vec::new();
+/// How long first answers took, in milliseconds: the median, and each of them.
+fn starts(dir: &Path, config: &str) -> (f64, Vec<f64>) {
+    let mut took = Vec::new();
     for _ in 0..STARTS {
         let begin = Instant::now();
         let server = agent(dir, config);
         first_scrape(server.address);
-        starts.push(begin.elapsed().as_secs_f64() * 1e3);
+        took.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    (median(took.clone()), took)
+}
+
+/// Whether these words stand on the command line.
+fn is_asked_for(word: &str) -> bool {
+    std::env::args().any(|argument| argument == word)
+}
+
+/// An agent that shows all of them, how long its first answer took, and the row of its costs.
+fn row(dir: &Path, config: &str, containers: usize) -> String {
+    let (start, all) = starts(dir, config);
+    if is_asked_for("starts") {
+        return format!("| {containers} | | {start:.0} | {all:.0?}");
     }
     let server = agent(dir, config);
     let until = Instant::now() + Duration::from_secs(60);
@@ -92,7 +106,7 @@ fn row(dir: &Path, config: &str, containers: usize) -> String {
         "| {} | {} | {:.0} | {idle:.2} | {each:.1} | {:.1} | {:.1} |",
         shown(&text),
         series(&text),
-        median(starts),
+        start,
         wall,
         memory(&server, "VmRSS"),
     )
@@ -150,7 +164,7 @@ fn main() {
     for (name, mode) in [("v1", Mode::V1), ("v2", Mode::V2), ("hybrid", Mode::Hybrid)] {
         fixture_machine(dir.path(), name, mode);
     }
-    if std::env::args().any(|argument| argument == "fixture") {
+    if is_asked_for("fixture") {
         return;
     }
     let absent = config(&dir.path().join("docker.sock"));

@@ -57,11 +57,8 @@ fn figures_are_those_of_the_kernel() {
     let Some(cgroup) = Cgroup::new() else { return };
     let agent = at_once();
     let id = cgroup.path();
-    let member = cgroup.spawn(&[
-        "/bin/sh",
-        "-c",
-        "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exec sleep 1000",
-    ]);
+    let member =
+        cgroup.spawn(&["/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000"]);
     let usage = series("container_resources_cpu_usage_seconds_total", &id);
     scrape_until(&agent, "it is shown", |text| usage(text).is_some());
     // Until it sleeps nothing stays the same.

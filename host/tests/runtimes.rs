@@ -15,8 +15,13 @@ use tempfile::TempDir;
 
 const CONTAINERS: &str = "[plugins.containers]\nenabled = true\n";
 
+/// Nobody names any container here, so none is waited for.
 fn agent() -> Agent {
-    Agent::start_in(private_dir(), "[host.identity]\nmin_container_age = \"0s\"", CONTAINERS)
+    Agent::start_in(
+        private_dir(),
+        "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"",
+        CONTAINERS,
+    )
 }
 
 /// A real container of LXC, in the network of the machine.

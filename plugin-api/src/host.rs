@@ -170,7 +170,9 @@ impl Host {
     /// what it tells is believed of what lies in that user's slice alone.
     /// An empty id is about the runtime itself: `removed` says that it is not
     /// asked, as the configuration may have it, so that the host waits for none
-    /// of its names; without, with `user`, that this user's is asked too.
+    /// of its names; without, with `user`, that this user's is asked too, or with
+    /// `listed`, that all is told that it has at first, or that it is not there:
+    /// at its start the host waits no longer for names that nobody is about to tell.
     pub fn provide(&self, runtime: &str, metadata: &[Metadata]) -> Result<(), Error> {
         let json = serde_json::to_string(metadata).map_err(Error::new)?;
         types::result(self.abi.provide(runtime.into(), json.as_str().into()))

@@ -2,6 +2,7 @@
 
 use crate::shell::{self, Error, Result};
 use crate::workspace::Workspace;
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -42,6 +43,21 @@ pub fn everything(workspace: &Workspace) -> Result<()> {
         close(&target.join("release"))?;
     }
     Ok(())
+}
+
+/// What these tests open, and themselves: not the other tests, nor the examples.
+/// What cargo says of what it built comes back, a line of JSON each.
+///
+/// The libraries are named in the same command as the tests, as above.
+pub fn for_tests(workspace: &Workspace, targets: &BTreeSet<&str>) -> Result<Vec<u8>> {
+    let mut command = shell::cargo();
+    command.args(["build", "--release", "--workspace", "--lib", "--bins"]);
+    command.args(targets.iter().flat_map(|target| ["--test", target]));
+    command.args(["--message-format", "json-render-diagnostics"]);
+    shell::announce(&command);
+    let built = shell::output(command.current_dir(&workspace.root))?;
+    close(&workspace.release())?;
+    Ok(built)
 }
 
 /// Takes from group and others the right to write to the directory and to

@@ -253,6 +253,7 @@ impl Identity {
             order,
             runtimes: runtimes.to_vec(),
             users: Vec::new(),
+            listed: Vec::new(),
             active: true,
         });
     }

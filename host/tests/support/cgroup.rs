@@ -15,7 +15,7 @@ pub struct Cgroup {
     directories: Vec<PathBuf>,
 }
 
-/// A process in a cgroup; killed at the end.
+/// A process in a cgroup, which leads a group of processes; all of it is killed at the end.
 pub struct Member(pub Child);
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -140,7 +140,11 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have ended already. What it started itself goes with it: a cgroup
+        // is not removed before all have left it.
+        if let Some(group) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

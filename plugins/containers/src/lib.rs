@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! * `metrics`: what is shown; `config`: what can be set.
-//! * `known`: the containers that there are; `brief`: one of them; `follow`: the thread that keeps
+//! * `found`: what lies where they should listen. `known`: the containers that there are; `brief`: one of them; `follow`: the thread that keeps
 //!   them up to date.
 //! * `runtimes`: those that are asked; `workers`: by whom. `provider`: what is common to all;
 //!   `docker`, `podman`; `cri`: Kubernetes', containerd and CRI-O;
@@ -23,6 +23,7 @@ pub mod cri;
 pub mod docker;
 mod figures;
 mod follow;
+mod found;
 pub mod grpc;
 mod info;
 pub mod known;
@@ -45,7 +46,6 @@ use gantry_plugin_api::{
 use podman::users::{self, Finder};
 use provider::bounds::Losses;
 use provider::link;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use volumes::FileSystems;
@@ -66,27 +66,6 @@ pub struct Containers {
 
 /// Of what is handed over.
 const VERSION: u32 = 1;
-
-/// What lies where a socket should be.
-fn found(path: &Path) -> &'static str {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-    use std::os::unix::fs::FileTypeExt;
-    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == NotFound => "is not there; it is waited for",
-        Err(error) if error.kind() == PermissionDenied => {
-            "may not be looked for by this user: run as root or in the group of its directory, or add \
-             CAP_DAC_READ_SEARCH to grant where this plugin runs in a process of its own"
-        }
-        Err(_) => "cannot be looked for: something on the way to it is no directory, or is broken",
-        Ok(metadata) if !metadata.file_type().is_socket() => "is no socket; one is waited for",
-        Ok(_) if rustix::fs::access(path, access).is_err() => {
-            "may not be opened by this user: run as root or in the group of the socket, or add CAP_DAC_OVERRIDE to \
-             grant where this plugin runs in a process of its own"
-        }
-        Ok(_) => "is there",
-    }
-}
 
 /// Whether other users' processes may be looked at (ptrace(2), access checks).
 fn may_trace() -> bool {
@@ -152,14 +131,26 @@ impl Plugin for Containers {
             );
         }
         let asked = runtimes::asked(config);
+        let root = host.root();
+        let mut looks: Vec<found::Look<String>> = Vec::new();
         for one in &asked {
-            let found = found(&one.path(&host.root()));
-            let api = if one.api() == one.runtime() { String::new() } else { format!(" ({})", one.api()) };
-            probe = probe.note(format!("{}{api}: {} {found}", one.runtime(), one.socket));
+            let path = one.path(&root);
+            looks.push(Box::new(move || found::socket(&path).to_owned()));
         }
         if config.podman_users {
-            let found = users::sockets(&host.root()).len();
-            probe = probe.note(format!("podman: users' are looked for in /run/user, and {found} are there"));
+            looks.push(Box::new(move || format!("{} are there", users::sockets(&root).len())));
+        }
+        let mut found = match found::in_time(looks) {
+            Ok(found) => found.into_iter(),
+            Err(error) => return probe.note(format!("sockets are not looked for: a thread for it: {error}")),
+        };
+        let mut next = || found.next().flatten().unwrap_or_else(|| found::HANGS.to_owned());
+        for one in &asked {
+            let api = if one.api() == one.runtime() { String::new() } else { format!(" ({})", one.api()) };
+            probe = probe.note(format!("{}{api}: {} {}", one.runtime(), one.socket, next()));
+        }
+        if config.podman_users {
+            probe = probe.note(format!("podman: users' are looked for in /run/user: {}", next()));
         }
         if asked.is_empty() && !config.podman_users {
             probe = probe.note("no runtime is asked: containers are shown by the ids of their cgroups");

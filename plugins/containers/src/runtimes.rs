@@ -7,6 +7,7 @@ use crate::docker::{self, Docker};
 use crate::podman::{self, Podman};
 use crate::provider::bounds::Losses;
 use crate::provider::door::{Door, Turn};
+use crate::provider::first::{First, Firsts};
 use crate::provider::link::{Link, USER};
 use crate::provider::worker::Task;
 use crate::systemd::{self, Systemd};
@@ -65,11 +66,7 @@ pub fn of_user(socket: &str, deadline: Duration) -> Asked<'_> {
 /// Where the host does not take it.
 pub fn tell(asked: &[Asked<'_>], host: &Host) -> Result<(), Error> {
     for runtime in ALL {
-        let of_this = |one: &&Asked<'_>| match one.kind {
-            // Which of the two it is it says itself.
-            Kind::Cri => [cri::CONTAINERD, cri::CRIO].contains(&runtime),
-            _ => one.runtime() == runtime,
-        };
+        let of_this = |one: &&Asked<'_>| one.may_be().contains(&runtime);
         let mut told = Vec::new();
         if !asked.iter().filter(of_this).any(|one| one.user().is_none()) {
             told.push(Metadata { runtime_id: String::new(), container: Container::default(), removed: true });
@@ -91,6 +88,15 @@ impl Asked<'_> {
             Kind::Cri => cri::guess(self.socket),
             Kind::Containerd => containerd::RUNTIME,
             Kind::Systemd => systemd::RUNTIME,
+        }
+    }
+
+    /// All that it may turn out to be.
+    fn may_be(&self) -> Vec<&'static str> {
+        match self.kind {
+            // Which of the two it is it says itself.
+            Kind::Cri => vec![cri::CONTAINERD, cri::CRIO],
+            _ => vec![self.runtime()],
         }
     }
 
@@ -124,12 +130,15 @@ impl Asked<'_> {
     }
 
     /// What is to be done for it. Its socket is found when its turn among all comes.
-    pub fn task(&self, host: &Host, losses: &Arc<Losses>, turn: &Turn) -> Task {
+    pub fn task(&self, host: &Host, losses: &Arc<Losses>, turn: &Turn, firsts: &Firsts) -> Task {
+        // For a user's nobody waits at first: it may be found at any time.
+        let first = if self.user().is_none() { firsts.of(self.may_be()) } else { First::default() };
         let (door, deadline) = (Door::new(self.path(&host.root()), turn), self.deadline);
-        let link = |requests: &[&'static str]| {
+        let link = move |requests: &[&'static str]| {
             let losses = Arc::clone(losses);
             Link::new(host.clone(), self.runtime(), self.api(), self.socket.into(), requests, losses)
                 .of_user(self.user())
+                .with_first(first)
         };
         match self.kind {
             Kind::Docker => Task::new(Docker { door, deadline }, link(&docker::REQUESTS)),

@@ -3,6 +3,7 @@
 
 use crate::provider::bounds::Losses;
 use crate::provider::door::Turn;
+use crate::provider::first::Firsts;
 use crate::provider::link::Link;
 use crate::provider::worker::Worker;
 use crate::runtimes::{self, Asked};
@@ -35,8 +36,9 @@ impl Workers {
     /// # Errors
     /// Where the system gives no threads.
     pub fn start(asked: &[Asked<'_>], host: &Host, losses: &Arc<Losses>) -> Result<Self, Error> {
-        let turn = Turn::default();
-        let configured = Worker::start(asked.iter().map(|one| one.task(host, losses, &turn)).collect())?;
+        let (turn, firsts) = (Turn::default(), Firsts::default());
+        let tasks = asked.iter().map(|one| one.task(host, losses, &turn, &firsts));
+        let configured = Worker::start(tasks.collect())?;
         Ok(Self { host: host.clone(), losses: Arc::clone(losses), configured, users: RwLock::default() })
     }
 
@@ -96,7 +98,7 @@ impl Workers {
     }
 
     fn start_one(&self, asked: &Asked<'_>) -> Result<Worker, Error> {
-        Worker::start(vec![asked.task(&self.host, &self.losses, &Turn::default())])
+        Worker::start(vec![asked.task(&self.host, &self.losses, &Turn::default(), &Firsts::default())])
     }
 
     /// Tells the host whether a user's is asked.

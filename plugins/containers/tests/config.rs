@@ -3,7 +3,10 @@
 mod support;
 
 use gantry_containers::Containers;
+use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_testkit::Kit;
+use gantry_test_docker::Fake;
+use gantry_test_docker::fake::container;
 use support::{CONFIG, Rig, kit, socket};
 
 #[test]
@@ -81,6 +84,27 @@ fn without_runtimes_no_thread_asks() {
     let collected = rig.running.collect().expect("it collects");
     assert!(!collected.has_family("container_runtime_up"));
     rig.running.stop().expect("it stops");
+}
+
+#[test]
+fn the_host_is_told_when_all_is_told_that_there_is_at_first() {
+    let kit = kit();
+    let fake = Fake::start(&socket(&kit));
+    (1..=20).for_each(|number| fake.put(container(number, &format!("web-{number}"))));
+    let rig = Rig::start(kit, CONFIG);
+    let is_listed =
+        |told: &Metadata| told.runtime_id.is_empty() && told.container.names.contains_key("listed");
+    for runtime in ["podman", "containerd", "crio", "systemd", "docker"] {
+        // Of those that are not there as well.
+        let listed = rig
+            .kit
+            .provided()
+            .wait_for(|provided| provided.runtime == runtime && provided.metadata.iter().any(is_listed));
+        listed.unwrap_or_else(|failure| panic!("{runtime}: {failure}"));
+    }
+    let of_docker = rig.kit.provided().all().into_iter().filter(|provided| provided.runtime == "docker");
+    let before = of_docker.flat_map(|provided| provided.metadata).take_while(|told| !is_listed(told));
+    assert_eq!(before.filter(|told| !told.runtime_id.is_empty()).count(), 20);
 }
 
 #[test]

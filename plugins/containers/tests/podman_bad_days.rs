@@ -195,9 +195,9 @@ fn a_podman_at_docker_s_socket_is_asked_once() {
     fake.event("start", &id(2));
     rig.told(&id(2), |_| true);
     assert_eq!(fake.asked(Request::Inspect), asked + 1);
-    assert!(
-        !rig.kit.provided().any(|provided| provided.runtime == "docker" && !provided.metadata.is_empty())
-    );
+    assert!(!rig.kit.provided().any(|provided| {
+        provided.runtime == "docker" && provided.metadata.iter().any(|told| !told.runtime_id.is_empty())
+    }));
     rig.running.stop().expect("it stops");
 }
 
@@ -256,9 +256,18 @@ fn users_podmans_are_found_as_they_come_and_forgotten_as_they_go() {
 
 #[test]
 fn without_being_asked_for_no_user_s_podman_is_looked_for() {
-    let (rig, _fake) = before_podman(CONFIG, Some(1000), fill);
-    assert!(
-        rig.names().is_empty()
-            && !rig.kit.provided().any(|told| told.metadata.iter().any(|one| !one.removed))
-    );
+    let (mut quiet, left_alone) = before_podman(CONFIG, Some(1000), fill);
+    // One that began later, and does look, has found it: so would the first have by now.
+    let (asking, _fake) = before_podman(&format!("podman_users = true\n{CONFIG}"), Some(1000), fill);
+    asking.told(&id(1), |_| true);
+    let collected = quiet.collect();
+    assert!(!collected.series().any(|(series, _)| series.contains("/run/user/")), "{collected:?}");
+    // Whoever looks is waited for.
+    quiet.running.stop().expect("it stops");
+    assert!(quiet.names().is_empty(), "{:?}", quiet.names());
+    let is_user_s = |told: &gantry_plugin_api::identity::Metadata| told.container.names.contains_key("user");
+    assert!(!quiet.kit.provided().any(|told| told.metadata.iter().any(is_user_s)));
+    for request in [Request::Version, Request::Events, Request::List, Request::Libpod] {
+        assert_eq!(left_alone.asked(request), 0, "{request:?}");
+    }
 }

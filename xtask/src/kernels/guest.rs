@@ -2,6 +2,7 @@
 
 use super::archive::Archive;
 use super::list::{self, Tests};
+use crate::building;
 use crate::shell::{self, Error, Result};
 use crate::workspace::Workspace;
 use serde_json::Value;
@@ -117,13 +118,12 @@ struct Executable {
     directory: PathBuf,
 }
 
-/// The programs of the tests, as cargo names them.
+/// Builds the tests with what they open, and gives their programs, as cargo names them.
 fn executables(workspace: &Workspace) -> Result<Vec<Executable>> {
-    let mut command = shell::cargo();
-    command.args(["test", "--release", "--workspace", "--no-run", "--message-format=json"]);
-    let out = shell::output(command.current_dir(&workspace.root))?;
+    let targets = list::TESTS.iter().map(|tests| tests.target).collect();
+    let built = building::for_tests(workspace, &targets)?;
     let built: Vec<Value> =
-        out.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        built.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let find = |tests: &Tests| {
         let found = built.iter().find_map(|message| {
             let is_it = message["profile"]["test"] == true

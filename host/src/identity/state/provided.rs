@@ -13,6 +13,9 @@ pub(super) const MOST_USERS: usize = 256;
 /// Containers that are gone and wait for their names; more are folded without.
 pub(super) const MOST_LATE: usize = 1024;
 
+/// By this name a plugin says that all is told that a runtime has at first.
+const LISTED: &str = "listed";
+
 /// The user whose runtime tells of a container, where it is not root's.
 fn user(told: &Container) -> Option<u32> {
     told.names.get("user")?.parse().ok().filter(|uid| *uid != 0)
@@ -28,17 +31,28 @@ pub struct Provider {
     pub runtimes: Vec<String>,
     /// Those that users run and it asks as well.
     pub users: Vec<(String, u32)>,
+    /// Of these all that they have at first was told, or they are not there.
+    pub listed: Vec<String>,
     /// It is enabled.
     pub active: bool,
 }
 
 impl Provider {
     pub(super) fn knows(&self, found: &Found) -> bool {
+        self.knows_by(found, |_| true)
+    }
+
+    /// Whether it may tell of it any moment, as it is being told what there is.
+    fn knows_soon(&self, found: &Found) -> bool {
+        self.knows_by(found, |runtime| !self.listed.iter().any(|listed| listed == runtime))
+    }
+
+    fn knows_by(&self, found: &Found, counts: impl Fn(&str) -> bool) -> bool {
         let of_users = |uid: u32| {
             self.users.iter().any(|(runtime, user)| *user == uid && runtime == found.runtime.as_str())
         };
         let knows = match found.owner {
-            None => self.runtimes.iter().any(|name| found.is_known_to(name)),
+            None => self.runtimes.iter().any(|name| counts(name) && found.is_known_to(name)),
             Some(uid) => of_users(uid),
         };
         self.active && knows
@@ -46,6 +60,12 @@ impl Provider {
 
     /// It says whether it asks a runtime, or a user's: about no container.
     pub fn is_asked(&mut self, runtime: &str, told: &Metadata) {
+        if told.container.names.contains_key(LISTED) {
+            if self.listed.iter().all(|known| known != runtime) && self.listed.len() < MOST_USERS {
+                self.listed.push(runtime.to_owned());
+            }
+            return;
+        }
         match (user(&told.container), told.removed) {
             (None, true) => self.runtimes.retain(|known| known != runtime),
             (None, false) if self.runtimes.iter().all(|known| known != runtime) => {
@@ -113,14 +133,22 @@ impl State {
             && (self.late.len() < MOST_LATE || self.late.contains(&record.handle))
     }
 
-    /// Whether a container in which something runs waits for its name.
+    /// Whether a container in which something runs waits for its name, which may
+    /// come any moment. One whose runtime is not there waits too, and not at the start.
     pub fn awaits_names(&self) -> bool {
         self.records.values().any(|record| {
             record.phase == Phase::Held
                 && record.gone.is_none()
                 && !record.processes.is_empty()
                 && self.is_awaited(record)
+                && self.may_be_told_soon(&record.found)
         })
+    }
+
+    fn may_be_told_soon(&self, found: &Found) -> bool {
+        found.runtime == Runtime::Nomad
+            || !self.providers_are_known
+            || self.providers.iter().any(|provider| provider.knows_soon(found))
     }
 
     /// All plugins have started, or failed to: what is not provided now is not waited for.

@@ -3,6 +3,7 @@
 
 use super::Ended;
 use super::bounds::{Loss, Losses};
+use super::first::First;
 use super::outcome::{Outcome, Requests};
 use super::told::Told;
 use super::wanted::Wanted;
@@ -63,6 +64,7 @@ pub struct Link {
     degraded: Mutex<Option<String>>,
     /// All that it has was listed in this session.
     listed: AtomicBool,
+    first: First,
 }
 
 /// Whose requests are counted.
@@ -106,6 +108,7 @@ impl Link {
             state: Mutex::default(),
             degraded: Mutex::default(),
             listed: AtomicBool::new(false),
+            first: First::default(),
         }
     }
 
@@ -119,6 +122,12 @@ impl Link {
     #[must_use]
     pub fn of_user(self, user: Option<u32>) -> Self {
         Self { user, ..self }
+    }
+
+    /// The same, where the host waits for what it has at first.
+    #[must_use]
+    pub fn with_first(self, first: First) -> Self {
+        Self { first, ..self }
     }
 
     /// The same, where only of these it may know what its cgroup's path does not say.
@@ -222,6 +231,11 @@ impl Link {
             self.losses.add(Loss::Container, 1);
             tracing::warn!("the host did not take what {} tells: {error}", self.runtime());
         }
+    }
+
+    /// All was told that it has now: after [`Self::flush`].
+    pub fn first_is_over(&self) {
+        self.first.is_over(&self.host);
     }
 
     /// The ids of the containers that the host knows by their cgroups alone.

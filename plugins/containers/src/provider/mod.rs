@@ -6,7 +6,7 @@
 //! * [`worker`]: the thread. [`door`]: the way to a socket. [`backoff`]: how long it waits between sessions.
 //! * [`session`]: the course of a connection's life, where a runtime is a
 //!   [`source`]: it can list, describe and tell of changes. [`described`]: what descriptions have in common.
-//! * [`wanted`]: what the host asked for. [`told`]: what it was told. [`retry`]: what failed.
+//! * [`wanted`]: what the host asked for. [`told`]: what it was told; [`first`]: that this was all. [`retry`]: what failed.
 //! * [`outcome`]: what became of a request, counted. [`bounds`]: what is kept of
 //!   a container's texts. [`started`]: times and start times.
 
@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod bounds;
 pub mod described;
 pub mod door;
+pub mod first;
 pub mod link;
 pub mod outcome;
 pub mod retry;

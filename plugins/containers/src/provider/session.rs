@@ -148,6 +148,9 @@ impl<S: Source> Session<S> {
         // With more to come they are told together.
         if self.queue.is_empty() {
             self.link.flush();
+            if !self.listing && self.running.is_empty() {
+                self.link.first_is_over();
+            }
         }
     }
 

@@ -143,6 +143,7 @@ impl Drop for Mark<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.dead();
+            self.0.first_is_over();
         }
     }
 }
@@ -179,6 +180,7 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
         } else {
             link.absent();
         }
+        link.first_is_over();
         let wait = backoff.after(begun.elapsed(), link.take_listed());
         // The host saw a container of this runtime: it is probably there.
         if timeout(wait, link.wanted.added()).await.is_ok() && wait > Backoff::least() {

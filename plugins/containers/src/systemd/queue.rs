@@ -76,6 +76,11 @@ impl Queue {
         self.under_way.contains_key(id)
     }
 
+    /// Something is looked at now.
+    pub fn is_any_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queued.is_empty()

@@ -34,6 +34,8 @@ struct Session {
     /// A list is under way.
     listing: bool,
     list_failed: Retries<()>,
+    /// It was told what is to be asked for.
+    is_subscribed: bool,
     /// systemd is there: what it is asked may be answered.
     here: bool,
     /// By their cgroups: those that the host was told of.
@@ -70,6 +72,7 @@ pub async fn run(client: Client, mut signals: Signals, with_list: bool) -> Resul
         with_list,
         listing: false,
         list_failed: Retries::default(),
+        is_subscribed: false,
         here,
         known: link.told(),
         failed: Retries::default(),
@@ -102,6 +105,7 @@ impl Session {
         if !self.here {
             self.queue.clear();
             self.link.absent();
+            self.link.first_is_over();
             return;
         }
         let client = self.client.clone();
@@ -110,6 +114,7 @@ impl Session {
 
     /// What is heard from now on is known; what was before is asked for.
     fn subscribed(&mut self) {
+        self.is_subscribed = true;
         self.link.up();
         self.look_at_known();
         self.link.nameless().into_iter().for_each(|id| self.look_at(id, true));
@@ -161,6 +166,9 @@ impl Session {
         // With more to come they are told together.
         if self.queue.is_empty() {
             self.link.flush();
+            if self.is_subscribed && !self.listing && !self.queue.is_any_under_way() {
+                self.link.first_is_over();
+            }
         }
     }
 

@@ -116,7 +116,8 @@ impl Rig {
         let count = Cell::new(0);
         // Nothing is copied, as there may be thousands.
         self.kit.provided().any(|provided| {
-            count.set(count.get() + provided.metadata.len());
+            let of_containers = provided.metadata.iter().filter(|told| !told.runtime_id.is_empty());
+            count.set(count.get() + of_containers.count());
             false
         });
         count.get()

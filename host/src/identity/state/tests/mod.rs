@@ -82,6 +82,7 @@ impl Machine {
             order,
             runtimes,
             users: vec![],
+            listed: vec![],
             active: true,
         });
         self
@@ -288,6 +289,7 @@ fn of_two_providers_the_first_in_the_file_is_believed() {
         order: 0,
         runtimes: vec![],
         users: vec![],
+        listed: vec![],
         active: false,
     });
     machine.after(40);

@@ -17,7 +17,7 @@ fn users_podman(letter: char) -> Placement {
 
 fn provider(runtimes: &[&str]) -> Provider {
     let runtimes = runtimes.iter().map(|&name| name.to_owned()).collect();
-    Provider { plugin: "containers".into(), order: 0, runtimes, users: vec![], active: true }
+    Provider { plugin: "containers".into(), order: 0, runtimes, users: vec![], listed: vec![], active: true }
 }
 
 fn about(user: Option<&str>, removed: bool) -> Metadata {
@@ -79,6 +79,29 @@ fn only_names_of_runtimes_that_are_asked_are_waited_for() {
     // What users may be there is bounded.
     (1..10_000).for_each(|uid| asked.is_asked("podman", &about(Some(&uid.to_string()), false)));
     assert_eq!(asked.users.len(), MOST_USERS);
+}
+
+#[test]
+fn at_the_start_names_are_waited_for_while_somebody_is_about_to_tell_them() {
+    let mut asked = provider(&["docker", "containerd"]);
+    let mut machine = Machine::new();
+    machine.state.set_provider(asked.clone());
+    let handle = machine.start(10, &docker('a'));
+    assert!(machine.state.awaits_names());
+    let mut listed = about(None, false);
+    listed.container.names.insert("listed".to_owned(), "yes".to_owned());
+    for (runtime, awaits) in [("containerd", true), ("docker", false), ("docker", false)] {
+        asked.is_asked(runtime, &listed);
+        machine.state.set_provider(asked.clone());
+        assert_eq!(machine.state.awaits_names(), awaits, "{runtime} is listed");
+    }
+    assert_eq!(asked.listed.len(), 2);
+    // It is held all the same: its name may come later.
+    assert_eq!(machine.presence(handle), Some(Presence::Held));
+    machine.after(9);
+    assert_eq!(machine.presence(handle), Some(Presence::Held));
+    machine.provide("containers", named('a', "web"));
+    assert_eq!(machine.id(handle), "/docker/web");
 }
 
 #[test]
