@@ -25,6 +25,7 @@ use support::cgroup::{Cgroup, Member};
 
 const COUNTS: [usize; 4] = [0, 100, 300, 1000];
 const OF_FIXTURE: u32 = 1000;
+const FEW_OF_FIXTURE: u32 = 100;
 const OF_DOCKER: usize = 100;
 /// Of no container, as on a machine that does something.
 const PROCESSES: usize = 300;
@@ -102,17 +103,16 @@ fn row(dir: &Path, config: &str, containers: usize) -> String {
     std::thread::sleep(IDLE);
     let idle = (cpu(&server) - before) * 60.0 / IDLE.as_secs_f64();
     let (each, wall) = scrapes(&server);
+    let idle_memory = idle_memory(&server) / 1024.0;
     format!(
-        "| {} | {} | {:.0} | {idle:.2} | {each:.1} | {:.1} | {:.1} |",
+        "| {} | {} | {:.0} | {idle:.2} | {each:.1} | {wall:.1} | {idle_memory:.1} |",
         shown(&text),
         series(&text),
         start,
-        wall,
-        memory(&server, "VmRSS"),
     )
 }
 
-const HEAD: &str = "| containers | series | exec to first answer, ms | idle, CPU s a minute | a scrape, CPU ms | a scrape, ms | resident MiB |\n|---|---|---|---|---|---|---|";
+const HEAD: &str = "| containers | series | exec to first answer, ms | idle, CPU s a minute | a scrape, CPU ms | a scrape, ms | resident MiB, idle |\n|---|---|---|---|---|---|---|";
 
 /// What a process costs that starts, executes and exits.
 fn processes(server: &Server) {
@@ -129,10 +129,9 @@ fn processes(server: &Server) {
     );
 }
 
-/// As much as a scrape is let cost of 1,000 containers, and what it does: it
-/// collects, and writes the exposition.
-fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
-    let paths = fixture::machine(&dir.join(name), mode, OF_FIXTURE);
+/// An agent of a machine of plain files that has looked at all of them.
+fn fixture_agent(dir: &Path, mode: Mode, containers: u32) -> (Server, String) {
+    let paths = fixture::machine(&dir.join(format!("{mode:?}-{containers}")), mode, containers);
     let mut config = format!(
         "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"0s\"\n{paths}\
          [plugins.containers]\nenabled = true\n"
@@ -142,7 +141,7 @@ fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
     }
     let server = agent(dir, &config);
     let until = Instant::now() + Duration::from_secs(60);
-    while shown(&first_scrape(server.address)) < OF_FIXTURE as usize {
+    while shown(&first_scrape(server.address)) < containers as usize {
         assert!(Instant::now() < until, "not all are shown");
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -151,15 +150,34 @@ fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
     for _ in 0..8 {
         text = first_scrape(server.address);
     }
+    (server, text)
+}
+
+/// What an agent has in memory between scrapes, after some, in KiB.
+fn idle_memory(server: &Server) -> f64 {
+    // The text of the last one is kept for a second, for others.
+    std::thread::sleep(Duration::from_secs(3));
+    memory(server, "VmRSS") * 1024.0
+}
+
+/// As much as a scrape is let cost of 1,000 containers, and what it does: it
+/// collects, and writes the exposition. And what one container more takes.
+fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
+    let (few, _) = fixture_agent(dir, mode, FEW_OF_FIXTURE);
+    scrapes(&few);
+    let before = idle_memory(&few);
+    drop(few);
+    let (server, text) = fixture_agent(dir, mode, OF_FIXTURE);
     let (each, wall) = scrapes(&server);
+    let further = (idle_memory(&server) - before) / f64::from(OF_FIXTURE - FEW_OF_FIXTURE);
     let of_them = text.lines().filter(|line| line.contains("container_id=\"/docker/")).count();
-    println!("| {name} | {} | {of_them} | {each:.1} | {:.1} |", shown(&text), wall);
+    println!("| {name} | {} | {of_them} | {each:.1} | {wall:.1} | {further:.1} |", shown(&text));
 }
 
 fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     println!(
-        "plain files in the form of the kernel's\n| cgroups | containers | series of them | a scrape, CPU ms | a scrape, ms |\n|---|---|---|---|---|"
+        "plain files in the form of the kernel's\n| cgroups | containers | series of them | a scrape, CPU ms | a scrape, ms | KiB a further container, idle |\n|---|---|---|---|---|---|"
     );
     for (name, mode) in [("v1", Mode::V1), ("v2", Mode::V2), ("hybrid", Mode::Hybrid)] {
         fixture_machine(dir.path(), name, mode);

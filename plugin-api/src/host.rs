@@ -156,7 +156,10 @@ impl Host {
             lost: batch.lost,
         }
     }
-    /// Waits until there is an event after `from`, at most so long. For a
+    /// Waits until there is an event of a container after `from`, at most so
+    /// long; whether there is. Those of processes of no container, which are most
+    /// on many machines, wake nobody by themselves, unless a quarter of the host's
+    /// memory of events is theirs: [`Self::events`] has them all the same. For a
     /// thread of the plugin's own, never inside a call of the host.
     pub fn wait_events(&self, from: Cursor, at_most: Duration) -> bool {
         let millis = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);

@@ -125,6 +125,7 @@ fn a_slow_reader_is_told_its_loss() {
     let begin = host.events(Cursor::default(), 10).next;
     kit.identity().remember(2);
     (1..=5).for_each(|pid| kit.identity().process_starts(None, Process { pid, start: 1 }));
+    // With so small a memory those of no container wake as well.
     let read = host.events(begin, 10);
     assert_eq!((read.lost, read.events.len()), (3, 2));
     assert_eq!(read.events[0].process.map(|process| process.pid), Some(4));

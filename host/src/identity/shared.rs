@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Shared {
     state: RwLock<State>,
-    /// How many events there were, for those who wait for one.
+    /// The newest event that those who wait are woken for.
     told: Mutex<u64>,
     more: Condvar,
     ending: AtomicBool,
@@ -59,23 +59,24 @@ impl Shared {
 
     pub fn write<T>(&self, tell: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let before = state.events().total();
+        let before = state.events().calls();
         let answer = tell(&mut state);
-        let total = state.events().total();
+        let calls = state.events().calls();
         drop(state);
-        if total != before {
-            *lock(&self.told) = total;
+        if calls != before {
+            *lock(&self.told) = calls;
             self.more.notify_all();
         }
         answer
     }
 
-    /// Waits until there is an event after the cursor, at most so long.
+    /// Waits until there is an event after the cursor that wakes, at most so long.
     pub fn wait(&self, cursor: u64, at_most: Duration) -> bool {
-        let nothing = |_: &mut u64| !self.is_ending() && !self.read(|state| state.events().has_after(cursor));
+        let nothing =
+            |_: &mut u64| !self.is_ending() && !self.read(|state| state.events().calls_after(cursor));
         let waited = self.more.wait_timeout_while(lock(&self.told), at_most, nothing);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.read(|state| state.events().has_after(cursor))
+        self.read(|state| state.events().calls_after(cursor))
     }
 
     /// Whether the directories of a container are known.

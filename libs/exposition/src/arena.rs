@@ -36,6 +36,8 @@ pub struct Arena {
     skipped: Vec<(String, u64)>,
     /// The largest use of late, in bytes: what to keep room for.
     recent_bytes: usize,
+    /// What the last collection took, where its buffers were given back.
+    rested: Option<[usize; 5]>,
 }
 
 /// A sample, or the sum of a histogram.
@@ -102,11 +104,33 @@ impl Arena {
             overflow: 0,
             skipped: Vec::new(),
             recent_bytes: 0,
+            rested: None,
         }
+    }
+
+    /// Gives back what the samples took, until the next collection: that comes
+    /// seconds later, and takes as much at once. What is small is kept.
+    pub fn rest(&mut self) {
+        if self.capacity() <= KEPT_BYTES {
+            return;
+        }
+        let Self { entries, labels, histograms, bounds, counts, .. } = self;
+        self.rested = Some([entries.len(), labels.len(), histograms.len(), bounds.len(), counts.len()]);
+        (*entries, *labels, *histograms) = (Vec::new(), Vec::new(), Vec::new());
+        (*bounds, *counts) = (Vec::new(), Vec::new());
     }
 
     /// Makes it ready for the next collection.
     pub fn clear(&mut self) {
+        if let Some([entries, labels, histograms, bounds, counts]) = self.rested.take() {
+            // An eighth more, as below; what is not written takes no memory.
+            self.entries.reserve_exact(entries + entries / 8);
+            self.labels.reserve_exact(labels + labels / 8);
+            self.histograms.reserve_exact(histograms + histograms / 8);
+            self.bounds.reserve_exact(bounds + bounds / 8);
+            self.counts.reserve_exact(counts + counts / 8);
+            self.recent_bytes = self.capacity();
+        }
         let used = self.bytes();
         self.recent_bytes = used.max(self.recent_bytes - self.recent_bytes / 8);
         // Twice what was used of late leaves room for growth; four times is a peak gone by.
@@ -357,6 +381,31 @@ mod tests {
         let peak = arena.capacity();
         (0..40).for_each(|_| fill(&mut arena, 10_000));
         assert!(arena.capacity() < peak / 10, "{} of {peak}", arena.capacity());
+    }
+
+    #[test]
+    fn nothing_large_is_kept_while_it_rests() {
+        let mut arena = Arena::with_limit(usize::MAX);
+        let fill = |arena: &mut Arena, samples: u32| {
+            arena.clear();
+            (0..samples).for_each(|_| arena.sample(0, 0, labels(&["some", "labels"]), 1.0));
+        };
+        fill(&mut arena, 100);
+        let small = arena.capacity();
+        arena.rest();
+        assert_eq!((arena.capacity(), arena.samples()), (small, 100), "what is small stays");
+        fill(&mut arena, 10_000);
+        arena.rest();
+        assert_eq!((arena.capacity(), arena.samples()), (0, 0));
+        arena.clear();
+        let taken = arena.capacity();
+        fill(&mut arena, 10_000);
+        assert_eq!((arena.capacity(), arena.samples()), (taken, 10_000), "it takes at once what it needs");
+        (0..3).for_each(|_| arena.rest());
+        fill(&mut arena, 10);
+        arena.rest();
+        fill(&mut arena, 10);
+        assert!(arena.capacity() < taken / 10, "{} of {taken}", arena.capacity());
     }
 
     #[test]

@@ -35,7 +35,7 @@ struct Part<'a> {
 /// that has been released meanwhile can have, counts as duplicates.
 pub fn encode(tables: &[&Table], format: Format, out: &mut Vec<u8>) -> Encoded {
     // The host's labels, a number and a line's end take some 150 bytes a line.
-    out.reserve(tables.iter().map(|table| table.store.text_bytes() + 150 * table.series()).sum());
+    out.reserve(tables.iter().map(|table| table.store.lines_bytes() + 150 * table.series()).sum());
     let mut encoded = Encoded::default();
     let mut duplicates = vec![0; tables.len()];
     for group in parts(tables).chunk_by(|one, two| one.family.info.name == two.family.info.name) {

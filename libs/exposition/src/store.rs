@@ -9,6 +9,12 @@ use hashbrown::HashTable;
 /// Below this many bytes the text is not compacted.
 const SMALL: usize = 64 << 10;
 
+/// How many series have a text stands before it in so many bytes.
+const COUNT: usize = size_of::<u32>();
+
+/// While texts are moved: the number is where it lies now. No buffer of texts is so long.
+const MOVED: u32 = 1 << 31;
+
 /// Series by place. Places are used again after a series is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -19,9 +25,12 @@ pub(crate) struct Store {
     more_free: Vec<u32>,
     /// Places, by the hash of what makes the series.
     index: HashTable<u32>,
+    /// Each text stands behind the number of series that have it, in [`COUNT`] bytes.
     text: Vec<u8>,
     /// Bytes of the text that no series uses.
     garbage: usize,
+    /// What all series' texts are together, each counted as often as it is had.
+    lines: usize,
     /// Series of Prometheus, see [`Series::weight`].
     weight: usize,
     /// Series of groups.
@@ -70,13 +79,30 @@ impl Store {
     }
 
     /// Adds a series that is not yet there; its label values have been
-    /// checked. Value and times are as in `series`.
-    pub(crate) fn insert(&mut self, key: &Key<'_>, hash: u32, series: Series) -> u32 {
-        let start = self.text.len();
-        let mut plain = true;
-        if key.glue.len() > 1 {
+    /// checked. Value and times are as in `series`. Of one of the series at the
+    /// places `like` it may have the text, where that is of another subject.
+    pub(crate) fn insert(
+        &mut self,
+        key: &Key<'_>,
+        hash: u32,
+        series: Series,
+        like: impl Iterator<Item = u32>,
+    ) -> u32 {
+        let has_text = key.glue.len() > 1;
+        let mut others = like.filter(|_| has_text).filter_map(|place| {
+            let subject = self.get(place).subject;
+            self.find(&Key { subject, ..*key }, rehash(hash, key.subject, subject))
+        });
+        if let Some(other) = others.next() {
+            return self.insert_like(other, key.subject, hash, series);
+        }
+        drop(others);
+        let (mut start, mut plain) = (self.text.len(), true);
+        if has_text {
             let glue: usize = key.glue.iter().map(|glue| glue.len()).sum();
-            reserve(&mut self.text, key.labels.len() + glue);
+            reserve(&mut self.text, COUNT + key.labels.len() + glue);
+            self.text.extend(1_u32.to_ne_bytes());
+            start += COUNT;
             plain = labels::write(&mut self.text, key.glue, key.labels);
         }
         let (start, len) = (offset(start), offset(self.text.len() - start));
@@ -88,16 +114,26 @@ impl Store {
     pub(crate) fn insert_like(&mut self, place: u32, subject: u32, hash: u32, series: Series) -> u32 {
         let like = self.get(place);
         let (start, len, family, is_escaped) = (like.start, like.len, like.family, like.is(Flag::Escaped));
-        let from = start as usize..(start + len) as usize;
-        let start = offset(self.text.len());
-        reserve(&mut self.text, from.len());
-        self.text.extend_from_within(from);
+        if len > 0 {
+            self.count(start, |count| count + 1);
+        }
         let series = Series { subject, start, len, hash, family, ..series };
         self.add(series.with(Flag::Escaped, is_escaped))
     }
 
+    /// Changes how many series have the text that begins there; the number before and after.
+    fn count(&mut self, start: u32, change: impl FnOnce(u32) -> u32) -> (u32, u32) {
+        let at = start as usize - COUNT;
+        let Some(bytes) = self.text[at..].first_chunk_mut::<COUNT>() else { return (0, 0) };
+        let before = u32::from_ne_bytes(*bytes);
+        let after = change(before);
+        *bytes = after.to_ne_bytes();
+        (before, after)
+    }
+
     fn add(&mut self, series: Series) -> u32 {
         self.weight += series.weight();
+        self.lines += series.len as usize;
         self.sums += usize::from(matches!(series.value, Value::Sum(_)));
         let hash = series.hash;
         let place = match self.free.pop() {
@@ -119,7 +155,10 @@ impl Store {
     pub(crate) fn remove(&mut self, place: u32) {
         let series = std::mem::take(&mut self.slots[place as usize]);
         self.sums -= usize::from(matches!(series.value, Value::Sum(_)));
-        self.garbage += series.len as usize;
+        self.lines -= series.len as usize;
+        if series.len > 0 && self.count(series.start, |count| count - 1).1 == 0 {
+            self.garbage += COUNT + series.len as usize;
+        }
         if let Some(more) = self.more.get_mut(series.more as usize) {
             *more = More::NOTHING;
             self.more_free.push(series.more);
@@ -148,9 +187,17 @@ impl Store {
         let mut moved = vec![NOWHERE; self.slots.len()];
         for place in places {
             let mut series: Series = std::mem::take(&mut self.slots[*place as usize]);
-            let start = text.len();
-            text.extend_from_slice(self.text(&series));
-            series.start = offset(start);
+            if series.len > 0 {
+                let to = offset(text.len() + COUNT);
+                // The first that has it takes it along.
+                let (before, _) =
+                    self.count(series.start, |count| if count & MOVED == 0 { to | MOVED } else { count });
+                if before & MOVED == 0 {
+                    text.extend(before.to_ne_bytes());
+                    text.extend_from_slice(self.text(&series));
+                }
+                series.start = if before & MOVED == 0 { to } else { before & !MOVED };
+            }
             if let Some(has) = self.more.get(series.more as usize) {
                 series.more = offset(more.len());
                 more.push(*has);
@@ -164,9 +211,9 @@ impl Store {
         for More { sum, .. } in more.iter_mut().filter(|more| more.sum != NOWHERE) {
             *sum = moved[*sum as usize];
         }
-        let (weight, sums) = (self.weight, self.sums);
+        let (lines, weight, sums) = (self.lines, self.weight, self.sums);
         let (free, more_free) = (Vec::new(), Vec::new());
-        *self = Store { slots, free, more, more_free, index, text, garbage: 0, weight, sums };
+        *self = Store { slots, free, more, more_free, index, text, garbage: 0, lines, weight, sums };
     }
 
     pub(crate) fn get(&self, place: u32) -> &Series {
@@ -230,6 +277,11 @@ impl Store {
 
     pub(crate) fn text_bytes(&self) -> usize {
         self.text.len()
+    }
+
+    /// What all series' texts take where they are written.
+    pub(crate) fn lines_bytes(&self) -> usize {
+        self.lines
     }
 
     pub(crate) fn weight(&self) -> usize {

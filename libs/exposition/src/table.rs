@@ -229,6 +229,59 @@ mod tests {
         assert!(table.store.heap_bytes() < 4096, "nothing is kept of what is gone");
     }
     #[test]
+    fn labels_that_many_containers_have_are_kept_once() {
+        let info = FamilyInfo {
+            name: "container_resources_disk_reads_total".to_owned(),
+            help: String::new(),
+            kind: Kind::Counter,
+            unit: String::new(),
+            labels: ["device"].map(str::to_owned).into(),
+            per_container: true,
+            counted_here: false,
+            merge: Merge::Sum,
+        };
+        let ids = Ids((0..1001).map(|id| format!("container_id=\"{id:064}\"")).collect());
+        let mut table = Table::new(Registry::new().register("demo", &[], &[info]).families, 1_000_000);
+        let disks: Vec<String> = (0..4).map(|disk| format!("/dev/a-disk-of-a-long-name-{disk}")).collect();
+        let emit = |containers: std::ops::Range<u64>| {
+            let mut arena = Arena::with_limit(100_000);
+            for container in containers {
+                for (at, disk) in disks.iter().enumerate() {
+                    let value = container as f64 * 10.0 + at as f64;
+                    arena.sample(0, container, [disk.as_bytes()].into_iter(), value);
+                }
+            }
+            arena
+        };
+        let shows = |table: &Table, containers: std::ops::Range<u64>| {
+            let mut text = Vec::new();
+            crate::encode(&[table], crate::Format::Text, &mut text);
+            let text = String::from_utf8(text).expect("text");
+            let lines = text.lines().filter(|line| !line.starts_with('#')).count();
+            assert_eq!(lines as u64, 4 * (containers.end - containers.start));
+            for (container, at) in [(containers.start, 0), (containers.end - 1, 3)] {
+                let value = container * 10 + at;
+                let line = format!(
+                    "{{device=\"{}\",container_id=\"{container:064}\"}} {value}\n",
+                    disks[at as usize]
+                );
+                assert!(text.contains(&line), "{line}");
+            }
+        };
+        table.take(&emit(1..1001), &ids, 1.0, true);
+        let once = table.store.text_bytes();
+        assert!(once < 4 * 100, "{once} bytes");
+        shows(&table, 1..1001);
+        // Those who came first go, and others come, while records are moved together.
+        for range in [501..1001, 301..601, 1..351, 201..301] {
+            table.take(&emit(range.clone()), &ids, 1.0, true);
+            assert_eq!(table.store.text_bytes(), once);
+            shows(&table, range);
+        }
+        table.take(&Arena::with_limit(0), &ids, 1.0, true);
+        assert_eq!(table.store.lines_bytes(), 0);
+    }
+    #[test]
     fn a_series_without_labels_takes_at_most_54_bytes() {
         let families: Vec<FamilyInfo> = (0..100)
             .map(|at| FamilyInfo {

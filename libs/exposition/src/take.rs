@@ -7,7 +7,7 @@ use crate::histogram::{self, Buckets};
 use crate::labels::{Labels, MAX_LABEL_BYTES, values};
 use crate::reason::Reason;
 use crate::series::{Flag, Series, Value};
-use crate::store::{self, Key};
+use crate::store::{self, Key, Store};
 use crate::subjects::{NODE, NOWHERE, Named, Subjects};
 use crate::table::Table;
 use crate::taken::{Taken, Tally};
@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// The most text that the series of one table may take, in bytes: twice what
 /// one collection can bring, as names and escapes come on top.
 const MAX_TEXT: usize = 256 << 20;
+
+/// So many series of one family a container may have before others' labels are
+/// no longer found: disks, kinds of something.
+const LOOKED_BACK: usize = 16;
 
 /// A sample that has passed all checks which do not depend on whether its
 /// series is known.
@@ -200,8 +204,9 @@ impl Table {
         };
         let since = if counted_here { now } else { f64::NAN };
         let newborn = self.zero_first && counted_here;
+        let family = &self.rows[sample.family as usize].places;
         let series = Series { value, ..Series::default() }.with(Flag::Newborn, newborn);
-        let place = self.store.insert(&key, hash, series);
+        let place = self.store.insert(&key, hash, series, like(&self.store, family, key.subject));
         self.store.set_created(place, created(sample).unwrap_or(since));
         let group = subjects.summed_in(key.subject);
         if group != NOWHERE {
@@ -265,6 +270,14 @@ fn check<'a>(
     }
     let subject = named.get(sample.container)?;
     Ok(Checked { family, subject, sample, histogram })
+}
+
+/// Series of a family whose labels another container's may have as well: the
+/// oldest one, and that of the one before it.
+fn like(store: &Store, family: &[u32], subject: u32) -> impl Iterator<Item = u32> + use<> {
+    let is_other = move |place: &&u32| store.get(**place).subject != subject;
+    let newest = family.iter().rev().take(LOOKED_BACK).find(is_other);
+    [newest, family.first().filter(is_other)].map(Option::<&u32>::copied).into_iter().flatten()
 }
 
 /// Since when the plugin says that it counts, where that makes sense.

@@ -73,6 +73,8 @@ fn an_overrun_is_told_and_events_go_on() {
     let mut child = Command::new("/bin/true").spawn().expect("spawn");
     // The socket may still be full: room first.
     while events.read(&mut all, 100).unwrap_or(true) {}
-    child.wait().expect("wait");
     until_exits(&events, &[child.id()]);
+    assert!(events.is_there(child.id()), "nobody waited for it yet");
+    child.wait().expect("wait");
+    assert!(!events.is_there(child.id()));
 }

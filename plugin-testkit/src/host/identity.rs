@@ -192,12 +192,12 @@ impl Identity {
     }
 
     pub(super) fn wait(&self, cursor: u64, at_most: Duration) -> bool {
-        let nothing = |state: &mut State| !state.events.has_after(cursor);
+        let nothing = |state: &mut State| !state.events.calls_after(cursor);
         let (state, _) = self
             .pushed
             .wait_timeout_while(self.lock(), at_most, nothing)
             .unwrap_or_else(PoisonError::into_inner);
-        state.events.has_after(cursor)
+        state.events.calls_after(cursor)
     }
 
     /// The labels of all containers, as they are now.

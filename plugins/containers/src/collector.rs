@@ -13,6 +13,7 @@ use crate::systemd;
 use crate::volumes::{Answers, Asked, Seen, Volumes};
 use gantry_cgroupfs::Layout;
 use gantry_plugin_api::host::Clock;
+use gantry_plugin_api::identity::Cgroup;
 use gantry_plugin_api::{ContainerRef, Error, Host, Sink};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,11 @@ impl Collector {
         })
     }
 
+    /// Hears in which cgroups a container is.
+    pub fn is_in(&mut self, container: ContainerRef, cgroups: &[Cgroup]) {
+        self.figures.container_is(container, cgroups);
+    }
+
     /// Hears what happened, and reads containers that end.
     pub fn hear(&mut self, news: &News, known: &Known) {
         if news.lost {
@@ -74,9 +80,6 @@ impl Collector {
                 self.restarts.forget(*container);
             }
             if let Some(known) = there.filter(|known| known.is_shown()) {
-                if let Some(cgroups) = news.cgroups.get(container) {
-                    self.figures.container_is(*container, cgroups);
-                }
                 self.restarts.count(*container, known);
             }
         }

@@ -100,7 +100,11 @@ impl Shared {
     fn catch_up(&self, host: &Host) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         let State { known, collector } = &mut *state;
-        let news = known.catch_up(host);
+        let news = known.catch_up(host, |container, cgroups| {
+            if let Some(collector) = collector {
+                collector.is_in(container, cgroups);
+            }
+        });
         if let Some(collector) = collector {
             collector.hear(&news, known);
         }

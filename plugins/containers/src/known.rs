@@ -28,8 +28,6 @@ pub struct Known {
 pub struct News {
     /// Containers that are new, different or gone.
     pub changed: BTreeSet<ContainerRef>,
-    /// The cgroups of those that are there.
-    pub cgroups: BTreeMap<ContainerRef, Vec<Cgroup>>,
     /// Those that are gone, as they were.
     pub gone: BTreeMap<ContainerRef, Brief>,
     /// Those of which a process exited.
@@ -59,8 +57,10 @@ impl Known {
     }
 
     /// Takes over what the host has to tell: the first time and after a loss
-    /// all of it.
-    pub fn catch_up(&mut self, host: &Host) -> News {
+    /// all of it. `cgroups` hears of each container that is there and shown in
+    /// which cgroups it is: those of all at once would be some KiB each, between
+    /// which lies what is kept.
+    pub fn catch_up(&mut self, host: &Host, mut cgroups: impl FnMut(ContainerRef, &[Cgroup])) -> News {
         let mut news = News::default();
         for _ in 0..MAX_BATCHES {
             let batch = host.events(self.cursor, BATCH);
@@ -99,8 +99,11 @@ impl Known {
                     news.gone.insert(*container, Brief::of(&known));
                 }
                 Some(known) => {
-                    self.containers.insert(*container, Box::new(Brief::of(&known)));
-                    news.cgroups.insert(*container, known.cgroups);
+                    let brief = Brief::of(&known);
+                    if brief.is_shown() {
+                        cgroups(*container, &known.cgroups);
+                    }
+                    self.containers.insert(*container, Box::new(brief));
                 }
                 None => drop(self.containers.remove(container)),
             }
@@ -128,20 +131,20 @@ mod tests {
         let (host, identity) = (kit.host(), kit.identity());
         let old = identity.declare(NewContainer::new("/docker/old"));
         let mut known = Known::default();
-        assert!(!known.catch_up(&host).lost);
+        assert!(!known.catch_up(&host, |_, _| ()).lost);
         assert_eq!(ids(&known, &host), ["/docker/old"]);
         let new = identity.appear(NewContainer::new("/docker/new"));
         identity.change(old, |old| old.image = "nginx".to_owned());
         identity.want_metadata(new);
-        let news = known.catch_up(&host);
+        let news = known.catch_up(&host, |_, _| ());
         assert_eq!(news.changed, BTreeSet::from([old, new]));
         assert_eq!(news.wanted, BTreeSet::from([new]));
         assert_eq!(ids(&known, &host), ["/docker/new", "/docker/old"]);
         assert_eq!(known.get(old).map(Brief::image), Some("nginx"));
         identity.change(new, |new| new.gone = true);
-        known.catch_up(&host);
+        known.catch_up(&host, |_, _| ());
         assert_eq!(ids(&known, &host), ["/docker/old"]);
-        assert_eq!(known.catch_up(&host), News::default());
+        assert_eq!(known.catch_up(&host, |_, _| ()), News::default());
     }
 
     #[test]
@@ -150,12 +153,12 @@ mod tests {
         let (host, identity) = (kit.host(), kit.identity());
         let old = identity.appear(NewContainer::new("/docker/old"));
         let mut known = Known::default();
-        known.catch_up(&host);
+        known.catch_up(&host, |_, _| ());
         identity.remember(1);
         identity.change(old, |old| old.gone = true);
         identity.appear(NewContainer::new("/docker/one"));
         identity.appear(NewContainer::new("/docker/two"));
-        assert!(known.catch_up(&host).lost);
+        assert!(known.catch_up(&host, |_, _| ()).lost);
         assert_eq!(ids(&known, &host), ["/docker/one", "/docker/two"]);
     }
 
@@ -165,11 +168,11 @@ mod tests {
         let (host, identity) = (kit.host(), kit.identity());
         let container = identity.appear(NewContainer::new("/docker/a"));
         let mut known = Known::default();
-        known.catch_up(&host);
+        known.catch_up(&host, |_, _| ());
         let before = known.cursor();
         (0..3000).for_each(|_| identity.want_metadata(container));
-        assert_eq!(known.catch_up(&host).wanted.len(), 1);
+        assert_eq!(known.catch_up(&host, |_, _| ()).wanted.len(), 1);
         assert_ne!(known.cursor(), before);
-        assert_eq!(known.catch_up(&host), News::default());
+        assert_eq!(known.catch_up(&host, |_, _| ()), News::default());
     }
 }

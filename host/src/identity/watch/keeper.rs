@@ -8,13 +8,16 @@ use super::super::shared::Shared;
 use super::super::state::{Directory, Placement, State};
 use super::leaderless::Leaderless;
 use super::memory::Memory;
+use super::order::Order;
 use super::place::{Inside, Places};
+use super::seen;
 use super::sources::Sources;
 use super::tree::Change;
-use super::{order, seen};
+use ahash::RandomState;
 use gantry_cgroupfs::own;
 use gantry_netlink::{ProcessEvent, What};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -203,13 +206,19 @@ impl Watcher {
     /// all of them: plugins ask it at the same time.
     fn apply(&mut self, events: &[ProcessEvent]) {
         let offset = clock::boot_offset();
-        let go_on = order::exits_that_go_on(events);
+        let order = Order::of(events);
         // What earlier events of these say: it is there, or not.
-        let mut told = HashMap::new();
+        let mut told: HashMap<u32, bool, RandomState> = HashMap::default();
         let mut read = Vec::with_capacity(events.len());
         for (at, event) in events.iter().enumerate() {
             read.push(match event.what {
                 What::Executed => match self.seen(event.pid, told.get(&event.pid).copied()) {
+                    // Of a zombie the first version of cgroups says that it is in none
+                    // (proc_cgroup_show in kernel/cgroup/cgroup.c).
+                    Some((_, Placement { found: None, .. })) if order.short.contains(&at) => {
+                        self.shared.missed();
+                        Read::Nothing
+                    }
                     Some((start, placement)) => Read::Executes(start, placement),
                     None => Read::Nothing,
                 },
@@ -217,10 +226,10 @@ impl Watcher {
                     told.insert(event.pid, true);
                     Read::Nothing
                 }
-                What::Exited if go_on.contains(&at) => Read::Nothing,
-                What::Exited => match self.machine.proc.living(event.pid, &mut self.buffer) {
-                    Ok(living) => Read::Lives(living),
-                    Err(_) => {
+                What::Exited if order.go_on.contains(&at) => Read::Nothing,
+                What::Exited => match self.living(event.pid) {
+                    Some(living) => Read::Lives(living),
+                    None => {
                         told.insert(event.pid, false);
                         Read::Nothing
                     }
@@ -235,7 +244,7 @@ impl Watcher {
                     (What::Forked { parent }, _) => {
                         state.process_forked(event.pid, parent, at / clock::TICK, at);
                     }
-                    (What::Exited, _) if go_on.contains(&index) => {}
+                    (What::Exited, _) if order.go_on.contains(&index) => {}
                     // Its first thread alone is over. One of another start is the next of its pid.
                     (What::Exited, Read::Lives(living)) if state.is_living(event.pid, living.start) => {
                         leaderless.extend(living.leaderless.then_some((event.pid, living.start, at)));
@@ -270,14 +279,30 @@ impl Watcher {
         }
     }
 
+    /// Whether there is something to read of a process of which an event told:
+    /// those that are gone are many, and asking for them costs little.
+    fn is_there(&self, pid: u32) -> bool {
+        self.sources.connector.as_ref().is_none_or(|connector| connector.is_there(pid))
+    }
+
+    /// A process that was told to have ended, if it is there.
+    fn living(&mut self, pid: u32) -> Option<Living> {
+        self.is_there(pid).then(|| self.machine.proc.living(pid, &mut self.buffer).ok()).flatten()
+    }
+
     /// Where a process is that executes, and its start, where that is not known:
     /// its fork, also one that was just read, tells it.
     fn seen(&mut self, pid: u32, is_told: Option<bool>) -> Option<(u64, Placement)> {
+        let is_there = self.is_there(pid);
         let shared = &self.shared;
         let is_known =
             is_told.unwrap_or_else(|| shared.read(|state| state.processes().living(pid).is_some()));
         let proc = &self.machine.proc;
-        let start = if is_known { Ok(0) } else { proc.start(pid, &mut self.buffer) };
+        let start = match (is_there, is_known) {
+            (false, _) => Err(Errno::SRCH),
+            (true, true) => Ok(0),
+            (true, false) => proc.start(pid, &mut self.buffer),
+        };
         let read = start.and_then(|start| proc.cgroup(pid, &mut self.buffer).map(|()| start));
         let Ok(start) = read else {
             // It exited meanwhile: it stays where its parent was.

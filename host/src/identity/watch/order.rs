@@ -1,23 +1,35 @@
 //! What the order of events says that none of them says alone.
 
+use ahash::RandomState;
 use gantry_netlink::{ProcessEvent, What};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-/// Exits, by their places, that are not a process's end: a thread that is not
-/// the first one executes a program and takes the first one's place, which is
-/// told as that one's exit (`de_thread` in fs/exec.c).
-pub fn exits_that_go_on(events: &[ProcessEvent]) -> HashSet<usize> {
-    let mut executes = HashSet::new();
-    let mut go_on = HashSet::new();
-    for (at, event) in events.iter().enumerate().rev() {
-        match event.what {
-            What::Executed => drop(executes.insert(event.pid)),
-            What::Forked { .. } => drop(executes.remove(&event.pid)),
-            What::Exited if executes.remove(&event.pid) => drop(go_on.insert(at)),
-            What::Exited => {}
+/// Events, by their places, that others after them make say something else.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Exits that are not a process's end: a thread that is not the first one
+    /// executes a program and takes the first one's place, which is told as that
+    /// one's exit (`de_thread` in fs/exec.c).
+    pub go_on: HashSet<usize, RandomState>,
+    /// Executions of processes whose exits follow.
+    pub short: HashSet<usize, RandomState>,
+}
+
+impl Order {
+    pub fn of(events: &[ProcessEvent]) -> Self {
+        let mut order = Self::default();
+        // What comes next of each.
+        let mut next: HashMap<u32, What, RandomState> =
+            HashMap::with_capacity_and_hasher(events.len(), RandomState::default());
+        for (at, event) in events.iter().enumerate().rev() {
+            match (event.what, next.insert(event.pid, event.what)) {
+                (What::Exited, Some(What::Executed)) => drop(order.go_on.insert(at)),
+                (What::Executed, Some(What::Exited)) => drop(order.short.insert(at)),
+                _ => {}
+            }
         }
+        order
     }
-    go_on
 }
 
 #[cfg(test)]
@@ -31,10 +43,13 @@ mod tests {
             event(7, What::Exited),
             event(8, What::Exited),
             event(7, What::Executed),
+            event(9, What::Executed),
             event(7, What::Exited),
             event(8, What::Forked { parent: 1 }),
             event(8, What::Executed),
         ];
-        assert_eq!(exits_that_go_on(&events), HashSet::from([0]), "8 is another one");
+        let order = Order::of(&events);
+        assert_eq!(order.go_on, [0].into_iter().collect(), "8 is another one");
+        assert_eq!(order.short, [2].into_iter().collect(), "8 and 9 go on");
     }
 }

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most directories that are watched: slices, pods and the like, whose
 /// children may be containers. The kernel keeps about 1 KiB for each.
@@ -49,8 +50,9 @@ pub struct Tree {
     inotify: OwnedFd,
     roots: Vec<Root>,
     watches: HashMap<i32, Watched>,
-    /// Ids of directories that were told, by hierarchy and path: what is gone has none.
-    ids: HashMap<(u32, Box<str>), u64>,
+    /// Ids of directories that were told, by hierarchy and path: what is gone has
+    /// none. A path that is there in several hierarchies is one text.
+    ids: HashMap<(u32, Arc<str>), u64>,
     /// Directories that are not watched, since there are too many.
     refused: u64,
 }
@@ -146,7 +148,7 @@ impl Tree {
         let directory = self.directory(hierarchy, path)?;
         let metadata = std::fs::symlink_metadata(&directory).ok().filter(std::fs::Metadata::is_dir)?;
         let id = metadata.ino();
-        let known = self.ids.insert((hierarchy, path.into()), id);
+        let known = self.ids.insert((hierarchy, self.text(path)), id);
         if known != Some(id) {
             into.extend(known.map(|id| Change::Removed { hierarchy, id }));
             into.push(Change::Made { hierarchy, path: path.to_owned(), id });
@@ -211,6 +213,18 @@ impl Tree {
         });
         self.ids = ids;
         gone
+    }
+
+    /// A path, as another hierarchy has it.
+    fn text(&self, path: &str) -> Arc<str> {
+        let mut key = (0, Arc::from(path));
+        for root in &self.roots {
+            key.0 = root.hierarchy;
+            if let Some(((_, known), _)) = self.ids.get_key_value(&key) {
+                return known.clone();
+            }
+        }
+        key.1
     }
 
     fn directory(&self, hierarchy: u32, path: &str) -> Option<PathBuf> {

@@ -30,8 +30,9 @@ impl Worker {
             self.keep_snapshot().map(|()| arena)
         });
         match filled {
-            Ok(arena) => {
+            Ok(mut arena) => {
                 self.take_over(&arena);
+                arena.rest();
                 self.arena = arena;
                 self.settle();
             }

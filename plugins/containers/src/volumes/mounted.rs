@@ -85,7 +85,8 @@ pub(super) fn read(
     let (mounts, mut noted) = choose::of(&text, volumes, open.as_deref(), devices, pid);
     noted.cut = u64::from(length as u64 >= MAX_MOUNTINFO);
     noted.processes = processes.unwrap_or_default();
-    let mounts = mounts.into_boxed_slice();
+    // Copied: these lie among all that was read besides, and would keep it from being used again.
+    let mounts: Box<[Chosen]> = mounts.iter().cloned().collect();
     let noted = (noted != Noted::default()).then(|| Box::new(noted));
     Ok(Mounted { pid, file: Some(file), mounts, shares, read_at: now, looks: 0, gone: 0, noted })
 }
