@@ -1,11 +1,17 @@
-//! The tracker and the programs under one lock, and the thread that takes
-//! events over as they come.
+//! What is known, the programs it comes from, and the thread that takes events over.
+//!
+//! Two locks. One is held by whoever has the kernel go through all there is, for as long
+//! as that takes, so that there is one at a time ([`Asking`]). The other is on what is
+//! known, and is held for a batch of records, or for as long as samples are made
+//! ([`Inner`]): events are taken over while sockets are looked at. The first is taken
+//! before the second. The host is asked, and told, with neither.
 
+use crate::asks::{Asks, Meanwhile};
 use crate::config::Settings;
 use crate::engine::{Engine, Losses};
 use crate::handover::State;
+use crate::looks::Looks;
 use crate::observed::Observed;
-use crate::record::Record;
 use crate::tracker::Tracker;
 use crate::waiter::Waiter;
 use gantry_plugin_api::{Host, tracing};
@@ -34,11 +40,13 @@ const AGAIN: usize = 2;
 /// free for an instant only goes to the one that had it.
 const BREATH: Duration = Duration::from_micros(100);
 
-/// After a loss all sockets are looked at, but not more often than this.
-const AFTER_LOSS: Duration = Duration::from_secs(5);
+/// How long it is waited for one who is about to tell something: whoever writes into the
+/// ring is interrupted for moments only.
+const BUSY: u32 = 500;
 
-/// And now and then without one: for listening sockets that changed hands.
-const NOW_AND_THEN: Duration = Duration::from_secs(300);
+/// How long where somebody listened is remembered, for what was taken there: as long as
+/// it is shown.
+const LISTENED: u64 = 600_000_000_000;
 
 /// Now, by the clock that the programs use.
 pub fn now() -> u64 {
@@ -47,7 +55,7 @@ pub fn now() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
-/// What is under the lock.
+/// What is known, and where it comes from.
 #[derive(Debug)]
 pub struct Inner {
     /// What is known.
@@ -61,14 +69,27 @@ pub struct Inner {
     /// What a look at the kernel last complained of.
     pub trouble: Option<String>,
     observed: Observed,
-    next_look: Instant,
-    loss_pending: bool,
+}
+
+/// Who goes through all there is.
+#[derive(Debug)]
+struct Asking {
+    asks: Asks,
+    looks: Looks,
+}
+
+/// Both, each under its lock.
+#[derive(Debug)]
+pub struct Shared {
+    host: Host,
+    asking: Mutex<Asking>,
+    inner: Mutex<Inner>,
 }
 
 /// A running tracker.
 #[derive(Debug)]
 pub struct Watch {
-    inner: Arc<Mutex<Inner>>,
+    shared: Arc<Shared>,
     wake: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,49 +109,54 @@ impl Watch {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| failed("eventfd", errno.into()))?;
         let waiter = Waiter::new(engine.events(), &wake).map_err(|error| failed("epoll", error))?;
-        let mut inner = Inner::new(host, settings, engine);
-        inner.look_at_sockets();
-        let inner = Arc::new(Mutex::new(inner));
-        let shared = Arc::clone(&inner);
+        let shared = Arc::new(Shared::new(host, settings, engine));
+        let reads = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("tcp-events".to_owned())
-            .spawn(move || read(&shared, &waiter))
+            .spawn(move || read(&reads, &waiter))
             .map_err(|error| failed("clone", error))?;
-        Ok(Self { inner, wake, thread: Some(thread) })
+        shared.look_at_sockets();
+        Ok(Self { shared, wake, thread: Some(thread) })
     }
 
     /// All that is known, for as long as the answer lives.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
+        self.shared.lock()
     }
 
     /// The same, where nobody has it at the moment.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
+        match self.shared.inner.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
+    /// As [`Shared::scan`].
+    pub fn scan(&self) {
+        self.shared.scan();
+    }
+
+    /// As [`Shared::note_losses`].
+    pub fn note_losses(&self) {
+        self.shared.note_losses();
+    }
+
+    /// As [`Shared::activate`].
+    pub fn activate(&self, before: Option<State>) {
+        self.shared.activate(before);
+    }
+
+    /// As [`Shared::reconfigure`].
+    pub fn reconfigure(&self, settings: Settings) {
+        self.shared.reconfigure(settings);
+    }
+
     /// Ends, and says what the next generation needs.
     pub fn stop(&mut self) -> State {
         self.join();
-        let mut inner = self.lock();
-        // All that is open must be known before the programs are gone: the next
-        // generation takes what was there before it for counted. Twice, for what an
-        // iterator passes over. Not later: what is kept of a socket is true only as
-        // long as the programs follow it.
-        for _ in 0..2 {
-            inner.scan_without_end();
-            inner.drain();
-        }
-        let cut = now();
-        inner.tracker.ends_at(cut);
-        inner.engine.detach();
-        inner.drain();
-        inner.note_losses();
-        inner.tracker.state(cut)
+        self.shared.stop()
     }
 
     fn join(&mut self) {
@@ -149,158 +175,244 @@ impl Drop for Watch {
     }
 }
 
-fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Until it is to end.
-fn read(inner: &Mutex<Inner>, waiter: &Waiter) {
+fn read(shared: &Shared, waiter: &Waiter) {
     let mut may_be_more = false;
     while !waiter.wait(if may_be_more { &NOW } else { &EVERY }).stop {
-        may_be_more = lock(inner).take_some();
+        may_be_more = shared.take_some() == BATCH;
         if may_be_more {
             std::thread::park_timeout(BREATH);
         }
     }
 }
 
-impl Inner {
+impl Meanwhile for &Shared {
+    fn read(&mut self) -> u64 {
+        // What is left is read when it goes on: it stops again where there is no room.
+        while self.take_some() == BATCH {}
+        self.lock().engine.found()
+    }
+
+    fn look_for(&mut self, what: u32) -> Result<(), String> {
+        self.lock().engine.look_for(what)
+    }
+}
+
+impl Shared {
     /// One that knows nothing yet.
-    pub fn new(host: &Host, settings: Settings, engine: Engine) -> Self {
+    pub fn new(host: &Host, settings: Settings, mut engine: Engine) -> Self {
         let mut tracker = Tracker::new(settings);
         tracker.began = now();
-        Self {
+        let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
+        let inner = Inner {
             tracker,
             engine,
             lost: Losses::default(),
             resyncs: 0,
             trouble: None,
-            observed: Observed::new(host.clone()),
-            next_look: Instant::now() + NOW_AND_THEN,
-            loss_pending: false,
+            observed: Observed::default(),
+        };
+        Self { host: host.clone(), asking: Mutex::new(asking), inner: Mutex::new(inner) }
+    }
+
+    /// All that is known, for as long as the answer lives.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a batch of records over; how many there were.
+    fn take_some(&self) -> usize {
+        let (count, observed) = {
+            let Inner { tracker, engine, observed, .. } = &mut *self.lock();
+            let count = engine.drain(BATCH, |record| {
+                observed.saw(record);
+                tracker.event(record);
+            });
+            (count, observed.take())
+        };
+        if !observed.is_empty() {
+            self.host.observe(&observed);
         }
+        count
     }
 
-    /// Takes events over; whether there may be more.
-    fn take_some(&mut self) -> bool {
-        let Self { tracker, engine, observed, .. } = self;
-        let count = engine.drain(BATCH, |record| {
-            observed.saw(record);
-            tracker.event(record);
-        });
-        observed.tell();
-        count == BATCH
-    }
-
-    /// Takes over all that was told until now.
-    pub fn drain(&mut self) {
-        // Bounded: whoever tells faster than this takes keeps nobody here for ever.
-        for _ in 0..1000 {
-            if !self.take_some() {
+    /// Takes over all that was told until now, also where one who tells is interrupted.
+    fn drain(&self) {
+        let until = self.lock().engine.told();
+        let mut waited = 0;
+        while waited < BUSY {
+            let count = self.take_some();
+            if self.lock().engine.is_read(until) {
                 return;
             }
+            if count == 0 {
+                waited += 1;
+                std::thread::park_timeout(BREATH);
+            }
         }
     }
 
-    /// Looks at all that is open: the counts are of now then.
-    pub fn scan(&mut self) {
-        let is_scanned = self.scan_without_end();
+    /// Looks at all that is open: the counts are of now then. And at all sockets, where
+    /// it is time for that.
+    pub fn scan(&self) {
+        let asking = &mut *self.asking();
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(now());
+        }
+        self.note_losses_of(asking);
+        if asking.looks.is_due(Instant::now()) {
+            self.look(asking);
+        }
+    }
+
+    /// Goes through all that is open; whether that is known then.
+    fn go_through(&self, asking: &Asking) -> bool {
         // Also where there is no scan: what was told until now counts now.
         self.drain();
-        for _ in 0..AGAIN {
-            if !is_scanned || self.tracker.connections.not_found() == 0 {
-                break;
-            }
-            let Some(live) = self.live() else { break };
-            self.tracker.scan_more(&live);
-            self.drain();
-        }
-        if is_scanned {
-            self.tracker.scanned(now());
-        }
-        self.note_losses();
-        let due = if self.loss_pending { self.next_look - NOW_AND_THEN + AFTER_LOSS } else { self.next_look };
-        if Instant::now() >= due {
-            if self.loss_pending {
-                self.resyncs += 1;
-                self.loss_pending = false;
-            }
-            self.look_at_sockets();
-        }
-    }
-
-    /// What was lost since the last look: all sockets are looked at after it.
-    pub fn note_losses(&mut self) {
-        let losses = self.engine.losses();
-        self.lost.ring += losses.ring;
-        self.lost.storage += losses.storage;
-        self.lost.missed += losses.missed;
-        self.lost.malformed += losses.malformed;
-        self.loss_pending |= losses.any();
-    }
-
-    /// Whether something was lost after which not all sockets were looked at yet.
-    pub fn is_loss_pending(&self) -> bool {
-        self.loss_pending
-    }
-
-    fn scan_without_end(&mut self) -> bool {
-        if !self.tracker.is_active() {
-            return false;
-        }
-        match self.live() {
-            Some(live) => self.tracker.scan(&live),
-            None => {
-                self.tracker.not_scanned();
+        {
+            let inner = &mut *self.lock();
+            if !inner.tracker.is_active() {
                 return false;
+            }
+            inner.tracker.begin_scan();
+        }
+        for _ in 0..=AGAIN {
+            match asking.asks.live(&mut &*self) {
+                Ok(true) => self.lock().trouble = None,
+                Ok(false) => {
+                    self.lock().tracker.not_scanned();
+                    return false;
+                }
+                Err(error) => {
+                    let inner = &mut *self.lock();
+                    inner.trouble = Some(error);
+                    inner.tracker.not_scanned();
+                    return false;
+                }
+            }
+            self.drain();
+            if self.lock().tracker.connections.not_found() == 0 {
+                break;
             }
         }
         true
     }
 
-    /// All that is open, where that can be known.
-    fn live(&mut self) -> Option<Vec<Record>> {
-        match self.engine.live() {
-            Ok(live) => {
-                self.trouble = None;
-                live
-            }
-            Err(error) => {
-                self.trouble = Some(error);
-                None
-            }
+    /// What was lost since the last time: all sockets are looked at after it, when it is
+    /// time for that.
+    pub fn note_losses(&self) {
+        self.note_losses_of(&mut self.asking());
+    }
+
+    fn note_losses_of(&self, asking: &mut Asking) {
+        let inner = &mut *self.lock();
+        let losses = inner.engine.losses();
+        inner.lost.ring += losses.ring;
+        inner.lost.storage += losses.storage;
+        inner.lost.missed += losses.missed;
+        inner.lost.malformed += losses.malformed;
+        inner.lost.listens += losses.listens;
+        if losses.any() {
+            asking.looks.lost();
         }
+    }
+
+    /// Whether something was lost after which not all sockets were looked at yet.
+    pub fn is_loss_pending(&self) -> bool {
+        self.asking().looks.is_lost()
     }
 
     /// Looks at all sockets that processes hold.
-    pub fn look_at_sockets(&mut self) {
-        self.next_look = Instant::now() + NOW_AND_THEN;
-        match self.engine.sockets() {
-            Ok(Some(found)) => self.tracker.sockets(&found, now()),
-            // Who listens is what was told, as long as nobody can look.
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!("sockets: {error}");
-                self.trouble = Some(error);
-            }
+    pub fn look_at_sockets(&self) {
+        self.look(&mut self.asking());
+    }
+
+    fn look(&self, asking: &mut Asking) {
+        let looked = self.try_to_look(asking);
+        if let Err(error) = &looked {
+            tracing::warn!("sockets: {error}");
+        }
+        let is_over = asking.looks.looked(Instant::now(), looked.is_err());
+        let inner = &mut *self.lock();
+        inner.resyncs += u64::from(is_over);
+        if let Err(error) = looked {
+            inner.trouble = Some(error);
         }
     }
 
-    /// Counting begins.
-    pub fn activate(&mut self, before: Option<State>) {
+    fn try_to_look(&self, asking: &Asking) -> Result<(), String> {
         self.drain();
-        let live = self.live();
-        let goes_on = before.is_some();
-        self.tracker.activate(before, live.as_deref(), now());
-        if goes_on {
-            self.note_losses();
-            self.loss_pending |= self.tracker.overheld > 0;
-        } else {
-            // What was lost before anything counts is nobody's concern, but for
-            // sockets that were there before and are.
-            self.loss_pending |= self.engine.losses().storage > 0;
+        self.lock().tracker.begin_listening();
+        // Who listens is what was told, as long as nobody can look.
+        if !asking.asks.listening(&mut &*self)? {
+            return Ok(());
         }
         self.drain();
-        self.tracker.scanned(now());
+        {
+            let inner = &mut *self.lock();
+            inner.tracker.end_listening(now());
+            inner.engine.forget_listening(now().saturating_sub(LISTENED))?;
+        }
+        asking.asks.others(&mut &*self)?;
+        self.drain();
+        self.lock().tracker.looked();
+        Ok(())
+    }
+
+    /// Counting begins.
+    pub fn activate(&self, before: Option<State>) {
+        let asking = &mut *self.asking();
+        self.drain();
+        let goes_on = before.is_some();
+        if !goes_on {
+            // What was lost before anything counts is nobody's concern, but for sockets
+            // that were there before and are.
+            if self.lock().engine.losses().storage > 0 {
+                asking.looks.lost();
+            }
+        }
+        self.lock().tracker.activate(before, now());
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(now());
+        }
+        self.note_losses_of(asking);
+        if goes_on && self.lock().tracker.overheld > 0 {
+            asking.looks.lost();
+        }
+    }
+
+    /// Other settings hold from now on; what was counted until then counted by those
+    /// before.
+    pub fn reconfigure(&self, settings: Settings) {
+        let asking = &mut *self.asking();
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(now());
+        }
+        self.lock().tracker.reconfigure(settings);
+    }
+
+    /// Ends, and says what the next generation needs.
+    fn stop(&self) -> State {
+        let asking = &mut *self.asking();
+        // All that is open must be known before the programs are gone: the next
+        // generation takes what was there before it for counted. Twice, for what an
+        // iterator passes over. Not later: what is kept of a socket is true only as
+        // long as the programs follow it.
+        for _ in 0..2 {
+            self.go_through(asking);
+        }
+        let cut = now();
+        {
+            let inner = &mut *self.lock();
+            inner.tracker.ends_at(cut);
+            inner.engine.detach();
+        }
+        self.drain();
+        self.note_losses_of(asking);
+        self.lock().tracker.state(cut)
     }
 }
