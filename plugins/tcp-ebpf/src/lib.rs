@@ -8,7 +8,7 @@
 //! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell. [`asks`]: those that are asked; [`looks`]: when.
 //! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
-//! * [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
+//! * [`shared`]: all of it, under two locks. [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
@@ -34,6 +34,7 @@ pub mod published;
 pub mod reason;
 pub mod record;
 pub mod refresh;
+pub mod shared;
 pub mod tracker;
 pub mod views;
 pub mod waiter;
@@ -277,7 +278,7 @@ impl Plugin for TcpEbpf {
 
     fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
         match &self.source {
-            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch::now()).encode())),
+            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(shared::now()).encode())),
             Source::Asked(..) => Ok(None),
         }
     }

@@ -1,7 +1,7 @@
 //! What the plugin counts of itself.
 
 use crate::metrics;
-use crate::watch::Inner;
+use crate::shared::Inner;
 use gantry_plugin_api::{Counter, Host};
 
 /// Reasons of losses: as `tcp_ebpf_lost_total` has them, and as the host is

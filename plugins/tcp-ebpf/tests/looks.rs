@@ -7,7 +7,7 @@ use gantry_bpf::Kernel;
 use gantry_tcp_ebpf::config::{Config, Settings};
 use gantry_tcp_ebpf::engine::{Engine, HASH, STORAGE, Variant};
 use gantry_tcp_ebpf::record::{Kind, Record};
-use gantry_tcp_ebpf::watch::Shared;
+use gantry_tcp_ebpf::shared::Shared;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
