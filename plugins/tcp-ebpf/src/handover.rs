@@ -13,7 +13,7 @@ use crate::connections::{Counted, Ends, Known};
 use crate::counts::Numbers;
 use crate::destination::Destination;
 use crate::reason::REASONS;
-use crate::record::Owner;
+use crate::record::{Owner, Record};
 use gantry_plugin_api::Handover;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -34,8 +34,25 @@ pub struct State {
     pub open: Vec<(Ends, Known)>,
     /// These are not all of them.
     pub is_partial: bool,
-    /// Ends around the cut that were counted, each with its time.
-    pub late: Vec<(Ends, u64)>,
+    /// What ended around the cut and was counted.
+    pub late: Vec<Ended>,
+}
+
+/// An end that was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose.
+    pub ends: Ends,
+    /// When the connection began, or was found.
+    pub opened_at: u64,
+    /// When it ended.
+    pub at: u64,
+}
+
+impl From<&Record> for Ended {
+    fn from(record: &Record) -> Self {
+        Self { ends: Ends::from(record), opened_at: record.opened_at, at: record.at }
+    }
 }
 
 /// A group of the hand-over.
@@ -68,9 +85,9 @@ impl State {
         }
         out.u32(u32::from(self.is_partial));
         out.length(self.late.len());
-        for (ends, at) in &self.late {
+        for Ended { ends, opened_at, at } in &self.late {
             out.ends(*ends);
-            out.u64(*at);
+            [*opened_at, *at].iter().for_each(|number| out.u64(*number));
         }
         Handover { version: VERSION, bytes: out.0 }
     }
@@ -89,7 +106,8 @@ impl State {
         })?;
         let open = from.list(|from| Some((from.ends()?, from.known()?)))?;
         let is_partial = from.u32()? != 0;
-        let late = from.list(|from| Some((from.ends()?, from.u64()?)))?;
+        let late =
+            from.list(|from| Some(Ended { ends: from.ends()?, opened_at: from.u64()?, at: from.u64()? }))?;
         from.0.is_empty().then_some(Self { cut, groups, open, is_partial, late })
     }
 }
@@ -223,7 +241,7 @@ mod tests {
                 (ends, Known { counts: false, is_adopted: true, ..Known::of(&some()) }),
             ],
             is_partial: true,
-            late: vec![(ends, 78)],
+            late: vec![Ended { ends, opened_at: 70, at: 78 }],
         }
     }
 

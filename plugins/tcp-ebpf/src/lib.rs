@@ -8,7 +8,7 @@
 //! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell. [`asks`]: those that are asked; [`looks`]: when.
 //! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
-//! * [`shared`]: all of it, under two locks. [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
+//! * [`shared`]: all of it, under two locks. [`watch`]: the thread that takes events over; [`waiter`]: when. [`clock`]: the programs' own. [`own`]: what is lost. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
@@ -18,6 +18,7 @@
 pub mod addresses;
 pub mod asked;
 pub mod asks;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod counts;
@@ -278,7 +279,7 @@ impl Plugin for TcpEbpf {
 
     fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
         match &self.source {
-            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(shared::now()).encode())),
+            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch.now()).encode())),
             Source::Asked(..) => Ok(None),
         }
     }

@@ -8,7 +8,6 @@ use crate::counts::{Cgroups, Group, Whose};
 use crate::observed;
 use crate::published::Published;
 use crate::record::ROOT;
-use crate::shared::now;
 use crate::tracker::Tracker;
 use crate::watch::Watch;
 use gantry_plugin_api::{ContainerRef, Host};
@@ -39,10 +38,11 @@ pub fn refresh(
     };
     let gone: HashSet<ContainerRef> = containers.into_iter().filter(is_gone).collect();
     let listens = {
+        let now = watch.now();
         let tracker = &mut watch.lock().tracker;
         // One that came meanwhile waits for the next time.
         let whose = |group: &Group| owners.get(&group.cgroups).copied();
-        tracker.attribute(now(), whose, |container| !gone.contains(&container));
+        tracker.attribute(now, whose, |container| !gone.contains(&container));
         Listening::of(tracker)
     };
     addresses.refresh_by(&host.proc(), listens.wanted(host), ask);

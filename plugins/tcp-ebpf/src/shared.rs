@@ -7,6 +7,7 @@
 //! host is asked, and told, with neither.
 
 use crate::asks::{Asks, Meanwhile};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::{Engine, Losses};
 use crate::handover::State;
@@ -14,7 +15,6 @@ use crate::looks::Looks;
 use crate::observed::Observed;
 use crate::tracker::Tracker;
 use gantry_plugin_api::{Host, tracing};
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -36,13 +36,6 @@ const BUSY: u32 = 500;
 /// How long where somebody listened is remembered, for what was taken there: as long as
 /// it is shown.
 const LISTENED: u64 = 600_000_000_000;
-
-/// Now, by the clock that the programs use.
-pub fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
-}
 
 /// What is known, and where it comes from.
 #[derive(Debug)]
@@ -71,6 +64,7 @@ struct Asking {
 #[derive(Debug)]
 pub struct Shared {
     host: Host,
+    clock: Clock,
     asking: Mutex<Asking>,
     inner: Mutex<Inner>,
 }
@@ -90,8 +84,9 @@ impl Meanwhile for &Shared {
 impl Shared {
     /// One that knows nothing yet.
     pub fn new(host: &Host, settings: Settings, mut engine: Engine) -> Self {
+        let clock = Clock::of(&host.proc());
         let mut tracker = Tracker::new(settings);
-        tracker.began = now();
+        tracker.began = clock.now();
         let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
         let inner = Inner {
             tracker,
@@ -101,7 +96,12 @@ impl Shared {
             trouble: None,
             observed: Observed::default(),
         };
-        Self { host: host.clone(), asking: Mutex::new(asking), inner: Mutex::new(inner) }
+        Self { host: host.clone(), clock, asking: Mutex::new(asking), inner: Mutex::new(inner) }
+    }
+
+    /// Now, by the clock that the programs use.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// All that is known, for as long as the answer lives.
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// Takes over all that was told until now, also where one who tells is interrupted.
-    fn drain(&self) {
+    pub fn drain(&self) {
         let until = self.lock().engine.told();
         let mut waited = 0;
         while waited < BUSY {
@@ -163,7 +163,7 @@ impl Shared {
     pub fn scan(&self) {
         let asking = &mut *self.asking();
         if self.go_through(asking) {
-            self.lock().tracker.scanned(now());
+            self.lock().tracker.scanned(self.clock.now());
         }
         self.note_losses_of(asking);
         if asking.looks.is_due(Instant::now()) {
@@ -256,8 +256,8 @@ impl Shared {
         self.drain();
         {
             let inner = &mut *self.lock();
-            inner.tracker.end_listening(now());
-            inner.engine.forget_listening(now().saturating_sub(LISTENED))?;
+            inner.tracker.end_listening(self.clock.now());
+            inner.engine.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
         }
         asking.asks.others(&mut &*self)?;
         self.drain();
@@ -277,9 +277,9 @@ impl Shared {
                 asking.looks.lost();
             }
         }
-        self.lock().tracker.activate(before, now());
+        self.lock().tracker.activate(before, self.clock.now());
         if self.go_through(asking) {
-            self.lock().tracker.scanned(now());
+            self.lock().tracker.scanned(self.clock.now());
         }
         self.note_losses_of(asking);
         if goes_on && self.lock().tracker.overheld > 0 {
@@ -292,7 +292,7 @@ impl Shared {
     pub fn reconfigure(&self, settings: Settings) {
         let asking = &mut *self.asking();
         if self.go_through(asking) {
-            self.lock().tracker.scanned(now());
+            self.lock().tracker.scanned(self.clock.now());
         }
         self.lock().tracker.reconfigure(settings);
     }
@@ -307,7 +307,7 @@ impl Shared {
         for _ in 0..2 {
             self.go_through(asking);
         }
-        let cut = now();
+        let cut = self.clock.now();
         {
             let inner = &mut *self.lock();
             inner.tracker.ends_at(cut);

@@ -4,7 +4,7 @@
 use crate::config::Settings;
 use crate::connections::{Connections, Context, Ends};
 use crate::counts::{Counts, Group, Whose};
-use crate::handover::{self, State};
+use crate::handover::{self, Ended, State};
 use crate::listens::Listens;
 use crate::record::{Kind, Record};
 use ahash::RandomState;
@@ -41,8 +41,8 @@ pub struct Tracker {
     held: Option<Vec<Record>>,
     /// What the generation before counted of what ended around its cut.
     before: Option<Before>,
-    /// Ends of the last moments, with their times: for the next generation.
-    recent: std::collections::VecDeque<(u64, Ends)>,
+    /// What ended in the last moments: for the next generation.
+    recent: std::collections::VecDeque<Ended>,
     /// When this generation ends: all ends since shortly before it are remembered.
     cut: Option<u64>,
     /// What is open is known of the last scan; else nobody knows.
@@ -64,27 +64,24 @@ pub struct Tracker {
 #[derive(Debug)]
 struct Before {
     cut: u64,
-    late: HashMap<Ends, Vec<u64>, RandomState>,
+    late: HashMap<Ends, Vec<(u64, u64)>, RandomState>,
 }
 
 impl Before {
-    fn new(cut: u64, ends: Vec<(Ends, u64)>) -> Self {
-        let mut late: HashMap<Ends, Vec<u64>, RandomState> = HashMap::with_hasher(RandomState::new());
-        for (ends, at) in ends {
-            late.entry(ends).or_default().push(at);
+    fn new(cut: u64, ends: Vec<Ended>) -> Self {
+        let mut late: HashMap<Ends, Vec<(u64, u64)>, RandomState> = HashMap::with_hasher(RandomState::new());
+        for Ended { ends, opened_at, at } in ends {
+            late.entry(ends).or_default().push((opened_at, at));
         }
         Self { cut, late }
     }
 
-    /// Whether the generation before counted an end. One of its own is that of one
-    /// connection alone: the next one may have the same socket and ports.
-    fn counted(&mut self, record: &Record) -> bool {
-        let nearest = self.late.get_mut(&Ends::from(record)).and_then(|times| {
-            let away = |at: &u64| at.abs_diff(record.at);
-            let (index, at) = times.iter().enumerate().min_by_key(|(_, at)| away(at))?;
-            (away(at) <= MARGIN).then_some(index).map(|index| times.swap_remove(index))
-        });
-        nearest.is_some() || record.at < self.cut
+    /// Whether the generation before counted an end: that of a connection that was there
+    /// at the same time. The next one of the same socket and ports began after it.
+    fn counted(&self, record: &Record) -> bool {
+        let is_it = |(opened_at, at): &(u64, u64)| *opened_at <= record.at && record.opened_at <= *at;
+        let late = || self.late.get(&Ends::from(record)).is_some_and(|ended| ended.iter().any(is_it));
+        record.at < self.cut || late()
     }
 }
 
@@ -135,7 +132,7 @@ impl Tracker {
     }
 
     fn closed(&mut self, record: &Record) {
-        if self.before.as_mut().is_some_and(|before| before.counted(record)) {
+        if self.before.as_ref().is_some_and(|before| before.counted(record)) {
             self.connections.forget(record, &mut self.counts);
             return;
         }
@@ -145,9 +142,11 @@ impl Tracker {
 
     /// What ended within the last moments.
     fn remember(&mut self, record: &Record) {
-        self.recent.push_back((record.at, Ends::from(record)));
+        self.recent.push_back(Ended::from(record));
         let since = self.cut.unwrap_or(record.at).min(record.at);
-        while self.recent.front().is_some_and(|(at, _)| at + MARGIN < since) || self.recent.len() > MAX_HELD {
+        while self.recent.front().is_some_and(|ended| ended.at + MARGIN < since)
+            || self.recent.len() > MAX_HELD
+        {
             self.recent.pop_front();
         }
     }
@@ -260,7 +259,7 @@ impl Tracker {
             });
             groups[at].series.push((series.to, series.numbers));
         }
-        let late = self.recent.iter().filter(|(at, _)| at + MARGIN >= cut).map(|(at, ends)| (*ends, *at));
+        let late = self.recent.iter().filter(|ended| ended.at + MARGIN >= cut).copied();
         State {
             cut,
             groups,

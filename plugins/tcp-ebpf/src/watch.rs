@@ -61,6 +61,16 @@ impl Watch {
         self.shared.try_lock()
     }
 
+    /// As [`Shared::now`].
+    pub fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
+    /// As [`Shared::drain`].
+    pub fn drain(&self) {
+        self.shared.drain();
+    }
+
     /// As [`Shared::scan`].
     pub fn scan(&self) {
         self.shared.scan();

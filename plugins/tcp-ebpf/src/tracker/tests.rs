@@ -157,6 +157,21 @@ fn connections_that_follow_each_other_across_a_cut_are_each_counted_once() {
     assert_eq!(new.connections.corrected, 0);
 }
 
+/// Those of which the next generation saw nothing, since it came after them, are none of
+/// those that follow.
+#[test]
+fn an_end_before_the_next_generation_came_hides_none_that_follows() {
+    const MS: u64 = 1_000_000;
+    let cut = 1_000 * MS;
+    let each = |to: u64| Record { opened_at: to - MS, established_at: to - 5, ..closed(1, to) };
+    let (mut old, mut new) = (begun(), tracker());
+    [cut - 50 * MS, cut - 20 * MS].iter().for_each(|end| old.event(&each(*end)));
+    let state = old.state(cut);
+    [cut + 5 * MS, cut + 30 * MS].iter().for_each(|end| new.event(&each(*end)));
+    activate(&mut new, Some(state), &[], cut + 40 * MS);
+    assert_eq!(total(&new).connects, 4);
+}
+
 #[test]
 fn after_a_crash_what_was_counted_goes_on() {
     let mut old = begun();
