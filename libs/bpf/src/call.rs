@@ -1,11 +1,13 @@
 //! bpf(2), where aya has no way to it: iterators with parameters, what programs
-//! cost, and having the kernel measure.
+//! cost, having the kernel measure, and how far a ring was written and read.
 #![allow(unsafe_code, reason = "a system call that takes a union by address")]
 
 use aya_obj::generated::{bpf_attach_type::BPF_TRACE_ITER, bpf_attr, bpf_cmd, bpf_prog_info};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An `attr` of which each byte is 0, as the kernel wants those to be that a
 /// command does not know.
@@ -99,4 +101,57 @@ pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info>
     // of arrays in it are 0 with lengths of 0. It lives until after the call.
     unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
+}
+
+/// How far a ring was written and read: two pages of the kernel's, to be looked at.
+pub(crate) struct Positions {
+    pages: NonNull<libc::c_void>,
+    page: usize,
+}
+
+// SAFETY: the pages are of no thread in particular, and only ever read.
+unsafe impl Send for Positions {}
+
+impl Positions {
+    pub(crate) fn of(ring: BorrowedFd<'_>) -> io::Result<Self> {
+        // SAFETY: the call takes an integer.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = usize::try_from(page).map_err(|_| io::Error::last_os_error())?;
+        let (to_read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+        // SAFETY: a new mapping at an address of the kernel's choice, of a descriptor that
+        // is open. Nothing safe maps a file: its bytes change, which is why they are read
+        // as atomics alone.
+        let pages =
+            unsafe { libc::mmap(std::ptr::null_mut(), 2 * page, to_read, shared, ring.as_raw_fd(), 0) };
+        if pages == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let pages = NonNull::new(pages).ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))?;
+        Ok(Self { pages, page })
+    }
+
+    fn at(&self, offset: usize) -> usize {
+        // SAFETY: both offsets are those of a page of the mapping, which lives as long as
+        // this does. Each begins with a number of the length of a pointer
+        // (kernel/bpf/ringbuf.c), which others change as an atomic.
+        let position: &AtomicUsize = unsafe { self.pages.byte_add(offset).cast().as_ref() };
+        position.load(Ordering::Acquire)
+    }
+
+    /// Bytes that were read, since there is the ring.
+    pub(crate) fn read(&self) -> usize {
+        self.at(0)
+    }
+
+    /// Bytes that were written or are being written.
+    pub(crate) fn written(&self) -> usize {
+        self.at(self.page)
+    }
+}
+
+impl Drop for Positions {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this one's own, and no reference to it is left.
+        let _ = unsafe { libc::munmap(self.pages.as_ptr(), 2 * self.page) };
+    }
 }

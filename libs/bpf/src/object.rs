@@ -6,7 +6,8 @@ use crate::iterator::Iterator;
 use crate::kernel::Kernel;
 use crate::ring::Ring;
 use crate::stats::{self, Measured};
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::AsFd as _;
@@ -15,12 +16,16 @@ use std::time::Duration;
 /// By far longer than a program runs, with all that may come in between.
 const SETTLED: Duration = Duration::from_millis(50);
 
+/// Entries of a hash that are gone through at once.
+const MOST: usize = 1 << 20;
+
 /// An object that was loaded. Dropped, all of it leaves the kernel.
 #[derive(Debug)]
 pub struct Object {
     name: &'static str,
     ebpf: Ebpf,
     programs: Vec<(&'static str, Outcome)>,
+    links: Vec<(&'static str, BtfTracePointLinkId)>,
 }
 
 /// What came of a program.
@@ -55,7 +60,7 @@ impl Object {
             loader.override_global(name, value, true);
         }
         let ebpf = loader.load(bytes).map_err(|error| Error::Object { object: name, why: chain(&error) })?;
-        Ok(Self { name, ebpf, programs: Vec::new() })
+        Ok(Self { name, ebpf, programs: Vec::new(), links: Vec::new() })
     }
 
     /// Its name.
@@ -73,18 +78,24 @@ impl Object {
             let found: &mut BtfTracePoint =
                 find(&mut self.ebpf, program)?.try_into().map_err(|error| refused(program, &error))?;
             found.load(tracepoint, kernel.btf()).map_err(|error| refused(program, &error))?;
-            found.attach().map_err(|error| refused(program, &error))?;
+            let link = found.attach().map_err(|error| refused(program, &error))?;
+            self.links.push((program, link));
             Ok(())
         })();
         self.note(program, loaded)
     }
 
     /// Takes a program away from its tracepoint, and waits until no processor
-    /// is in the middle of it: what it had to tell is told then.
+    /// is in the middle of it: what it had to tell is told then. It stays loaded, so
+    /// that what it missed until the end can be asked for.
     pub fn detach(&mut self, program: &'static str) {
+        let links = std::mem::take(&mut self.links);
+        let (of_it, others) = links.into_iter().partition(|(name, _)| *name == program);
+        self.links = others;
         if let Some(Program::BtfTracePoint(found)) = self.ebpf.program_mut(program) {
+            let of_it: Vec<_> = of_it;
             // What is in the way of that can only be that it is not there.
-            let _ = found.unload();
+            of_it.into_iter().for_each(|(_, link)| drop(found.detach(link)));
         }
         if call::wait_for_processors().is_err() {
             // Machines with processors that the scheduler leaves alone have no such
@@ -151,10 +162,46 @@ impl Object {
     /// [`Error::Map`] where there is none of this name, or it is of another type.
     pub fn sum(&self, map: &'static str, index: u32) -> Result<u64, Error> {
         let found = self.ebpf.map(map).ok_or_else(|| no_map(map, "the object has none of this name"))?;
-        let array: PerCpuArray<&MapData, u64> =
-            found.try_into().map_err(|error: aya::maps::MapError| no_map(map, &chain(&error)))?;
-        let values = array.get(&index, 0).map_err(|error| no_map(map, &chain(&error)))?;
+        let failed = |error: MapError| no_map(map, &chain(&error));
+        let array: PerCpuArray<&MapData, u64> = found.try_into().map_err(failed)?;
+        let values = array.get(&index, 0).map_err(failed)?;
         Ok(values.iter().fold(0, |sum: u64, value| sum.saturating_add(*value)))
+    }
+
+    /// Sets the first entry of an array of `u32`.
+    ///
+    /// # Errors
+    /// As [`Self::sum`].
+    pub fn set(&mut self, map: &'static str, value: u32) -> Result<(), Error> {
+        let found = self.ebpf.map_mut(map).ok_or_else(|| no_map(map, "the object has none of this name"))?;
+        let failed = |error: MapError| no_map(map, &chain(&error));
+        let mut array: Array<&mut MapData, u32> = found.try_into().map_err(failed)?;
+        array.set(0, value, 0).map_err(failed)
+    }
+
+    /// Takes away the entries of a hash from `u64` to `u64` that are not to stay.
+    ///
+    /// # Errors
+    /// As [`Self::sum`].
+    pub fn retain(
+        &mut self,
+        map: &'static str,
+        mut stays: impl FnMut(u64, u64) -> bool,
+    ) -> Result<(), Error> {
+        let found = self.ebpf.map_mut(map).ok_or_else(|| no_map(map, "the object has none of this name"))?;
+        let failed = |error: MapError| no_map(map, &chain(&error));
+        let mut hash: HashMap<&mut MapData, u64, u64> = found.try_into().map_err(failed)?;
+        // What cannot be read was taken away meanwhile; and who puts in what is gone
+        // through at the same time keeps nobody here for ever.
+        let old = hash.iter().take(MOST).flatten().filter(|(key, value)| !stays(*key, *value));
+        let old: Vec<u64> = old.map(|(key, _)| key).collect();
+        for key in old {
+            match hash.remove(&key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
     }
 
     /// What each program that was asked for came to, and costs.

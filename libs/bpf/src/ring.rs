@@ -1,5 +1,6 @@
 //! Events as they come.
 
+use crate::call::Positions;
 use crate::error::{Error, chain};
 use crate::stats;
 use aya::maps::{Map, MapData, RingBuf};
@@ -9,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// programs wake nobody for each event.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    positions: Positions,
     bytes: u64,
 }
 
@@ -23,7 +25,21 @@ impl Ring {
         let failed = |error: &aya::maps::MapError| Error::Map { map, why: chain(error) };
         let ring = RingBuf::try_from(found).map_err(|error| failed(&error))?;
         let bytes = stats::of_ring(ring.as_fd()).unwrap_or_default();
-        Ok(Self { ring, bytes })
+        let positions =
+            Positions::of(ring.as_fd()).map_err(|source| Error::Call { call: "mmap(ring)", source })?;
+        Ok(Self { ring, positions, bytes })
+    }
+
+    /// How much was written until now, to be compared with [`Self::is_read`].
+    pub fn written(&self) -> usize {
+        self.positions.written()
+    }
+
+    /// Whether all that was written until then was given. It may not have been though
+    /// [`Self::drain`] gives no more: one is reserved and not written to its end yet, and
+    /// whoever writes it was interrupted; those after it wait.
+    pub fn is_read(&self, until: usize) -> bool {
+        self.positions.read().wrapping_sub(until).cast_signed() >= 0
     }
 
     /// Gives events in their order, at most so many; how many there were.

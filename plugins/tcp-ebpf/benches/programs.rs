@@ -158,7 +158,7 @@ fn scans(net: &Net, to: SocketAddr) {
 fn user_space() {
     const TIMES: u64 = 1_000_000;
     let mut tracker = Tracker::new(settings());
-    tracker.activate(None, Some(&[]), 1);
+    tracker.activate(None, 1);
     let mut record = Record {
         kind: Kind::Closed,
         flags: ESTABLISHED,

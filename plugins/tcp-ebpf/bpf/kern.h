@@ -18,6 +18,7 @@ typedef long long s64;
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define NULL ((void *)0)
 #define BARRIER __asm__ volatile("" ::: "memory")
+#define AGAIN(field) (*(volatile typeof(field) *)&(field))
 #define SECOND 1000000000ULL
 
 struct tcp_sock;
@@ -37,10 +38,11 @@ static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_task)(void) = (void *)35;
 static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
+static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
 static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static long (*bpf_seq_write)(void *seq, const void *data, u32 length) = (void *)127;
 static void *(*bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 static struct tcp_sock *(*bpf_skc_to_tcp_sock)(void *sk) = (void *)137;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
 static struct socket *(*bpf_sock_from_file)(struct file *file) = (void *)162;
@@ -48,6 +50,7 @@ static u64 (*bpf_ringbuf_query)(void *ring, u64 flags) = (void *)134;
 
 enum {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -88,6 +91,10 @@ struct sock_common {
 	u16 skc_num;
 	u16 skc_family;
 	unsigned char skc_state;
+	unsigned char skc_reuse : 4;
+	unsigned char skc_reuseport : 1;
+	unsigned char skc_ipv6only : 1;
+	unsigned char skc_net_refcnt : 1;
 	unsigned long skc_flags;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
@@ -171,11 +178,7 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-struct seq_file;
-
-struct bpf_iter_meta {
-	struct seq_file *seq;
-};
+struct bpf_iter_meta;
 
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
@@ -215,4 +218,14 @@ enum cgroup_subsys_id {
 		typeof(from) read_; \
 		bpf_probe_read_kernel(&read_, sizeof(read_), __builtin_preserve_access_index(&(from))); \
 		read_; \
+	})
+
+/* A field of some bits, of the structure at `from`: where it lies in which bytes is asked as well. */
+#define READ_BITS(from, field) \
+	({ \
+		u64 bits_ = 0; \
+		bpf_probe_read_kernel(&bits_, __builtin_preserve_field_info(field, 1), \
+				      (void *)(from) + __builtin_preserve_field_info(field, 0)); \
+		bits_ <<= __builtin_preserve_field_info(field, 4); \
+		bits_ >> __builtin_preserve_field_info(field, 5); \
 	})

@@ -30,6 +30,11 @@ ALWAYS_INLINE void set_v4(u32 to[4], u32 address)
 	to[3] = address;
 }
 
+ALWAYS_INLINE u32 is_v6_only(struct sock *sk)
+{
+	return READ_BITS(sk, sk->__sk_common.skc_ipv6only) ? FLAG_V6_ONLY : 0;
+}
+
 #define FILL(record, sk, tp, FIELD) \
 	do { \
 		struct socket *socket_ = FIELD((sk)->sk_socket); \

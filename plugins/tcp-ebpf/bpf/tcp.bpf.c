@@ -8,7 +8,10 @@
  * the object for those, with a hash by the socket's address, whose left-overs
  * an iterator finds.
  *
- * One event a connection, at its end. What is open is counted by iterators.
+ * One event a connection, at its end. What is open is counted by iterators, which
+ * write into the same ring: what it says of a connection is in its order, and an
+ * iterator is interrupted for want of room a hundred times less often than by its
+ * own buffer of 32 KiB.
  */
 #include "sock.h"
 
@@ -17,6 +20,9 @@ char LICENSE[] SEC("license") = "GPL";
 /* Bytes that wait when a wake-up of the reader is worth its cost; it looks by
  * itself too. Set by who loads it: a part of the ring. */
 const volatile u32 wake_at = 256 << 10;
+
+/* Bytes that may wait when an iterator writes more: the rest is for events. */
+const volatile u32 scan_most = 2 << 20;
 
 /* Where the ring was when the reader was woken last. */
 u64 woken_at = 0;
@@ -29,7 +35,7 @@ struct {
 enum {
 	LOST_RING = 0,	     /* the ring was full */
 	LOST_CONNECTION = 1, /* nothing could be kept of a socket */
-	LOST_ADOPTION = 2,   /* the same of one that was there before: it is tried again */
+	LOST_LISTENING = 2,  /* it could not be kept where somebody listens */
 	LOST_KINDS = 3,
 };
 
@@ -39,6 +45,31 @@ struct {
 	__type(key, u32);
 	__type(value, u64);
 } lost SEC(".maps");
+
+/* Where somebody listens, or did a while ago, and when that was seen last. What has
+ * such a port was taken there: nothing of the socket itself says so. User space
+ * takes away what is old. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, u64);
+} listening SEC(".maps");
+
+/* What tcp_adopt looks for. */
+enum {
+	LOOK_LISTENING = 0, /* sockets that listen */
+	LOOK_OTHERS = 1,    /* all others; where nothing can be kept it is to be asked again */
+	LOOK_ONCE = 2,	    /* the same; that is a loss */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} looks_for SEC(".maps");
 
 #ifdef TCP_HASH
 struct {
@@ -102,21 +133,18 @@ ALWAYS_INLINE struct connection *find(struct sock *sk)
 	return bpf_sk_storage_get(&connections, sk, NULL, 0);
 }
 
-/* It may be there of the connection that the socket was before, which ended: it
- * is so for iterators until all of the next one is there. */
+/* It may be there of the connection that the socket was before, which ended. It is
+ * replaced, and not written over: what an iterator on another processor finds is
+ * whole at once, in whatever order processors see what others write. */
 ALWAYS_INLINE long begin(struct sock *sk, struct connection *as)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, as, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!connection)
-		return -1;
-	connection->owner = as->owner;
-	connection->established_at = 0;
-	connection->flags = 0;
-	connection->opened_at = as->opened_at;
-	BARRIER;
-	connection->is_closed = 0;
-	return 0;
+	if (connection && connection->opened_at != as->opened_at) {
+		bpf_sk_storage_delete(&connections, sk);
+		connection = bpf_sk_storage_get(&connections, sk, as, BPF_SK_STORAGE_GET_F_CREATE);
+	}
+	return connection ? 0 : -1;
 }
 #endif
 
@@ -183,7 +211,17 @@ ALWAYS_INLINE void submit(struct record *record)
 	bpf_ringbuf_submit(record, flags);
 }
 
-ALWAYS_INLINE void tell(struct sock *sk, struct tcp_sock *tp, u32 kind, struct connection *of, u32 flags)
+ALWAYS_INLINE void describe(struct record *record, u32 kind, u64 at, struct connection *of)
+{
+	record->kind = kind;
+	record->at = at;
+	record->opened_at = of->opened_at;
+	record->established_at = of->established_at;
+	record->owner = of->owner;
+	record->flags |= of->flags;
+}
+
+ALWAYS_INLINE void tell(struct sock *sk, struct tcp_sock *tp, u32 kind, u64 at, struct connection *of, u32 flags)
 {
 	struct record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 
@@ -192,13 +230,22 @@ ALWAYS_INLINE void tell(struct sock *sk, struct tcp_sock *tp, u32 kind, struct c
 		return;
 	}
 	FILL(record, sk, tp, PLAIN);
-	record->kind = kind;
-	record->at = bpf_ktime_get_ns();
-	record->opened_at = of->opened_at;
-	record->established_at = of->established_at;
-	record->owner = of->owner;
-	record->flags |= flags | of->flags;
+	describe(record, kind, at, of);
+	record->flags |= flags;
 	submit(record);
+}
+
+ALWAYS_INLINE u64 place_of(u32 netns, u16 port)
+{
+	return (u64)netns << 32 | port;
+}
+
+ALWAYS_INLINE void note_listening(u32 netns, u16 port, u64 at)
+{
+	u64 place = place_of(netns, port);
+
+	if (bpf_map_update_elem(&listening, &place, &at, BPF_ANY))
+		count_lost(LOST_LISTENING);
 }
 
 ALWAYS_INLINE void opens(struct sock *sk)
@@ -216,10 +263,13 @@ ALWAYS_INLINE void closes(struct sock *sk, u32 from)
 	struct connection *connection = find(sk);
 	u32 flags = 0;
 
-	if (!connection || connection->is_closed)
+	if (!connection || connection->closed_at)
 		return;
-	/* Before the event is there: who reads it must not find the connection open. */
-	connection->is_closed = 1;
+	/* Before the event has its place in the ring: an iterator that finds a later one
+	 * sees this. */
+	u64 now = bpf_ktime_get_ns();
+
+	connection->closed_at = now;
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
@@ -227,7 +277,7 @@ ALWAYS_INLINE void closes(struct sock *sk, u32 from)
 		flags |= FLAG_ESTABLISHED;
 	else if (sk->sk_socket && sk->sk_socket->state == SS_UNCONNECTED)
 		flags |= FLAG_SYNCHRONOUS;
-	tell(sk, tp, KIND_CLOSED, connection, flags);
+	tell(sk, tp, KIND_CLOSED, now, connection, flags);
 #ifdef TCP_HASH
 	u64 key = (u64)sk;
 
@@ -242,9 +292,13 @@ ALWAYS_INLINE void listens(struct sock *sk, u32 kind)
 
 	if (!tp)
 		return;
-	if (kind == KIND_LISTENS)
+	u64 now = bpf_ktime_get_ns();
+
+	if (kind == KIND_LISTENS) {
 		fill_owner_here(&of.owner);
-	tell(sk, tp, kind, &of, 0);
+		note_listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num, now);
+	}
+	tell(sk, tp, kind, now, &of, is_v6_only(sk));
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -280,18 +334,25 @@ int tcp_state(u64 *context)
 	return 0;
 }
 
-/* 0: it is written. Else there was no room: the kernel asks for it once more. */
-ALWAYS_INLINE long write(struct bpf_iter_meta *meta, struct record *record, u32 kind, struct connection *of)
+/* What an iterator answers: the next one, or the same one again once the ring was read. */
+enum {
+	NEXT = 0,
+	SAME = 1,
+};
+
+/* A place for what an iterator tells. NULL: there is none for now. */
+ALWAYS_INLINE struct record *room(void)
+{
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > scan_most)
+		return NULL;
+	return bpf_ringbuf_reserve(&events, sizeof(struct record), 0);
+}
+
+ALWAYS_INLINE void found(struct record *record, u32 kind, struct connection *of)
 {
 	if (record->state != TCP_SYN_SENT && record->state != TCP_SYN_RECV)
 		record->flags |= FLAG_ESTABLISHED;
-	record->kind = kind;
-	record->at = bpf_ktime_get_ns();
-	record->opened_at = of->opened_at;
-	record->established_at = of->established_at;
-	record->owner = of->owner;
-	record->flags |= of->flags;
-	return bpf_seq_write(meta->seq, record, sizeof(*record));
+	describe(record, kind, bpf_ktime_get_ns(), of);
 }
 
 #ifdef TCP_HASH
@@ -305,33 +366,39 @@ int tcp_live(struct bpf_iter__bpf_map_elem *context)
 {
 	u64 *in = context->key;
 	struct connection *value = context->value;
-	struct record record = {};
 	struct connection of;
 
 	if (!in || !value)
-		return 0;
+		return NEXT;
 	u64 key = *in;
 	struct tcp_sock *tp = (void *)key;
 	struct sock *sk = (void *)tp;
 
 	of = *value;
-	if (of.is_closed)
-		return 0;
-	FILL(&record, sk, tp, READ);
+	if (of.closed_at)
+		return NEXT;
+	struct record *record = room();
+	if (!record)
+		return SAME;
+	FILL(record, sk, tp, READ);
 	struct connection *now = bpf_map_lookup_elem(&connections, &key);
-	if (!now || now->is_closed || now->opened_at != of.opened_at)
-		return 0;
+	if (!now || AGAIN(now->closed_at) || now->opened_at != of.opened_at)
+		goto nothing;
 	/* The tracepoint comes before the change: for a moment one that begins is closed still. */
-	if (record.state == TCP_CLOSE && bpf_ktime_get_ns() - of.opened_at < SECOND)
-		return 0;
-	if (record.state == TCP_CLOSE || record.state == TCP_LISTEN || record.remote_port != of.remote_port ||
-	    record.netns != of.netns || (of.local_port && record.local_port != of.local_port)) {
+	if (record->state == TCP_CLOSE && bpf_ktime_get_ns() - of.opened_at < SECOND)
+		goto nothing;
+	if (record->state == TCP_CLOSE || record->state == TCP_LISTEN || record->remote_port != of.remote_port ||
+	    record->netns != of.netns || (of.local_port && record->local_port != of.local_port)) {
 		/* Its end was missed. */
 		bpf_map_delete_elem(&connections, &key);
-		return 0;
+		goto nothing;
 	}
-	write(context->meta, &record, KIND_LIVE, &of);
-	return 0;
+	found(record, KIND_LIVE, &of);
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return NEXT;
+nothing:
+	bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+	return NEXT;
 }
 #else
 SEC("iter/bpf_sk_storage_map")
@@ -339,31 +406,77 @@ int tcp_live(struct bpf_iter__bpf_sk_storage_map *context)
 {
 	struct connection *of = context->value;
 	struct sock *sk = context->sk;
-	struct record record = {};
 
-	if (!sk || !of || of->is_closed || sk->__sk_common.skc_state == TCP_CLOSE)
-		return 0;
+	if (!sk || !of || of->closed_at || sk->__sk_common.skc_state == TCP_CLOSE)
+		return NEXT;
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
-		return 0;
-	FILL(&record, sk, tp, PLAIN);
-	write(context->meta, &record, KIND_LIVE, of);
-	return 0;
+		return NEXT;
+	struct record *record = room();
+	if (!record)
+		return SAME;
+	FILL(record, sk, tp, PLAIN);
+	found(record, KIND_LIVE, of);
+	/* Its end may have been told since: what says that it is open must not come after. */
+	if (AGAIN(of->closed_at))
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+	else
+		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return NEXT;
 }
 #endif
 
-/* All sockets that processes hold: tells those that listen, and adopts those
- * that were connected before the programs were there. */
+/* Whether it is followed: one that ended is, until its socket had the time to say so. */
+ALWAYS_INLINE int is_known(struct sock *sk)
+{
+	struct connection *known = find(sk);
+
+	return known && (!known->closed_at || bpf_ktime_get_ns() - known->closed_at < SECOND);
+}
+
+/* From here on the end of it is told. 0: it is kept. */
+#ifdef TCP_HASH
+ALWAYS_INLINE long keep(struct sock *sk, struct connection *as)
+{
+	u64 key = (u64)sk;
+
+	as->remote_port = __builtin_bswap16(READ(sk->__sk_common.skc_dport));
+	as->local_port = READ(sk->__sk_common.skc_num);
+	struct net *net = READ(sk->__sk_common.skc_net.net);
+	as->netns = READ(net->ns.inum);
+	return bpf_map_update_elem(&connections, &key, as, BPF_ANY);
+}
+
+ALWAYS_INLINE void give_up(struct sock *sk)
+{
+	u64 key = (u64)sk;
+
+	bpf_map_delete_elem(&connections, &key);
+}
+#else
+ALWAYS_INLINE long keep(struct sock *sk, struct connection *as)
+{
+	return begin(sk, as);
+}
+
+ALWAYS_INLINE void give_up(struct sock *sk)
+{
+	bpf_sk_storage_delete(&connections, sk);
+}
+#endif
+
+/* All sockets that processes hold: those that listen, and then those that were
+ * connected before the programs were there, or whose beginning was missed, but for
+ * those that were taken where somebody listens. */
 SEC("iter/task_file")
 int tcp_adopt(struct bpf_iter__task_file *context)
 {
 	struct task_struct *task = context->task;
 	struct file *file = context->file;
-	struct record record = {};
-	struct connection of = {};
+	u32 zero = 0;
 
 	if (!task || !file || (file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
-		return 0;
+		return NEXT;
 #ifdef TCP_HASH
 	struct socket *socket = file->private_data;
 	struct sock *sk = READ(socket->sk);
@@ -381,46 +494,62 @@ int tcp_adopt(struct bpf_iter__task_file *context)
 #define FIELD_OF_SOCK PLAIN
 #endif
 	if (!sk || type != SOCK_STREAM || protocol != IPPROTO_TCP || (family != AF_INET && family != AF_INET6))
-		return 0;
+		return NEXT;
+	u32 *looks = bpf_map_lookup_elem(&looks_for, &zero);
+	u32 state = FIELD_OF_SOCK(sk->__sk_common.skc_state);
+	u16 port = FIELD_OF_SOCK(sk->__sk_common.skc_num);
+	struct net *net = FIELD_OF_SOCK(sk->__sk_common.skc_net.net);
+	u32 netns = FIELD_OF_SOCK(net->ns.inum);
+
+	if (!looks || state == TCP_CLOSE || (state == TCP_LISTEN) != (*looks == LOOK_LISTENING))
+		return NEXT;
+	if (state == TCP_LISTEN) {
+		note_listening(netns, port, bpf_ktime_get_ns());
+	} else {
+		u64 place = place_of(netns, port);
+
+		if (bpf_map_lookup_elem(&listening, &place) || is_known(sk))
+			return NEXT;
+	}
 #ifndef TCP_HASH
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
-		return 0;
+		return NEXT;
 #endif
-	FILL(&record, sk, tp, FIELD_OF_SOCK);
-	if (record.state == TCP_CLOSE)
-		return 0;
+	struct record *record = room();
+	if (!record)
+		return SAME;
+	struct connection of = {};
 	struct css_set *set = FIELD_OF_TASK(task->cgroups);
 	struct cgroup *cgroup = FIELD_OF_TASK(set->dfl_cgrp);
 
 	fill_owner(&of.owner, task, set);
 	of.owner.cgroup2 = id_of(cgroup);
-	if (record.state == TCP_LISTEN) {
-		write(context->meta, &record, KIND_LISTENS, &of);
-		return 0;
+	FILL(record, sk, tp, FIELD_OF_SOCK);
+	if (state == TCP_LISTEN) {
+		found(record, KIND_LISTENING, &of);
+		record->flags |= is_v6_only(sk);
+		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+		return NEXT;
 	}
-	if (find(sk))
-		return 0; /* the programs saw it begin, or it was adopted */
-	of.flags |= FLAG_ADOPTED;
+	of.flags = FLAG_ADOPTED;
 	of.opened_at = bpf_ktime_get_ns();
-	/* It is known from when it is written on, or what found no room would be known
-	 * when its turn comes again. */
-	if (write(context->meta, &record, KIND_LIVE, &of))
-		return 0;
-#ifdef TCP_HASH
-	of.remote_port = record.remote_port;
-	of.local_port = record.local_port;
-	of.netns = record.netns;
-	u64 key = (u64)sk;
-
-	if (bpf_map_update_elem(&connections, &key, &of, BPF_NOEXIST) && !find(sk))
-		count_lost(LOST_ADOPTION);
-	/* It may have ended since it was looked at, and then nothing takes this away. */
-	if (READ(sk->__sk_common.skc_state) == TCP_CLOSE)
-		bpf_map_delete_elem(&connections, &key);
-#else
-	if (!bpf_sk_storage_get(&connections, sk, &of, BPF_SK_STORAGE_GET_F_CREATE))
-		count_lost(LOST_ADOPTION);
-#endif
-	return 0;
+	found(record, KIND_ADOPTED, &of);
+	/* Its place in the ring is before that of its end, which is told from here on. */
+	if (keep(sk, &of)) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		/* In an iterator the kernel takes memory out of a reserve, which fills by itself. */
+		if (*looks == LOOK_OTHERS)
+			return SAME;
+		count_lost(LOST_CONNECTION);
+		return NEXT;
+	}
+	/* It may have ended before, and then nothing takes this away. */
+	if (FIELD_OF_SOCK(sk->__sk_common.skc_state) == TCP_CLOSE) {
+		give_up(sk);
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return NEXT;
+	}
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return NEXT;
 }

@@ -10,19 +10,23 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// An address that comes or goes is seen after so long.
+/// An address that comes or goes is seen at the first collection after so long, or at a
+/// later one, where there are more namespaces than there is time for.
 const CURRENT: Duration = Duration::from_secs(15);
 
-/// Namespaces that are asked at one collection: each takes some 0.2 ms.
-const AT_ONCE: usize = 32;
+/// How long the kernel is asked at one collection: a namespace takes some 0.2 ms, unless
+/// somebody holds a lock of it. One that was begun may take [`TIMEOUT`] longer.
+const BUDGET: Duration = Duration::from_millis(50);
 
 /// The kernel answers at once, unless somebody holds its lock.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What was answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Answer {
     at: Option<Instant>,
+    /// When it was asked for last, with an answer or without.
+    tried: Option<Instant>,
     addresses: Vec<IpAddr>,
 }
 
@@ -41,6 +45,12 @@ pub fn namespace_of(proc: &Path, pid: u32) -> Option<(u32, PathBuf)> {
 }
 
 impl Addresses {
+    /// These, of one namespace.
+    #[cfg(test)]
+    pub(crate) fn with(netns: u32, addresses: Vec<IpAddr>) -> Self {
+        Self { known: [(netns, Answer { addresses, ..Answer::default() })].into() }
+    }
+
     /// Those of a namespace, as far as they are known.
     pub fn of(&self, netns: u32) -> &[IpAddr] {
         self.known.get(&netns).map_or(&[], |answer| &answer.addresses)
@@ -57,22 +67,48 @@ impl Addresses {
         &mut self,
         proc: &Path,
         wanted: HashMap<u32, Vec<u32>>,
+        ask: impl FnMut(&Path) -> Option<Vec<IpAddr>>,
+    ) {
+        self.refresh_within(BUDGET, proc, wanted, ask);
+    }
+
+    /// Those that were never asked come first, and then those for which it is longest
+    /// ago: where time is short all have their turn.
+    fn refresh_within(
+        &mut self,
+        budget: Duration,
+        proc: &Path,
+        mut wanted: HashMap<u32, Vec<u32>>,
         mut ask: impl FnMut(&Path) -> Option<Vec<IpAddr>>,
     ) {
+        let begun = Instant::now();
         self.known.retain(|netns, _| wanted.contains_key(netns));
-        let mut asked = 0;
-        for (netns, pids) in wanted {
-            let answer = self.known.entry(netns).or_insert(Answer { at: None, addresses: Vec::new() });
-            if asked >= AT_ONCE || answer.at.is_some_and(|at| at.elapsed() < CURRENT) {
-                continue;
+        for netns in wanted.keys() {
+            self.known.entry(*netns).or_default();
+        }
+        let is_due = |answer: &Answer| answer.at.is_none_or(|at| begun.duration_since(at) >= CURRENT);
+        let mut due: Vec<(Option<Instant>, u32)> = self
+            .known
+            .iter()
+            .filter(|(_, answer)| is_due(answer))
+            .map(|(netns, answer)| (answer.tried, *netns))
+            .collect();
+        due.sort_unstable();
+        for (index, (_, netns)) in due.into_iter().enumerate() {
+            // One at least, however slow.
+            if index > 0 && begun.elapsed() >= budget {
+                break;
             }
-            asked += 1;
+            let (Some(answer), Some(pids)) = (self.known.get_mut(&netns), wanted.remove(&netns)) else {
+                continue;
+            };
+            answer.tried = Some(Instant::now());
             let place = pids
                 .into_iter()
                 .filter_map(|pid| namespace_of(proc, pid))
                 .find_map(|(found, path)| (found == netns).then_some(path));
             // Where nobody is known to be in it, it keeps those it had, and is
-            // looked for the next time.
+            // looked for when its turn comes again.
             if let Some(addresses) = place.and_then(|path| ask(&path)) {
                 (answer.addresses, answer.at) = (addresses, Some(Instant::now()));
             }
@@ -111,5 +147,29 @@ mod tests {
         }
         addresses.refresh(proc, HashMap::new());
         assert!(addresses.of(netns).is_empty());
+    }
+
+    /// A tree with a process for each namespace, which has its number.
+    #[test]
+    fn where_time_is_short_each_has_its_turn() {
+        let tree = gantry_plugin_testkit::Tree::new();
+        let proc = tree.path("proc");
+        let inode = |pid: u32| {
+            tree.write(format!("proc/{pid}/ns/net"), "");
+            namespace_of(&proc, pid).expect("there").0
+        };
+        let all: HashMap<u32, Vec<u32>> = (1..=5).map(|pid| (inode(pid), vec![pid])).collect();
+        let mut addresses = Addresses::default();
+        let mut asked = Vec::new();
+        for turn in 0..7 {
+            addresses.refresh_within(Duration::ZERO, &proc, all.clone(), |path| {
+                asked.push(path.to_owned());
+                // One of them never answers, and takes no other's turn.
+                (turn > 0).then(Vec::new)
+            });
+        }
+        let different: std::collections::HashSet<_> = asked[..5].iter().collect();
+        assert_eq!((asked.len(), different.len()), (6, 5), "one at a time: {asked:?}");
+        assert_eq!(asked[5], asked[0], "it is asked again when all others were");
     }
 }

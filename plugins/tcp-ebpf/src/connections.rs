@@ -10,18 +10,25 @@
 //! gives it twice: what it gives twice is active once, and what it passed over
 //! goes on where it was.
 
+mod handed;
 mod missed;
+
+pub use handed::Known;
 
 use crate::counts::{Counts, Limits, Moved};
 use crate::destination::Rules;
 use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
 use ahash::RandomState;
+use handed::Handed;
 use hashbrown::HashMap;
 use missed::Missed;
 
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
+
+/// Connections that are open and do not count, as far as they are remembered.
+const MAX_UNCOUNTED: usize = 1 << 16;
 
 /// Scans after which a connection that was handed over and that none of them
 /// found is forgotten.
@@ -38,6 +45,11 @@ pub struct Open {
     scan: u32,
     /// What was counted of it.
     pub counted: Counted,
+    /// When it began as far as any generation knows, and was seen last.
+    began: u64,
+    at: u64,
+    /// It was there before any generation knew of it.
+    is_adopted: bool,
 }
 
 /// What tells connections apart that had the same socket.
@@ -95,11 +107,21 @@ pub struct Connections {
     /// By socket and beginning: the next connection of a socket may be found
     /// before the end of the one before is told.
     open: HashMap<(u64, u64), Open, RandomState>,
-    /// What the generation before counted of connections that are open.
-    handed: HashMap<Ends, Counted, RandomState>,
+    /// What the generation before knew of connections that are open.
+    handed: Handed,
     missed: Missed,
+    /// What the last scan found and does not count.
+    uncounted: HashMap<(u64, u64), (Ends, Known), RandomState>,
+    /// There were more of these than are remembered.
+    is_partial: bool,
     scan: u32,
     handed_scans: u32,
+    /// When counting began: of what began before it, what comes on top counts.
+    since: u64,
+    /// Records of the last scan.
+    pub found: usize,
+    /// Connections that the last scan found no room for, and the one before it.
+    over: [u64; 2],
     /// Connections whose end was not told.
     pub corrected: u64,
     /// Connections that found no room.
@@ -121,10 +143,15 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             open: HashMap::with_hasher(RandomState::new()),
-            handed: HashMap::with_hasher(RandomState::new()),
+            handed: Handed::default(),
             missed: Missed::default(),
+            uncounted: HashMap::with_hasher(RandomState::new()),
+            is_partial: false,
             scan: 0,
             handed_scans: 0,
+            since: 0,
+            found: 0,
+            over: [0; 2],
             corrected: 0,
             refused: 0,
         }
@@ -143,22 +170,73 @@ impl Connections {
     }
 
     /// What is known of all that are open, or were when this generation began.
-    pub fn counted(&self) -> impl Iterator<Item = (Ends, Counted)> {
+    pub fn known(&self) -> impl Iterator<Item = (Ends, Known)> {
         let waits = self.handed_scans < 2;
+        let known = |open: &Open| Known {
+            opened_at: open.began,
+            at: open.at,
+            is_adopted: open.is_adopted,
+            counted: open.counted,
+            counts: true,
+        };
+        let counted = self.open.values().map(move |open| (open.ends, known(open)));
         let handed = self.handed.iter().filter(move |_| waits);
-        let handed = handed.map(|(ends, counted)| (*ends, *counted));
-        self.open.values().map(|open| (open.ends, open.counted)).chain(handed)
+        counted.chain(self.uncounted.values().copied()).chain(handed)
     }
 
-    /// What the generation before counted. To be told before any record.
-    pub fn hand(&mut self, handed: impl IntoIterator<Item = (Ends, Counted)>) {
-        self.handed.extend(handed.into_iter().take(MAX_OPEN));
+    /// Whether these are not all that are open.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// What the generation before knew. To be told before any record is.
+    pub fn hand(&mut self, handed: impl IntoIterator<Item = (Ends, Known)>) {
+        self.refused += self.handed.extend(handed);
         self.handed_scans = 0;
+    }
+
+    /// Counting begins. What was there before adds what comes on top.
+    pub fn begins(&mut self, since: u64) {
+        self.since = since;
+    }
+
+    /// The rules change: what was open and did not count until now adds what comes on
+    /// top where it does from here on.
+    pub fn rules_change(&mut self) {
+        let uncounted: Vec<(Ends, Known)> = self.uncounted.drain().map(|(_, of)| of).collect();
+        self.hand(uncounted);
+    }
+
+    /// What was adopted before counting began is put to what the generation before knew.
+    /// `is_unseen`: nobody looked for a while, and what it did not know began meanwhile,
+    /// and all of it counts.
+    pub fn settle(&mut self, is_unseen: bool, context: &mut Context<'_>) {
+        for ((_, opened_at), open) in &mut self.open {
+            let now = open.counted;
+            let seen =
+                Known { opened_at: *opened_at, at: open.at, is_adopted: true, counted: now, counts: true };
+            match self.handed.take(&open.ends, &seen) {
+                Some(known) => {
+                    (open.began, open.is_adopted) = (known.opened_at, known.is_adopted);
+                    // It may have been seen later than here.
+                    open.counted = known.counted;
+                }
+                None if is_unseen => open.counted = Counted::default(),
+                None => continue,
+            }
+            if let Some(series) = context.counts.series(open.series) {
+                open.counted.goes_on(now, 0, series);
+            }
+        }
     }
 
     /// The records of a scan come now.
     pub fn begin_scan(&mut self, counts: &mut Counts) {
         self.scan = self.scan.wrapping_add(1);
+        self.found = 0;
+        self.over = [0, self.over[0]];
+        self.uncounted.clear();
+        self.is_partial = false;
         for series in counts.all_mut() {
             (series.active, series.rtt) = (0, 0);
         }
@@ -184,15 +262,20 @@ impl Connections {
             stays
         });
         self.corrected += gone;
+        // Those that are there for long are lost once, and not with each scan.
+        self.refused += self.over[0].saturating_sub(self.over[1]);
         self.handed_scans = self.handed_scans.saturating_add(1);
         if self.handed_scans == 2 {
-            self.corrected += self.handed.len() as u64;
-        } else if self.handed_scans > HANDED_SCANS && !self.handed.is_empty() {
-            self.handed = HashMap::with_hasher(RandomState::new());
+            self.corrected += self.handed.counted();
+        } else if self.handed_scans > HANDED_SCANS {
+            self.handed.clear();
         }
         // A flood leaves much room that is needed no more.
         if self.open.capacity() > 4 * self.open.len().max(256) {
             self.open.shrink_to(2 * self.open.len());
+        }
+        if self.uncounted.capacity() > 4 * self.uncounted.len().max(256) {
+            self.uncounted.shrink_to(2 * self.uncounted.len());
         }
     }
 
@@ -208,37 +291,38 @@ impl Connections {
 
     /// Its end was counted by another.
     pub fn forget(&mut self, record: &Record, counts: &mut Counts) {
-        self.handed.remove(&Ends::from(record));
+        self.handed.take(&Ends::from(record), &Known::of(record));
         self.missed.take(key(record));
         if let Some(open) = self.open.remove(&key(record)) {
             counts.release(open.series, record.at);
         }
     }
 
-    /// A connection that was there before counting began: it adds to nothing,
-    /// but what comes on top will.
+    /// A connection that was there before counting began, or whose beginning was not
+    /// told: it adds to nothing, but what comes on top will.
     pub fn adopt(&mut self, record: &Record, context: &mut Context<'_>) {
+        let known = self.handed.take(&Ends::from(record), &Known::of(record));
         // The record may be older than what the generation before counted last.
-        let counted = self.handed.remove(&Ends::from(record)).unwrap_or(Counted::all(record));
-        self.put(record, counted, context);
-    }
-
-    /// The same where nobody looked for a while: what the generation before did not
-    /// know began meanwhile, and nobody counted any of it.
-    pub fn adopt_unseen(&mut self, record: &Record, context: &mut Context<'_>) {
-        let counted = self.handed.remove(&Ends::from(record)).unwrap_or_default();
-        self.put(record, counted, context);
+        let counted = known.map_or(Counted::all(record), |known| known.counted);
+        if self.is_full() {
+            self.refused += 1;
+            return;
+        }
+        self.put(record, known, counted, context);
     }
 
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
+        self.found += 1;
         let is_new = !self.open.contains_key(&key(record));
         if is_new && !self.begin(record, context) {
+            self.leave_out(record);
             return;
         }
         let Some(open) = self.open.get_mut(&key(record)) else { return };
         let is_repeated = !is_new && open.scan == self.scan;
         open.scan = self.scan;
+        open.at = record.at;
         // Where its own port is chosen later than it begins.
         open.ends = Ends::from(record);
         let Some(series) = context.counts.series(open.series) else { return };
@@ -248,6 +332,16 @@ impl Connections {
             series.rtt += u64::from(record.rtt);
         }
         series.used = record.at;
+    }
+
+    /// One that does not count: whoever comes next must not take it for new.
+    fn leave_out(&mut self, record: &Record) {
+        if self.uncounted.len() >= MAX_UNCOUNTED && !self.uncounted.contains_key(&key(record)) {
+            self.is_partial = true;
+            return;
+        }
+        let known = Known { counts: false, ..Known::of(record) };
+        self.uncounted.insert(key(record), (Ends::from(record), known));
     }
 
     /// It ended.
@@ -260,37 +354,60 @@ impl Connections {
             return;
         }
         let missed = self.missed.take(key(record));
-        let handed = self.handed.remove(&Ends::from(record));
-        if missed.is_none() && handed.is_none() && record.is(ADOPTED) {
-            // One that was taken from a listening socket, or does not count.
+        let handed = self.handed.take(&Ends::from(record), &Known::of(record));
+        let counted = missed.or(handed.map(|known| known.counted));
+        if counted.is_none() && (record.is(ADOPTED) || record.opened_at < self.since) {
+            // One that does not count, or that was there before counting began.
             return;
         }
         let Some(index) = hold(record, context) else { return };
         if let Some(series) = context.counts.series(index) {
-            let handed = handed.filter(|handed| handed.is_before(record));
-            missed.or(handed).unwrap_or_default().ended(record, series);
+            counted.unwrap_or_default().ended(record, series);
         }
         context.counts.release(index, record.at);
     }
 
     /// A connection that is not in the table yet; whether it is now.
     fn begin(&mut self, record: &Record, context: &mut Context<'_>) -> bool {
+        if self.is_full() {
+            // Once for each that a scan finds, also where it gives it twice. One that was
+            // adopted was lost then.
+            let is_new = !record.is(ADOPTED) && !self.uncounted.contains_key(&key(record));
+            self.over[0] += u64::from(is_new && context.rules.destination(record).is_some());
+            return false;
+        }
         let missed = self.missed.take(key(record));
-        let handed = self.handed.remove(&Ends::from(record)).filter(|handed| handed.is_before(record));
-        match missed.or(handed) {
-            Some(counted) => self.put(record, counted, context),
+        let known = self.handed.take(&Ends::from(record), &Known::of(record));
+        match missed.or(known.map(|known| known.counted)) {
+            Some(counted) => self.put(record, known, counted, context),
             None if record.is(ADOPTED) => false,
-            None => self.put(record, Counted::default(), context),
+            None if record.opened_at < self.since => self.put(record, None, Counted::all(record), context),
+            None => self.put(record, None, Counted::default(), context),
         }
     }
 
-    fn put(&mut self, record: &Record, counted: Counted, context: &mut Context<'_>) -> bool {
-        if self.open.len() >= MAX_OPEN {
-            self.refused += 1;
-            return false;
-        }
+    fn is_full(&self) -> bool {
+        self.open.len() >= MAX_OPEN
+    }
+
+    fn put(
+        &mut self,
+        record: &Record,
+        known: Option<Known>,
+        counted: Counted,
+        context: &mut Context<'_>,
+    ) -> bool {
         let Some(series) = hold(record, context) else { return false };
-        let open = Open { ends: Ends::from(record), series, scan: self.scan, counted };
+        let known = known.unwrap_or(Known::of(record));
+        let open = Open {
+            ends: Ends::from(record),
+            series,
+            scan: self.scan,
+            counted,
+            began: known.opened_at,
+            at: record.at,
+            is_adopted: known.is_adopted,
+        };
         if let Some(before) = self.open.insert(key(record), open) {
             context.counts.release(before.series, record.at);
         }
@@ -319,32 +436,39 @@ fn hold(record: &Record, context: &mut Context<'_>) -> Option<u32> {
 }
 
 impl Counted {
-    /// Whether what a record tells can have come after this: else it is of
-    /// another connection that has all the same names.
-    fn is_before(&self, record: &Record) -> bool {
+    /// Whether that can have come after this: else it is of another connection that has
+    /// all the same names.
+    fn is_before(&self, then: &Self) -> bool {
         // A FIN is taken for a byte until the socket says that it came.
-        self.sent <= record.sent
-            && self.received <= record.received.saturating_add(1)
-            && self.retransmits <= record.retransmits
-            && (!self.connect || record.is(ESTABLISHED))
+        self.sent <= then.sent
+            && self.received <= then.received.saturating_add(1)
+            && self.retransmits <= then.retransmits
+            && (!self.connect || then.connect)
     }
 
     fn add(&mut self, record: &Record, series: &mut crate::counts::Series) {
+        let took = match record.established_at {
+            0 => 0,
+            at => at.saturating_sub(record.opened_at),
+        };
+        self.goes_on(Self::all(record), took, series);
+    }
+
+    /// What came on top; `took` is the time of its handshake.
+    fn goes_on(&mut self, now: Self, took: u64, series: &mut crate::counts::Series) {
         let numbers = &mut series.numbers;
-        if record.is(ESTABLISHED) && !self.connect {
+        if now.connect && !self.connect {
             numbers.connects += 1;
-            if record.established_at != 0 {
-                numbers.connect_time += record.established_at.saturating_sub(record.opened_at);
-            }
+            numbers.connect_time += took;
         }
-        numbers.sent += record.sent.saturating_sub(self.sent);
-        numbers.received += record.received.saturating_sub(self.received);
-        numbers.retransmits += u64::from(record.retransmits.saturating_sub(self.retransmits));
+        numbers.sent += now.sent.saturating_sub(self.sent);
+        numbers.received += now.received.saturating_sub(self.received);
+        numbers.retransmits += u64::from(now.retransmits.saturating_sub(self.retransmits));
         *self = Self {
-            connect: self.connect || record.is(ESTABLISHED),
-            sent: self.sent.max(record.sent),
-            received: self.received.max(record.received),
-            retransmits: self.retransmits.max(record.retransmits),
+            connect: self.connect || now.connect,
+            sent: self.sent.max(now.sent),
+            received: self.received.max(now.received),
+            retransmits: self.retransmits.max(now.retransmits),
         };
     }
 

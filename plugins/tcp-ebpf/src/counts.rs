@@ -206,7 +206,10 @@ impl Counts {
 
     /// Adds what the generation before counted.
     pub fn restore(&mut self, group: u32, to: Destination, numbers: &Numbers, limits: Limits, now: u64) {
-        let Some(index) = self.hold(group, to, limits, now) else { return };
+        let Some(index) = self.hold(group, to, limits, now) else {
+            self.refused += 1;
+            return;
+        };
         if let Some(series) = self.series(index) {
             series.numbers.add(numbers);
             series.rate.before = series.numbers.connects;
@@ -245,6 +248,11 @@ impl Counts {
     /// All groups.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().map(|(_, group)| group)
+    }
+
+    /// The containers of all accounts.
+    pub fn containers(&self) -> impl Iterator<Item = ContainerRef> {
+        self.accounts.iter().filter_map(|(_, account)| account.container)
     }
 
     /// An account.

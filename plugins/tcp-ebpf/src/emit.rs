@@ -3,7 +3,7 @@
 use crate::addresses::Addresses;
 use crate::counts::Numbers;
 use crate::destination::{Destination, label};
-use crate::listens::reached;
+use crate::listens::{Listen, MAX_EACH, reached};
 use crate::metrics;
 use crate::reason::Reason;
 use crate::tracker::Tracker;
@@ -90,18 +90,67 @@ pub fn samples(tracker: &Tracker, mut give: impl FnMut(&'static Family, Containe
     }
 }
 
-/// Where containers listen: `true` where they do so still.
-pub fn listens(tracker: &Tracker, addresses: &Addresses) -> BTreeMap<(ContainerRef, SocketAddr), bool> {
-    let mut all = BTreeMap::new();
-    for listen in tracker.listens.all() {
-        let Some(container) = tracker.counts.of(listen.group).and_then(|group| group.container) else {
-            continue;
-        };
-        let is_host = tracker.settings.rules.is_host(listen.netns);
-        for at in reached(listen, addresses.of(listen.netns), is_host) {
+/// Where containers listen.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// `true` where they do so still.
+    pub at: BTreeMap<(ContainerRef, SocketAddr), bool>,
+    /// Addresses for which there was no room.
+    pub hidden: u64,
+}
+
+/// Where containers listen, each at so many addresses at most; those that are open come first.
+pub fn listens(tracker: &Tracker, addresses: &Addresses) -> Listening {
+    let with_container = |listen: Listen| {
+        let container = tracker.counts.of(listen.group)?.container?;
+        Some((container, listen.ceased.is_some(), listen.at, listen.netns, listen))
+    };
+    let mut known: Vec<_> = tracker.listens.all().copied().filter_map(with_container).collect();
+    // The same ones are shown each time.
+    known.sort_unstable_by_key(|(container, ceased, at, netns, _)| (*container, *ceased, *at, *netns));
+    let mut all = Listening::default();
+    let (mut last, mut shown) = (None, 0);
+    for (container, has_ceased, _, netns, listen) in known {
+        if last != Some(container) {
+            (last, shown) = (Some(container), 0);
+        }
+        for at in reached(&listen, addresses.of(netns), tracker.settings.rules.is_host(netns)) {
             // Another socket may listen there by now.
-            *all.entry((container, at)).or_insert(false) |= listen.ceased.is_none();
+            if let Some(is_open) = all.at.get_mut(&(container, at)) {
+                *is_open |= !has_ceased;
+            } else if shown < MAX_EACH {
+                all.at.insert((container, at), !has_ceased);
+                shown += 1;
+            } else {
+                all.hidden += 1;
+            }
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Settings};
+    use crate::counts::Whose;
+    use crate::record::{Kind, Record, tests::some};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// A few sockets at all of very many addresses.
+    #[test]
+    fn addresses_of_one_container_are_bounded_and_the_same_each_time() {
+        let mut tracker = Tracker::new(Settings::of(&Config::default(), None, 1).expect("good"));
+        for sock in 0..4_u16 {
+            let local = ([0, 0, 0, 0], 80 + sock).into();
+            tracker.event(&Record { kind: Kind::Listens, sock: u64::from(sock), local, ..some() });
+        }
+        let container = ContainerRef::from_handle(7).map(Whose::Cgroup);
+        tracker.attribute(1, |_| container, |_| true);
+        let own: Vec<IpAddr> = (0..600).map(|number| Ipv4Addr::from(0x0a00_0000 + number).into()).collect();
+        let addresses = Addresses::with(some().netns, own);
+        let shown = listens(&tracker, &addresses);
+        assert_eq!((shown.at.len(), shown.hidden), (MAX_EACH, 4 * 600 - MAX_EACH as u64));
+        assert_eq!(listens(&tracker, &addresses).at, shown.at);
+    }
 }

@@ -1,13 +1,12 @@
 //! The programs in the kernel: loading them, and asking them.
 
+use crate::asks::{Asks, Meanwhile};
 use crate::config::Settings;
-use crate::record::{Record, SIZE, UNDERFLOW};
+use crate::record::{Kind, Record, UNDERFLOW};
 use gantry_bpf::stats::Measuring;
-use gantry_bpf::{Iterator, Kernel, Measured, Object, Outcome, Ring};
-use std::collections::HashSet;
+use gantry_bpf::{Kernel, Measured, Object, Outcome, Ring};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
-use std::time::Duration;
 
 /// An array of bytes at an address that the loader can work with.
 #[repr(C, align(8))]
@@ -59,15 +58,15 @@ const LIVE: &str = "tcp_live";
 const ADOPT: &str = "tcp_adopt";
 const CONNECTIONS: &str = "connections";
 
-/// Where the programs count sockets that were there before and of which nothing
-/// could be kept; how often it is tried again, and after how long.
-const UNKEPT: u32 = 2;
-const MORE: usize = 10;
-const REFILL: Duration = Duration::from_millis(5);
+/// Records that are read between two turns of an iterator: as many as are in the ring.
+const BATCH: usize = 1 << 16;
 
 /// The reader is woken when a part of the ring is full: what comes until it runs has
 /// room many times over, and a wake-up is worth its cost.
 const WAKES: u32 = 16;
+
+/// Iterators leave the half of the ring to events.
+const SCANS: u32 = 2;
 
 /// Bytes that the kernel keeps of a connection besides what the map says of
 /// itself: a storage with one element (kernel/bpf/bpf_local_storage.c), or an
@@ -85,12 +84,14 @@ pub struct Losses {
     pub missed: u64,
     /// Records that made no sense.
     pub malformed: u64,
+    /// Listening sockets that the programs had no room for.
+    pub listens: u64,
 }
 
 impl Losses {
-    /// Whether there was any.
+    /// Whether there is anything that a look at all sockets would put right.
     pub fn any(self) -> bool {
-        self != Self::default()
+        Self { listens: 0, ..self } != Self::default()
     }
 }
 
@@ -101,13 +102,18 @@ struct Read {
     malformed: u64,
     /// Sockets that had sent less than they had sent again.
     underflows: u64,
+    /// Records that iterators wrote.
+    found: u64,
 }
 
 impl Read {
     fn record(&mut self, bytes: &[u8]) -> Option<Record> {
         let record = Record::read(bytes);
         match &record {
-            Some(record) => self.underflows += u64::from(record.is(UNDERFLOW)),
+            Some(record) => {
+                self.underflows += u64::from(record.is(UNDERFLOW));
+                self.found += u64::from(matches!(record.kind, Kind::Live | Kind::Listening | Kind::Adopted));
+            }
             None => self.malformed += 1,
         }
         record
@@ -119,13 +125,11 @@ impl Read {
 pub struct Engine {
     object: Object,
     ring: Ring,
-    live: Option<Iterator>,
-    adopt: Option<Iterator>,
+    asks: Asks,
     /// What is missing, for people.
     missing: Vec<String>,
     lost_before: Losses,
     read: Read,
-    unkept: u64,
     _measuring: Option<Measuring>,
 }
 
@@ -162,7 +166,7 @@ impl Engine {
             variant.name,
             variant.bytes,
             &[("events", settings.ring)],
-            &[("wake_at", wake_at)],
+            &[("wake_at", wake_at), ("scan_most", settings.ring / SCANS)],
         )?;
         object.trace(kernel, STATE, "inet_sock_set_state")?;
         let ring = object.ring("events")?;
@@ -185,12 +189,10 @@ impl Engine {
         let engine = Self {
             object,
             ring,
-            live,
-            adopt,
+            asks: Asks { live, adopt },
             missing,
             lost_before: Losses::default(),
             read: Read::default(),
-            unkept: 0,
             _measuring: measuring,
         };
         Ok(engine)
@@ -216,40 +218,74 @@ impl Engine {
         })
     }
 
-    /// All that is open. `None`: there is no program that could tell.
-    ///
-    /// # Errors
-    /// The system call's, as a text; what was found before it is lost.
-    pub fn live(&mut self) -> Result<Option<Vec<Record>>, String> {
-        self.live.as_mut().map(|live| collected(live, &mut self.read)).transpose()
+    /// How much was told until now, for [`Self::is_read`].
+    pub fn told(&self) -> usize {
+        self.ring.written()
     }
 
-    /// All sockets that processes hold: those that listen, and those that are
-    /// open and that nothing was known of; it is now. `None` as [`Self::live`].
+    /// Whether all that was told until then was given.
+    pub fn is_read(&self, until: usize) -> bool {
+        self.ring.is_read(until)
+    }
+
+    /// Records of iterators that were read.
+    pub fn found(&self) -> u64 {
+        self.read.found
+    }
+
+    /// What can be asked: whoever has it asks without having the engine.
+    pub fn asks(&mut self) -> Asks {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// Has `tcp_adopt` look for something else.
     ///
     /// # Errors
-    /// As [`Self::live`].
+    /// The system call's, as a text.
+    pub fn look_for(&mut self, what: u32) -> Result<(), String> {
+        self.object.set("looks_for", what).map_err(|error| error.to_string())
+    }
+
+    /// Nobody listens any more where that was seen last before then.
+    ///
+    /// # Errors
+    /// The system call's, as a text.
+    pub fn forget_listening(&mut self, before: u64) -> Result<(), String> {
+        self.object.retain("listening", |_, at| at >= before).map_err(|error| error.to_string())
+    }
+
+    /// All that is open, at once. Events that come meanwhile are lost, so this is for
+    /// tests and measurements. `None`: there is no program that could tell.
+    ///
+    /// # Errors
+    /// As [`Asks::live`].
+    pub fn live(&mut self) -> Result<Option<Vec<Record>>, String> {
+        self.collected(Kind::Live, Asks::live)
+    }
+
+    /// The same of all sockets that processes hold: those that listen, and those that
+    /// are open and that nothing was known of; it is now.
+    ///
+    /// # Errors
+    /// As [`Asks::live`].
     pub fn sockets(&mut self) -> Result<Option<Vec<Record>>, String> {
-        let Some(adopt) = &mut self.adopt else { return Ok(None) };
-        let unkept = |object: &Object| object.sum("lost", UNKEPT).unwrap_or_default();
-        let mut before = unkept(&self.object);
-        let mut found = collected(adopt, &mut self.read)?;
-        for _ in 0..MORE {
-            let now = unkept(&self.object);
-            if now == before {
-                return Ok(Some(found));
-            }
-            // In an iterator the kernel takes memory out of a reserve, which fills by
-            // itself. What could not be kept is told of anew.
-            before = now;
-            std::thread::park_timeout(REFILL);
-            let again = collected(adopt, &mut self.read)?;
-            let anew: HashSet<u64> = again.iter().map(|record| record.sock).collect();
-            found.retain(|record| !anew.contains(&record.sock));
-            found.extend(again);
-        }
-        self.unkept += unkept(&self.object) - before;
-        Ok(Some(found))
+        let listening = self.collected(Kind::Listening, Asks::listening)?;
+        let others = self.collected(Kind::Adopted, Asks::others)?;
+        Ok(listening.zip(others).map(|(listening, others)| [listening, others].concat()))
+    }
+
+    fn collected(
+        &mut self,
+        kind: Kind,
+        ask: fn(&Asks, &mut dyn Meanwhile) -> Result<bool, String>,
+    ) -> Result<Option<Vec<Record>>, String> {
+        let asks = self.asks();
+        let mut collects = Collects { engine: self, kind, found: Vec::new() };
+        let asked = ask(&asks, &mut collects);
+        collects.read();
+        let found = collects.found;
+        self.asks = asks;
+        Ok(asked?.then_some(found))
     }
 
     /// Sockets that had sent less than they had sent again, so far.
@@ -265,9 +301,10 @@ impl Engine {
         let before = self.lost_before;
         let now = Losses {
             ring: sum(0, before.ring),
-            storage: sum(1, before.storage.saturating_sub(self.unkept)).saturating_add(self.unkept),
+            storage: sum(1, before.storage),
             missed,
             malformed: self.read.malformed,
+            listens: sum(2, before.listens),
         };
         self.lost_before = now;
         Losses {
@@ -275,6 +312,7 @@ impl Engine {
             storage: now.storage.saturating_sub(before.storage),
             missed: now.missed.saturating_sub(before.missed),
             malformed: now.malformed - before.malformed,
+            listens: now.listens.saturating_sub(before.listens),
         }
     }
 
@@ -302,8 +340,21 @@ pub fn shown(outcome: &Outcome) -> &str {
     }
 }
 
-fn collected(iterator: &mut Iterator, read: &mut Read) -> Result<Vec<Record>, String> {
-    let mut found = Vec::new();
-    iterator.run(SIZE, |bytes| found.extend(read.record(bytes))).map_err(|error| error.to_string())?;
-    Ok(found)
+/// Takes what is of one kind, and leaves out all else.
+struct Collects<'a> {
+    engine: &'a mut Engine,
+    kind: Kind,
+    found: Vec<Record>,
+}
+
+impl Meanwhile for Collects<'_> {
+    fn read(&mut self) -> u64 {
+        let (kind, found) = (self.kind, &mut self.found);
+        self.engine.drain(BATCH, |record| found.extend((record.kind == kind).then_some(*record)));
+        self.engine.found()
+    }
+
+    fn look_for(&mut self, what: u32) -> Result<(), String> {
+        self.engine.look_for(what)
+    }
 }

@@ -5,18 +5,20 @@
 //! begins. The one before ends at `cut`: what happened before it, it counted;
 //! what happened after it, it counted where the event is in `late`, since a
 //! processor may be in the middle of its programs when they are taken away.
+//!
+//! Of connections that are open it says also which it knows and does not count:
+//! under wider rules, or with more room, what they did until then would be new.
 
-use crate::connections::{Counted, Ends};
+use crate::connections::{Counted, Ends, Known};
 use crate::counts::Numbers;
 use crate::destination::Destination;
 use crate::reason::REASONS;
-use crate::record::Owner;
+use crate::record::{Owner, Record};
 use gantry_plugin_api::Handover;
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The version of the bytes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Entries of each kind that are read: far beyond what is ever written.
 const MAX: u64 = 1 << 20;
@@ -29,9 +31,28 @@ pub struct State {
     /// Groups, each with its series.
     pub groups: Vec<Group>,
     /// Connections that are open.
-    pub open: Vec<(Ends, Counted)>,
-    /// Ends after the cut that were counted.
-    pub late: HashSet<Ends>,
+    pub open: Vec<(Ends, Known)>,
+    /// These are not all of them.
+    pub is_partial: bool,
+    /// What ended around the cut and was counted.
+    pub late: Vec<Ended>,
+}
+
+/// An end that was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose.
+    pub ends: Ends,
+    /// When the connection began, or was found.
+    pub opened_at: u64,
+    /// When it ended.
+    pub at: u64,
+}
+
+impl From<&Record> for Ended {
+    fn from(record: &Record) -> Self {
+        Self { ends: Ends::from(record), opened_at: record.opened_at, at: record.at }
+    }
 }
 
 /// A group of the hand-over.
@@ -58,15 +79,16 @@ impl State {
             }
         }
         out.length(self.open.len());
-        for (ends, counted) in &self.open {
+        for (ends, known) in &self.open {
             out.ends(*ends);
-            out.u32(u32::from(counted.connect));
-            out.u64(counted.sent);
-            out.u64(counted.received);
-            out.u32(counted.retransmits);
+            out.known(known);
         }
+        out.u32(u32::from(self.is_partial));
         out.length(self.late.len());
-        self.late.iter().for_each(|ends| out.ends(*ends));
+        for Ended { ends, opened_at, at } in &self.late {
+            out.ends(*ends);
+            [*opened_at, *at].iter().for_each(|number| out.u64(*number));
+        }
         Handover { version: VERSION, bytes: out.0 }
     }
 
@@ -82,14 +104,11 @@ impl State {
             let series = from.list(|from| Some((from.destination()?, from.numbers()?)))?;
             Some(Group { first, series })
         })?;
-        let open = from.list(|from| {
-            let ends = from.ends()?;
-            let connect = from.u32()? != 0;
-            let (sent, received, retransmits) = (from.u64()?, from.u64()?, from.u32()?);
-            Some((ends, Counted { connect, sent, received, retransmits }))
-        })?;
-        let late = from.list(Reader::ends)?.into_iter().collect();
-        from.0.is_empty().then_some(Self { cut, groups, open, late })
+        let open = from.list(|from| Some((from.ends()?, from.known()?)))?;
+        let is_partial = from.u32()? != 0;
+        let late =
+            from.list(|from| Some(Ended { ends: from.ends()?, opened_at: from.u64()?, at: from.u64()? }))?;
+        from.0.is_empty().then_some(Self { cut, groups, open, is_partial, late })
     }
 }
 
@@ -119,6 +138,15 @@ impl Writer {
         self.u32(ends.netns);
         self.u16(ends.local);
         self.u16(ends.remote);
+    }
+    fn known(&mut self, known: &Known) {
+        let counted = known.counted;
+        let flags = [known.is_adopted, known.counts, counted.connect];
+        self.u32((0..).zip(flags).map(|(bit, is_so)| u32::from(is_so) << bit).sum());
+        [known.opened_at, known.at, counted.sent, counted.received]
+            .iter()
+            .for_each(|number| self.u64(*number));
+        self.u32(counted.retransmits);
     }
     /// Port 0 is none that anybody connects to.
     fn destination(&mut self, to: Destination) {
@@ -168,6 +196,13 @@ impl Reader<'_> {
     fn ends(&mut self) -> Option<Ends> {
         Some(Ends { sock: self.u64()?, netns: self.u32()?, local: self.u16()?, remote: self.u16()? })
     }
+    fn known(&mut self) -> Option<Known> {
+        let flags = self.u32()?;
+        let [is_adopted, counts, connect] = [0, 1, 2].map(|bit| flags >> bit & 1 != 0);
+        let [opened_at, at, sent, received] = [self.u64()?, self.u64()?, self.u64()?, self.u64()?];
+        let counted = Counted { connect, sent, received, retransmits: self.u32()? };
+        Some(Known { opened_at, at, is_adopted, counted, counts })
+    }
     fn destination(&mut self) -> Option<Destination> {
         let ip = Ipv6Addr::from(self.array::<16>()?);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
@@ -201,8 +236,12 @@ mod tests {
         State {
             cut: 77,
             groups: vec![Group { first: some().owner, series }, Group::default()],
-            open: vec![(ends, Counted::all(&some()))],
-            late: [ends].into(),
+            open: vec![
+                (ends, Known::of(&some())),
+                (ends, Known { counts: false, is_adopted: true, ..Known::of(&some()) }),
+            ],
+            is_partial: true,
+            late: vec![Ended { ends, opened_at: 70, at: 78 }],
         }
     }
 
@@ -219,7 +258,7 @@ mod tests {
             let cut = Handover { bytes: whole.bytes[..length].to_vec(), ..whole.clone() };
             assert_eq!(State::decode(&cut), None, "cut at {length}");
         }
-        assert_eq!(State::decode(&Handover { version: 2, ..whole.clone() }), None);
+        assert_eq!(State::decode(&Handover { version: 1, ..whole.clone() }), None);
         let mut long = whole;
         long.bytes[8..16].fill(0xff);
         assert_eq!(State::decode(&long), None, "a length beyond all bounds");

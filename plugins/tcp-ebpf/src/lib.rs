@@ -5,10 +5,10 @@
 //!
 //! # Layout
 //! * [`metrics`], [`views`]: what is shown; [`config`]: what can be set.
-//! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell.
+//! * [`engine`]: the programs (`bpf/`). [`record`]: what they tell. [`asks`]: those that are asked; [`looks`]: when.
 //! * [`tracker`]: what that makes of what is known: [`connections`], [`counts`],
 //!   [`listens`]; [`destination`] and [`reason`] give the names.
-//! * [`watch`]: the thread that takes events over; [`waiter`]: when. [`own`]: what is lost. [`handover`]: what the next
+//! * [`shared`]: all of it, under two locks. [`watch`]: the thread that takes events over; [`waiter`]: when. [`clock`]: the programs' own. [`own`]: what is lost. [`handover`]: what the next
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
@@ -17,6 +17,8 @@
 
 pub mod addresses;
 pub mod asked;
+pub mod asks;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod counts;
@@ -25,6 +27,7 @@ pub mod emit;
 pub mod engine;
 pub mod handover;
 pub mod listens;
+pub mod looks;
 pub mod metrics;
 pub mod observed;
 pub mod own;
@@ -32,6 +35,7 @@ pub mod published;
 pub mod reason;
 pub mod record;
 pub mod refresh;
+pub mod shared;
 pub mod tracker;
 pub mod views;
 pub mod waiter;
@@ -156,7 +160,7 @@ impl Plugin for TcpEbpf {
             tracing::warn!("the hand-over is of another version, or damaged: counting begins anew");
         }
         if let Source::Told(watch) = &self.source {
-            watch.lock().activate(before);
+            watch.activate(before);
         }
         Ok(())
     }
@@ -171,7 +175,7 @@ impl Plugin for TcpEbpf {
                 return Ok(());
             }
         };
-        watch.lock().scan();
+        watch.scan();
         refresh::refresh(host, published, watch, addresses, addresses::ask);
         let mut inner = watch.lock();
         let begun = Instant::now();
@@ -182,7 +186,8 @@ impl Plugin for TcpEbpf {
             own.take(Totals::of(&inner), |reason, count| sink.skipped(reason, count));
         }
         let tracked = inner.tracker.connections.len();
-        let bytes = inner.engine.map_bytes(tracked);
+        // Also of what is followed and does not count.
+        let bytes = inner.engine.map_bytes(inner.tracker.connections.found.max(tracked));
         host.report("bpf_map_bytes", bytes as f64);
         if inner.tracker.is_scanned() {
             sink.node(&metrics::TRACKED, &[], tracked);
@@ -195,7 +200,8 @@ impl Plugin for TcpEbpf {
         emit::connections(&inner.tracker, sink);
         let listens = emit::listens(&inner.tracker, addresses);
         drop(inner);
-        asked::emit_listens(published, &listens, addresses, settings.rules.host_netns, sink);
+        own.hides(listens.hidden, |reason, count| sink.skipped(reason, count));
+        asked::emit_listens(published, &listens.at, addresses, settings.rules.host_netns, sink);
         Ok(())
     }
 
@@ -214,7 +220,7 @@ impl Plugin for TcpEbpf {
         };
         match name {
             "connections" | "listens" => {
-                watch.lock().scan();
+                watch.scan();
                 refresh::refresh(host, published, watch, addresses, addresses::ask);
                 let inner = watch.lock();
                 if name == "connections" {
@@ -236,7 +242,7 @@ impl Plugin for TcpEbpf {
             return Ok(Reconfigured::NeedsRestart);
         }
         if let Source::Told(watch) = &self.source {
-            watch.lock().tracker.settings = settings.clone();
+            watch.reconfigure(settings.clone());
         }
         self.settings = settings;
         Ok(Reconfigured::Applied)
@@ -273,7 +279,7 @@ impl Plugin for TcpEbpf {
 
     fn snapshot(&mut self) -> Result<Option<Handover>, Error> {
         match &self.source {
-            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch::now()).encode())),
+            Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch.now()).encode())),
             Source::Asked(..) => Ok(None),
         }
     }

@@ -2,13 +2,17 @@
 
 use crate::counts::Counts;
 use crate::destination::{Rules, is_link_local};
-use crate::record::Record;
+use crate::record::{Record, V6_ONLY};
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Sockets that are known at the same time.
 const MAX: usize = 1 << 16;
+
+/// Of one cgroup, so that none takes the room of all others; and addresses that are
+/// shown of one container, of which a socket may have many.
+pub const MAX_EACH: usize = 1024;
 
 /// A socket that listens, or did a moment ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Listen {
     pub netns: u32,
     /// A process that had it: by it its namespace is found.
     pub pid: u32,
+    /// One of version 6 that takes nothing of version 4.
+    pub is_v6_only: bool,
     /// When it ceased; `None`: it listens.
     pub ceased: Option<u64>,
     found: bool,
@@ -29,7 +35,7 @@ pub struct Listen {
 impl Listen {
     /// One that is there now, of nobody in particular.
     pub fn open(at: SocketAddr, netns: u32, pid: u32) -> Self {
-        Self { group: 0, at, netns, pid, ceased: None, found: true }
+        Self { group: 0, at, netns, pid, is_v6_only: false, ceased: None, found: true }
     }
 }
 
@@ -37,13 +43,22 @@ impl Listen {
 #[derive(Debug)]
 pub struct Listens {
     by_sock: HashMap<u64, Listen, RandomState>,
+    /// How many each group has.
+    each: HashMap<u32, usize, RandomState>,
+    /// Those that found no room, as far as they are remembered: a look finds them again.
+    without_room: HashSet<u64, RandomState>,
     /// Sockets for which there was no room.
     pub refused: u64,
 }
 
 impl Default for Listens {
     fn default() -> Self {
-        Self { by_sock: HashMap::with_hasher(RandomState::new()), refused: 0 }
+        Self {
+            by_sock: HashMap::with_hasher(RandomState::new()),
+            each: HashMap::with_hasher(RandomState::new()),
+            without_room: HashSet::with_hasher(RandomState::new()),
+            refused: 0,
+        }
     }
 }
 
@@ -66,29 +81,37 @@ impl Listens {
         if let Some(known) = known.filter(|known| known.at == record.local && known.netns == record.netns) {
             // Others that hold it after a fork change nothing but who is there to be asked.
             (known.ceased, known.found, known.pid) = (None, true, record.owner.tgid);
+            known.is_v6_only = record.is(V6_ONLY);
             return;
         }
-        if self.by_sock.len() >= MAX {
-            self.refused += 1;
-            return;
-        }
-        let Some(group) = counts.group(&record.owner, record.at) else {
-            self.refused += 1;
+        let group = counts.group(&record.owner, record.at).filter(|group| {
+            let is_full = self.by_sock.len() >= MAX;
+            !is_full && self.each.get(group).is_none_or(|many| *many < MAX_EACH)
+        });
+        let Some(group) = group else {
+            let is_new = self.without_room.len() < MAX && self.without_room.insert(record.sock);
+            self.refused += u64::from(is_new);
             return;
         };
+        self.without_room.remove(&record.sock);
         let listen = Listen {
             group,
             at: record.local,
             netns: record.netns,
             pid: record.owner.tgid,
+            is_v6_only: record.is(V6_ONLY),
             ceased: None,
             found: true,
         };
-        self.by_sock.insert(record.sock, listen);
+        *self.each.entry(group).or_default() += 1;
+        if let Some(before) = self.by_sock.insert(record.sock, listen) {
+            leaves(&mut self.each, before.group);
+        }
     }
 
     /// It does so no more.
     pub fn ceases(&mut self, record: &Record) {
+        self.without_room.remove(&record.sock);
         if let Some(known) = self.by_sock.get_mut(&record.sock) {
             known.ceased = Some(record.at);
         }
@@ -108,9 +131,14 @@ impl Listens {
     /// Forgets those that ceased longer ago than this, and those of groups that
     /// are forgotten.
     pub fn forget(&mut self, now: u64, after: u64, counts: &Counts) {
+        let each = &mut self.each;
         self.by_sock.retain(|_, listen| {
-            listen.ceased.is_none_or(|ceased| now.saturating_sub(ceased) <= after)
-                && counts.of(listen.group).is_some()
+            let stays = listen.ceased.is_none_or(|ceased| now.saturating_sub(ceased) <= after)
+                && counts.of(listen.group).is_some();
+            if !stays {
+                leaves(each, listen.group);
+            }
+            stays
         });
     }
 
@@ -125,14 +153,23 @@ impl Listens {
     }
 }
 
+fn leaves(each: &mut HashMap<u32, usize, RandomState>, group: u32) {
+    if let Some(many) = each.get_mut(&group) {
+        *many -= 1;
+        if *many == 0 {
+            each.remove(&group);
+        }
+    }
+}
+
 /// The addresses at which a socket is reached, of those of its namespace.
 pub fn reached(listen: &Listen, own: &[IpAddr], is_host: bool) -> Vec<SocketAddr> {
     let at = listen.at;
     if !at.ip().is_unspecified() {
         return vec![at];
     }
-    // One of version 6 takes both, unless it says otherwise, which is rare.
-    let takes = |ip: &IpAddr| at.is_ipv6() || ip.is_ipv4();
+    // One of version 6 takes both, unless it says otherwise.
+    let takes = |ip: &IpAddr| if ip.is_ipv4() { !listen.is_v6_only } else { at.is_ipv6() };
     let shown = |ip: &IpAddr| !is_link_local(*ip) && !ip.is_multicast() && (is_host || !ip.is_loopback());
     let of = own.iter().filter(|ip| takes(ip) && shown(ip));
     of.map(|ip| SocketAddr::new(*ip, at.port())).collect()
@@ -189,6 +226,27 @@ mod tests {
         assert_eq!(known.wildcards()[&some().netns], HashSet::from([8]));
     }
 
+    /// Descriptors of one socket are one, however many; sockets of one cgroup have a
+    /// bound; and what found no room is lost once, however often a look finds it.
+    #[test]
+    fn none_takes_the_room_of_all_others() {
+        let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+        for sock in 0..MAX_EACH as u64 + 5 {
+            for _ in 0..3 {
+                known.begins(&listens(sock, "0.0.0.0:80"), &rules, &mut counts);
+            }
+        }
+        assert_eq!((known.all().count(), known.refused), (MAX_EACH, 5));
+        let other = crate::record::Owner { cgroup2: 5, ..some().owner };
+        known.begins(&Record { owner: other, ..listens(1 << 40, "0.0.0.0:80") }, &rules, &mut counts);
+        assert_eq!((known.all().count(), known.refused), (MAX_EACH + 1, 5));
+        // Where one goes there is room again.
+        known.ceases(&listens(0, "0.0.0.0:80"));
+        known.forget(some().at + 100, 10, &counts);
+        known.begins(&listens(MAX_EACH as u64, "0.0.0.0:80"), &rules, &mut counts);
+        assert_eq!((known.all().count(), known.refused), (MAX_EACH + 1, 5));
+    }
+
     #[test]
     fn only_what_others_reach_is_shown() {
         let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
@@ -212,6 +270,7 @@ mod tests {
             at: at.parse().expect("an address"),
             netns: 7,
             pid: 1,
+            is_v6_only: false,
             ceased: None,
             found: true,
         };
@@ -223,5 +282,7 @@ mod tests {
         assert_eq!(shown("[::]:80", false), ["10.0.0.1:80", "[fd00::1]:80"]);
         assert_eq!(shown("[::]:80", true), ["127.0.0.1:80", "10.0.0.1:80", "[fd00::1]:80"]);
         assert_eq!(shown("10.9.9.9:80", false), ["10.9.9.9:80"]);
+        let alone = Listen { is_v6_only: true, ..listen("[::]:80") };
+        assert_eq!(reached(&alone, &own, false), ["[fd00::1]:80".parse().expect("an address")]);
     }
 }

@@ -32,7 +32,7 @@ families! { ALL:
 
     EVENTS = Family::counter("tcp_ebpf_events_total", "Events that were read from the kernel.");
     LOST = Family::counter("tcp_ebpf_lost_total",
-        "What was not seen, by reason; each is followed by a look at all sockets.").labels(&["reason"]);
+        "What was not seen, by reason; of the kernel's own (ring_full, no_storage, recursion, malformed) a look at all sockets follows.").labels(&["reason"]);
     CORRECTIONS = Family::counter("tcp_ebpf_corrections_total",
         "Connections whose end was not told and that a scan found gone.");
     RESYNCS = Family::counter("tcp_ebpf_resyncs_total", "Looks at all sockets after a loss.");

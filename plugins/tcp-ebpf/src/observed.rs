@@ -1,10 +1,10 @@
 //! Processes that the kernel told of, for the identity service: it learns of
 //! one that lives for milliseconds only, and is sure where it was.
 
-use crate::record::{Kind, Owner, Record};
+use crate::record::{Kind, Record};
 use ahash::RandomState;
+use gantry_plugin_api::Process;
 use gantry_plugin_api::identity::{EventKind, Observation};
-use gantry_plugin_api::{Host, Process};
 use hashbrown::HashSet;
 
 /// Processes that are remembered to have been told.
@@ -13,7 +13,6 @@ const REMEMBERED: usize = 8192;
 /// What is told, each process once.
 #[derive(Debug)]
 pub struct Observed {
-    host: Host,
     last: (u32, u64),
     told: HashSet<(u32, u64), RandomState>,
     waiting: Vec<Observation>,
@@ -24,17 +23,19 @@ pub fn ticks(nanoseconds: u64) -> u64 {
     nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second()).max(1)
 }
 
-impl Observed {
-    /// None yet.
-    pub fn new(host: Host) -> Self {
-        Self { host, last: (0, 0), told: HashSet::with_hasher(RandomState::new()), waiting: Vec::new() }
+impl Default for Observed {
+    fn default() -> Self {
+        Self { last: (0, 0), told: HashSet::with_hasher(RandomState::new()), waiting: Vec::new() }
     }
+}
 
+impl Observed {
     /// A record names a process.
     pub fn saw(&mut self, record: &Record) {
-        let Owner { start, cgroup2, cgroup1, hierarchy, tgid } = record.owner;
-        // Mostly it is the same as the last one.
-        if record.kind == Kind::Listened || tgid == 0 || self.last == (tgid, start) {
+        let (tgid, start) = (record.owner.tgid, record.owner.start);
+        // Mostly it is the same as the last one. What is open was told of at its end or
+        // when it was adopted, or will be.
+        if matches!(record.kind, Kind::Listened | Kind::Live) || tgid == 0 || self.last == (tgid, start) {
             return;
         }
         self.last = (tgid, start);
@@ -44,7 +45,7 @@ impl Observed {
         if !self.told.insert((tgid, start)) {
             return;
         }
-        let (hierarchy, cgroup) = if hierarchy == 0 { (0, cgroup2) } else { (hierarchy, cgroup1) };
+        let (hierarchy, cgroup) = record.owner.cgroup();
         self.waiting.push(Observation {
             kind: EventKind::ProcessStarted,
             process: Process { pid: tgid, start: ticks(start) },
@@ -54,39 +55,35 @@ impl Observed {
         });
     }
 
-    /// Tells what was seen.
-    pub fn tell(&mut self) {
-        if !self.waiting.is_empty() {
-            self.host.observe(&self.waiting);
-            self.waiting.clear();
-        }
+    /// What is to be told since the last time.
+    pub fn take(&mut self) -> Vec<Observation> {
+        std::mem::take(&mut self.waiting)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::some;
-    use gantry_plugin_testkit::Kit;
+    use crate::record::{Owner, tests::some};
 
     #[test]
     fn each_process_is_told_once() {
-        let kit = Kit::of::<crate::TcpEbpf>();
-        let mut observed = Observed::new(kit.host());
+        let mut observed = Observed::default();
         let other = |tgid| Record { owner: Owner { tgid, ..some().owner }, ..some() };
         for tgid in [7, 8, 7, 7, 8] {
             observed.saw(&other(tgid));
         }
         let v1 = Owner { tgid: 9, hierarchy: 4, cgroup1: 33, start: 25_000_000, ..some().owner };
         observed.saw(&Record { owner: v1, ..some() });
-        observed.tell();
-        observed.tell();
-        let told = kit.observed().all();
+        // Of a machine with both versions, in no container of version 1.
+        observed.saw(&Record { owner: Owner { tgid: 10, cgroup1: 1, ..v1 }, ..some() });
+        let told = observed.take();
         let of: Vec<_> = told.iter().map(|seen| (seen.process.pid, seen.hierarchy, seen.cgroup)).collect();
-        assert_eq!(of, [(7, 0, 77), (8, 0, 77), (9, 4, 33)]);
+        assert_eq!(of, [(7, 0, 77), (8, 0, 77), (9, 4, 33), (10, 0, 77)]);
         assert_eq!(
             told[2].process.start,
             25_000_000 / (1_000_000_000 / rustix::param::clock_ticks_per_second())
         );
+        assert!(observed.take().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What the plugin counts of itself.
 
 use crate::metrics;
-use crate::watch::Inner;
+use crate::shared::Inner;
 use gantry_plugin_api::{Counter, Host};
 
 /// Reasons of losses: as `tcp_ebpf_lost_total` has them, and as the host is
@@ -18,6 +18,9 @@ const REASONS: [(&str, &str); LOST] = [
 ];
 
 const LOST: usize = 8;
+
+/// The place of what listens.
+const LISTENS: usize = 6;
 
 const OTHERS: usize = 6;
 
@@ -51,7 +54,7 @@ impl Totals {
                 lost.malformed,
                 tracker.overheld,
                 tracker.connections.refused,
-                tracker.listens.refused,
+                tracker.listens.refused + lost.listens,
                 tracker.counts.refused,
             ],
             unwatched: tracker.unwatched,
@@ -67,6 +70,8 @@ pub struct Own {
     unwatched: Counter,
     /// What was added already.
     before: Totals,
+    /// Addresses that were hidden at the last collection.
+    hidden: u64,
 }
 
 impl Own {
@@ -85,6 +90,7 @@ impl Own {
             lost: REASONS.map(|(reason, _)| host.metrics().counter(&metrics::LOST, None, &[reason])),
             unwatched: host.metrics().counter(&metrics::UNWATCHED, None, &[]),
             before: Totals::default(),
+            hidden: 0,
         }
     }
 
@@ -102,6 +108,17 @@ impl Own {
         }
         self.unwatched.add(now.unwatched.saturating_sub(self.before.unwatched) as f64 / 1e9);
         self.before = now;
+    }
+
+    /// So many addresses are not shown for want of room. Each is lost once, and not at
+    /// each collection.
+    pub fn hides(&mut self, hidden: u64, mut skipped: impl FnMut(&'static str, u64)) {
+        let more = hidden.saturating_sub(self.hidden);
+        self.hidden = hidden;
+        if more > 0 {
+            self.lost[LISTENS].add(more as f64);
+            skipped(REASONS[LISTENS].1, more);
+        }
     }
 }
 
@@ -123,6 +140,11 @@ mod tests {
         let all =
             [("ring_full_lost", 3), ("recursion_lost", 1), ("ring_full_lost", 2), ("groups_full_lost", 2)];
         assert_eq!(told, all);
+        let mut told = Vec::new();
+        for hidden in [5, 5, 3, 4] {
+            own.hides(hidden, |reason, count| told.push((reason, count)));
+        }
+        assert_eq!(told, [("listens_full_lost", 5), ("listens_full_lost", 1)]);
         // By the ending the host knows it for a loss of events.
         assert!(REASONS.iter().all(|(label, told)| told.strip_suffix("_lost") == Some(label)));
     }

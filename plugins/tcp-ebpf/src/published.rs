@@ -33,7 +33,10 @@ impl Published {
                 let Some(container) = event.container else { continue };
                 match event.kind {
                     EventKind::ContainerAppeared | EventKind::ContainerChanged => self.ask(host, container),
-                    EventKind::ContainerGone => drop(self.known.remove(&container)),
+                    EventKind::ContainerGone => {
+                        self.known.remove(&container);
+                        self.left_alone.remove(&container);
+                    }
                     _ => {}
                 }
             }
@@ -125,5 +128,6 @@ mod tests {
         assert!(leaves(&published));
         kit.identity().vanish(second);
         assert_eq!(shown(&mut published), [80]);
+        assert!(!leaves(&published), "nobody who is gone wants anything");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The version that is read here.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The length of a record.
 pub const SIZE: usize = 144;
@@ -19,12 +19,19 @@ pub enum Kind {
     Listens,
     /// It does so no more.
     Listened,
+    /// A connection that was there before the programs were, or whose beginning they
+    /// missed: from here on its end is told.
+    Adopted,
+    /// A socket that listens, by an iterator: once for each descriptor of it.
+    Listening,
 }
 
 /// It was there before the programs were.
 pub const ADOPTED: u8 = 1;
 /// No process holds it any more.
 pub const ORPHAN: u8 = 2;
+/// It listens for version 6 alone.
+pub const V6_ONLY: u8 = 4;
 /// It came to be.
 pub const ESTABLISHED: u8 = 8;
 /// It ended within `connect` itself.
@@ -46,6 +53,22 @@ pub struct Owner {
     pub hierarchy: u32,
     /// Its pid.
     pub tgid: u32,
+}
+
+/// The id of a hierarchy's root.
+pub const ROOT: u64 = 1;
+
+impl Owner {
+    /// By which cgroup it is known whose it is: hierarchy and id. A process that has one
+    /// of version 1 is where that is; that of version 2 may be one that the runtime
+    /// itself is in. In the root of version 1 is all that is in none.
+    pub fn cgroup(&self) -> (u32, u64) {
+        if self.hierarchy != 0 && self.cgroup1 > ROOT {
+            (self.hierarchy, self.cgroup1)
+        } else {
+            (0, self.cgroup2)
+        }
+    }
 }
 
 /// One record.
@@ -95,6 +118,8 @@ impl Record {
             2 => Kind::Closed,
             3 => Kind::Listens,
             4 => Kind::Listened,
+            5 => Kind::Adopted,
+            6 => Kind::Listening,
             _ => return None,
         };
         let owner = Owner {
@@ -161,6 +186,8 @@ pub(crate) mod tests {
             Kind::Closed => 2,
             Kind::Listens => 3,
             Kind::Listened => 4,
+            Kind::Adopted => 5,
+            Kind::Listening => 6,
         };
         let mut out = vec![VERSION, kind, 0, record.flags];
         out.extend(record.error.to_ne_bytes());
@@ -214,7 +241,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_written_is_read() {
         let v6 = Record { remote: "[2001:db8::1]:443".parse().expect("an address"), error: -111, ..some() };
-        for record in [some(), v6, Record { kind: Kind::Listens, ..some() }] {
+        for record in [some(), v6, Record { kind: Kind::Listening, ..some() }] {
             let bytes = written(&record);
             assert_eq!(bytes.len(), SIZE);
             assert_eq!(Record::read(&bytes), Some(record));
@@ -235,7 +262,7 @@ pub(crate) mod tests {
         for length in [0, 1, SIZE - 1] {
             assert_eq!(Record::read(&bytes[..length]), None);
         }
-        for (at, value) in [(0, 1), (1, 0), (1, 5)] {
+        for (at, value) in [(0, 1), (0, 2), (1, 0), (1, 7)] {
             let mut other = bytes.clone();
             other[at] = value;
             assert_eq!(Record::read(&other), None, "byte {at}");

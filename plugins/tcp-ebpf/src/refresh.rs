@@ -7,15 +7,13 @@ use crate::addresses::Addresses;
 use crate::counts::{Cgroups, Group, Whose};
 use crate::observed;
 use crate::published::Published;
+use crate::record::ROOT;
 use crate::tracker::Tracker;
-use crate::watch::{Watch, now};
+use crate::watch::Watch;
 use gantry_plugin_api::{ContainerRef, Host};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
-
-/// The id of a hierarchy's root.
-const ROOT: u64 = 1;
 
 /// Processes of a namespace that are tried until one lets it be entered.
 const MAX_PIDS: usize = 8;
@@ -28,14 +26,23 @@ pub fn refresh(
     addresses: &mut Addresses,
     ask: impl FnMut(&Path) -> Option<Vec<IpAddr>>,
 ) {
-    let groups: Vec<Group> = watch.lock().tracker.counts.groups().cloned().collect();
+    let (groups, containers) = {
+        let counts = &watch.lock().tracker.counts;
+        let groups: Vec<Group> = counts.groups().cloned().collect();
+        (groups, counts.containers().collect::<HashSet<_>>())
+    };
     let owners: HashMap<Cgroups, Whose> =
         groups.iter().filter_map(|group| Some((group.cgroups, whose(host, published, group)?))).collect();
-    let is_known = |container| host.container(container).is_some() && !published.is_left_alone(container);
+    let is_gone = |container: &ContainerRef| {
+        host.container(*container).is_none() || published.is_left_alone(*container)
+    };
+    let gone: HashSet<ContainerRef> = containers.into_iter().filter(is_gone).collect();
     let listens = {
+        let now = watch.now();
         let tracker = &mut watch.lock().tracker;
         // One that came meanwhile waits for the next time.
-        tracker.attribute(now(), |group| owners.get(&group.cgroups).copied(), is_known);
+        let whose = |group: &Group| owners.get(&group.cgroups).copied();
+        tracker.attribute(now, whose, |container| !gone.contains(&container));
         Listening::of(tracker)
     };
     addresses.refresh_by(&host.proc(), listens.wanted(host), ask);
@@ -48,12 +55,8 @@ pub fn whose(host: &Host, published: &Published, group: &Group) -> Option<Whose>
     (!published.is_left_alone(container)).then_some(found)
 }
 
-/// A process that has a cgroup of version 1 is where that is. That of version 2
-/// may be one that the runtime itself is in.
 fn of_group(host: &Host, group: &Group) -> Option<Whose> {
-    let Cgroups { hierarchy, cgroup1, cgroup2 } = group.cgroups;
-    let (hierarchy, cgroup) =
-        if hierarchy != 0 && cgroup1 > ROOT { (hierarchy, cgroup1) } else { (0, cgroup2) };
+    let (hierarchy, cgroup) = group.first.cgroup();
     if let Some(container) = host.container_of_cgroup(hierarchy, cgroup) {
         return Some(Whose::Cgroup(container));
     }

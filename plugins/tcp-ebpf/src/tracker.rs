@@ -4,11 +4,12 @@
 use crate::config::Settings;
 use crate::connections::{Connections, Context, Ends};
 use crate::counts::{Counts, Group, Whose};
-use crate::handover::{self, State};
+use crate::handover::{self, Ended, State};
 use crate::listens::Listens;
-use crate::record::{ADOPTED, Kind, Record};
+use crate::record::{Kind, Record};
+use ahash::RandomState;
 use gantry_plugin_api::ContainerRef;
-use std::collections::HashSet;
+use hashbrown::HashMap;
 use std::net::SocketAddr;
 
 /// Events that are kept until counting begins: what comes in two seconds of
@@ -36,10 +37,12 @@ pub struct Tracker {
     pub connections: Connections,
     /// Who listens.
     pub listens: Listens,
-    /// Until counting begins: what happened since the programs were there.
-    held: Option<Held>,
-    /// Ends of the last moments, with their times: for the next generation.
-    recent: std::collections::VecDeque<(u64, Ends)>,
+    /// Until counting begins: what ended since the programs were there.
+    held: Option<Vec<Record>>,
+    /// What the generation before counted of what ended around its cut.
+    before: Option<Before>,
+    /// What ended in the last moments: for the next generation.
+    recent: std::collections::VecDeque<Ended>,
     /// When this generation ends: all ends since shortly before it are remembered.
     cut: Option<u64>,
     /// What is open is known of the last scan; else nobody knows.
@@ -57,10 +60,29 @@ pub struct Tracker {
     pub unwatched: u64,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    events: Vec<Record>,
-    adopted: Vec<Record>,
+/// Where the generation before ended, until the first scan after that.
+#[derive(Debug)]
+struct Before {
+    cut: u64,
+    late: HashMap<Ends, Vec<(u64, u64)>, RandomState>,
+}
+
+impl Before {
+    fn new(cut: u64, ends: Vec<Ended>) -> Self {
+        let mut late: HashMap<Ends, Vec<(u64, u64)>, RandomState> = HashMap::with_hasher(RandomState::new());
+        for Ended { ends, opened_at, at } in ends {
+            late.entry(ends).or_default().push((opened_at, at));
+        }
+        Self { cut, late }
+    }
+
+    /// Whether the generation before counted an end: that of a connection that was there
+    /// at the same time. The next one of the same socket and ports began after it.
+    fn counted(&self, record: &Record) -> bool {
+        let is_it = |(opened_at, at): &(u64, u64)| *opened_at <= record.at && record.opened_at <= *at;
+        let late = || self.late.get(&Ends::from(record)).is_some_and(|ended| ended.iter().any(is_it));
+        record.at < self.cut || late()
+    }
 }
 
 impl Tracker {
@@ -71,7 +93,8 @@ impl Tracker {
             counts: Counts::default(),
             connections: Connections::default(),
             listens: Listens::default(),
-            held: Some(Held::default()),
+            held: Some(Vec::new()),
+            before: None,
             recent: std::collections::VecDeque::new(),
             cut: None,
             is_scanned: false,
@@ -88,36 +111,42 @@ impl Tracker {
         self.held.is_none()
     }
 
-    /// An event came.
+    /// A record came. All come in the order of the ring: an end that is told before a
+    /// scan finds a connection is not its own.
     pub fn event(&mut self, record: &Record) {
-        match &mut self.held {
-            Some(held) if held.events.len() < MAX_HELD => held.events.push(*record),
-            Some(_) => self.overheld += 1,
-            None => {
-                self.events += 1;
-                self.apply(record);
+        let is_told = matches!(record.kind, Kind::Closed | Kind::Listens | Kind::Listened);
+        self.events += u64::from(is_told && self.is_active());
+        match (record.kind, &mut self.held) {
+            (Kind::Closed, Some(held)) if held.len() < MAX_HELD => held.push(*record),
+            (Kind::Closed, Some(_)) => self.overheld += 1,
+            (Kind::Closed, None) => self.closed(record),
+            (Kind::Live, Some(_)) => {}
+            (Kind::Live, None) => self.with(|connections, context| connections.live(record, context)),
+            // What is there is known also before anything counts.
+            (Kind::Adopted, _) => self.with(|connections, context| connections.adopt(record, context)),
+            (Kind::Listens | Kind::Listening, _) => {
+                self.listens.begins(record, &self.settings.rules, &mut self.counts);
             }
+            (Kind::Listened, _) => self.listens.ceases(record),
         }
     }
 
-    fn apply(&mut self, record: &Record) {
-        match record.kind {
-            Kind::Closed => {
-                self.remember(record);
-                self.with(|connections, context| connections.closed(record, context));
-            }
-            Kind::Listens => self.listens.begins(record, &self.settings.rules, &mut self.counts),
-            Kind::Listened => self.listens.ceases(record),
-            // An iterator's.
-            Kind::Live => {}
+    fn closed(&mut self, record: &Record) {
+        if self.before.as_ref().is_some_and(|before| before.counted(record)) {
+            self.connections.forget(record, &mut self.counts);
+            return;
         }
+        self.remember(record);
+        self.with(|connections, context| connections.closed(record, context));
     }
 
     /// What ended within the last moments.
     fn remember(&mut self, record: &Record) {
-        self.recent.push_back((record.at, Ends::from(record)));
+        self.recent.push_back(Ended::from(record));
         let since = self.cut.unwrap_or(record.at).min(record.at);
-        while self.recent.front().is_some_and(|(at, _)| at + MARGIN < since) || self.recent.len() > MAX_HELD {
+        while self.recent.front().is_some_and(|ended| ended.at + MARGIN < since)
+            || self.recent.len() > MAX_HELD
+        {
             self.recent.pop_front();
         }
     }
@@ -134,46 +163,32 @@ impl Tracker {
         call(&mut self.connections, &mut context)
     }
 
-    /// A look at all sockets that processes hold: who listens, and what is open
-    /// that the programs did not see begin.
-    pub fn sockets(&mut self, found: &[Record], now: u64) {
-        // Where somebody listens, or did a moment ago: what has such a port was taken
-        // there. Nothing of the socket itself says so.
-        let mut listening: HashSet<(u32, u16)> =
-            self.listens.all().map(|listen| (listen.netns, listen.at.port())).collect();
-        self.is_looked = true;
+    /// All sockets that listen are told of now.
+    pub fn begin_listening(&mut self) {
         self.listens.begin_scan();
-        for record in found.iter().filter(|record| record.kind == Kind::Listens) {
-            listening.insert((record.netns, record.local.port()));
-            self.listens.begins(record, &self.settings.rules, &mut self.counts);
-        }
-        self.listens.end_scan(now);
-        let is_inbound = |record: &Record| listening.contains(&(record.netns, record.local.port()));
-        let opened = found.iter().filter(|record| record.kind == Kind::Live && !is_inbound(record));
-        match &mut self.held {
-            Some(held) => held.adopted = opened.copied().collect(),
-            None => self.with(|connections, context| {
-                opened.for_each(|record| connections.adopt(record, context));
-            }),
-        }
     }
 
-    /// A scan of what is open.
-    pub fn scan(&mut self, live: &[Record]) {
+    /// They were.
+    pub fn end_listening(&mut self, now: u64) {
+        self.listens.end_scan(now);
+    }
+
+    /// What was open before the programs were there was told as well.
+    pub fn looked(&mut self) {
+        self.is_looked = true;
+    }
+
+    /// All that is open is told of now, once or more often: an iterator passes over as
+    /// many as go while it runs.
+    pub fn begin_scan(&mut self) {
         self.is_scanned = true;
         self.connections.begin_scan(&mut self.counts);
-        self.scan_more(live);
-    }
-
-    /// The same scan went through all once more: an iterator passes over as many as
-    /// go while it runs.
-    pub fn scan_more(&mut self, live: &[Record]) {
-        self.with(|connections, context| live.iter().for_each(|record| connections.live(record, context)));
     }
 
     /// There could be no scan: what is open is not known until the next one.
     pub fn not_scanned(&mut self) {
         self.is_scanned = false;
+        self.before = None;
         self.counts.all_mut().for_each(|series| (series.active, series.rtt) = (0, 0));
     }
 
@@ -187,38 +202,34 @@ impl Tracker {
         self.is_scanned && self.is_looked
     }
 
-    /// The events that were told until the scan was over came too.
+    /// It was, and so were the events until then.
     pub fn scanned(&mut self, now: u64) {
         self.connections.end_scan(now, &mut self.counts);
+        self.before = None;
     }
 
-    /// Counting begins: where the generation before stopped, or with what
-    /// happens from now on. `live` is what is open now.
-    /// `None`: that is not known.
-    pub fn activate(&mut self, before: Option<State>, live: Option<&[Record]>, now: u64) {
+    /// Other settings hold from now on.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        if settings.rules != self.settings.rules {
+            self.connections.rules_change();
+        }
+        self.settings = settings;
+    }
+
+    /// Counting begins: where the generation before stopped, or with what happens from
+    /// now on. A scan is to follow.
+    pub fn activate(&mut self, before: Option<State>, now: u64) {
         let Some(held) = self.held.take() else { return };
-        // What the kernel told of sockets that listen holds either way.
-        let is_listens = |record: &&Record| record.kind != Kind::Closed;
         let Some(before) = before else {
-            held.events.iter().filter(is_listens).for_each(|record| self.apply(record));
-            let ended: HashSet<Ends> = {
-                let ends = held.events.iter().filter(|record| record.kind == Kind::Closed);
-                ends.filter(|record| record.is(ADOPTED)).map(Ends::from).collect()
-            };
-            self.with(|connections, context| {
-                // Of what is open those that the programs saw begin; of what was adopted
-                // those that did not end since.
-                for record in live.unwrap_or_default().iter().filter(|record| !record.is(ADOPTED)) {
-                    connections.adopt(record, context);
-                }
-                let is_open = |record: &&Record| !ended.contains(&Ends::from(*record));
-                held.adopted.iter().filter(is_open).for_each(|record| connections.adopt(record, context));
-            });
-            live.into_iter().for_each(|live| self.scan(live));
+            held.iter().for_each(|record| self.connections.forget(record, &mut self.counts));
+            self.connections.begins(now);
             return;
         };
         for group in &before.groups {
-            let Some(index) = self.counts.group(&group.first, now) else { continue };
+            let Some(index) = self.counts.group(&group.first, now) else {
+                self.counts.refused += 1;
+                continue;
+            };
             for (to, numbers) in &group.series {
                 self.counts.restore(index, *to, numbers, self.settings.limits, now);
             }
@@ -226,26 +237,14 @@ impl Tracker {
         self.connections.hand(before.open);
         // At an upgrade this generation watches before the other one ends.
         self.unwatched = self.began.saturating_sub(before.cut);
-        let is_unseen = self.unwatched > 0;
-        self.with(|connections, context| {
-            for record in &held.adopted {
-                if is_unseen {
-                    connections.adopt_unseen(record, context);
-                } else {
-                    connections.adopt(record, context);
-                }
-            }
-        });
-        for record in &held.events {
-            let counted = record.kind == Kind::Closed
-                && (record.at < before.cut || before.late.contains(&Ends::from(record)));
-            if counted {
-                self.connections.forget(record, &mut self.counts);
-            } else {
-                self.apply(record);
-            }
+        // Where the other one did not remember all, one that it knew cannot be told from
+        // one that it did not.
+        let is_unseen = self.unwatched > 0 && !before.is_partial;
+        self.before = Some(Before::new(before.cut, before.late));
+        self.with(|connections, context| connections.settle(is_unseen, context));
+        for record in &held {
+            self.closed(record);
         }
-        live.into_iter().for_each(|live| self.scan(live));
     }
 
     /// What the next generation needs.
@@ -260,8 +259,14 @@ impl Tracker {
             });
             groups[at].series.push((series.to, series.numbers));
         }
-        let late = self.recent.iter().filter(|(at, _)| at + MARGIN >= cut).map(|(_, ends)| *ends).collect();
-        State { cut, groups, open: self.connections.counted().collect(), late }
+        let late = self.recent.iter().filter(|ended| ended.at + MARGIN >= cut).copied();
+        State {
+            cut,
+            groups,
+            open: self.connections.known().collect(),
+            is_partial: self.connections.is_partial(),
+            late: late.collect(),
+        }
     }
 
     /// Asks whose each group is, and forgets what is of no use any more: of

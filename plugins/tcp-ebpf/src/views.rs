@@ -83,7 +83,7 @@ pub fn connections(tracker: &Tracker, rows: &mut Rows<'_>) {
 
 /// Fills `listens`.
 pub fn listens(tracker: &Tracker, addresses: &Addresses, rows: &mut Rows<'_>) {
-    for ((container, at), is_open) in emit::listens(tracker, addresses) {
+    for ((container, at), is_open) in emit::listens(tracker, addresses).at {
         let state = if is_open { "open" } else { "closed" };
         if !rows.push(&[Cell::Container(container), Cell::Text(&at.to_string()), Cell::Text(state)]) {
             return;

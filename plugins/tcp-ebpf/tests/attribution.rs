@@ -207,7 +207,7 @@ fn an_upgrade_with_a_hash_in_the_kernel_loses_and_doubles_nothing() {
     let ledger = Load { ends: AtomicBool::new(false), made: AtomicU32::new(0), refused: AtomicU32::new(0) };
     let last = std::thread::scope(|scope| {
         let mut old = watch();
-        old.lock().activate(None);
+        old.activate(None);
         for _ in 0..2 {
             scope.spawn(|| load(&net, &ledger, server.at, nobody));
         }
@@ -226,20 +226,20 @@ fn an_upgrade_with_a_hash_in_the_kernel_loses_and_doubles_nothing() {
                 break;
             }
             more(60);
-            old.lock().scan();
+            old.scan();
             let new = watch();
             more(60);
             let state = old.stop().encode();
             more(60);
-            new.lock().activate(State::decode(&state));
+            new.activate(State::decode(&state));
             old = new;
         }
         ledger.ends.store(true, Relaxed);
         old
     });
     let of = |to: SocketAddr| {
-        let mut inner = last.lock();
-        inner.scan();
+        last.scan();
+        let inner = last.lock();
         let (mut all, mut active) = (Numbers::default(), 0);
         for series in inner.tracker.counts.all().filter(|series| series.to == Destination::At(to)) {
             all.add(&series.numbers);

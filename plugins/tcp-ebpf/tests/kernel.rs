@@ -12,8 +12,9 @@ use gantry_tcp_ebpf::handover::State;
 use gantry_tcp_ebpf::published::Published;
 use gantry_tcp_ebpf::record::{Kind, Record};
 use gantry_tcp_ebpf::refresh::refresh;
+use gantry_tcp_ebpf::shared::Shared;
 use gantry_tcp_ebpf::waiter::Waiter;
-use gantry_tcp_ebpf::watch::{Inner, Watch};
+use gantry_tcp_ebpf::watch::Watch;
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
@@ -87,22 +88,22 @@ fn without_an_iterator_what_it_tells_is_absent_and_nothing_ceases() {
             missing.len() == 1 && missing[0].contains("container_net_tcp_active_connections"),
             "{missing:?}"
         );
-        let mut inner = Inner::new(&kit.host(), settings(), engine);
-        inner.look_at_sockets();
-        inner.activate(None);
+        let shared = Shared::new(&kit.host(), settings(), engine);
+        shared.look_at_sockets();
+        shared.activate(None);
         let server = net.server(8000);
         let _open = net.connect(server.at).expect("somebody listens");
         drop(net.connect(server.at).expect("somebody listens"));
-        let listens = |inner: &Inner| inner.tracker.listening().contains(&server.at);
+        let listens = || shared.lock().tracker.listening().contains(&server.at);
         eventually(|| {
-            inner.scan();
-            if inner.tracker.events >= 2 { Ok(()) } else { Err("no events".to_owned()) }
+            shared.scan();
+            if shared.lock().tracker.events >= 2 { Ok(()) } else { Err("no events".to_owned()) }
         })
         .expect("events are read at each collection");
-        assert!(listens(&inner), "it was told of");
-        assert!(!inner.tracker.knows_active(), "without {program}");
-        inner.look_at_sockets();
-        assert!(listens(&inner), "it listens still");
+        assert!(listens(), "it was told of");
+        assert!(!shared.lock().tracker.knows_active(), "without {program}");
+        shared.look_at_sockets();
+        assert!(listens(), "it listens still");
     }
 }
 
@@ -139,11 +140,11 @@ fn what_is_lost_before_an_upgrade_is_over_is_counted_and_looked_after() {
     let kit = kit();
     for (before, counts) in [(Some(State::default()), true), (None, false)] {
         let settings = Settings { ring: 64 << 10, ..settings() };
-        let mut inner = Inner::new(&kit.host(), settings.clone(), engine(&settings));
+        let shared = Shared::new(&kit.host(), settings.clone(), engine(&settings));
         // More than there is room for.
         refused(&net, 600);
-        inner.activate(before);
-        assert_eq!((inner.lost.ring > 0, inner.is_loss_pending()), (counts, counts));
+        shared.activate(before);
+        assert_eq!((shared.lock().lost.ring > 0, shared.is_loss_pending()), (counts, counts));
     }
 }
 
@@ -162,7 +163,7 @@ fn all_that_was_there_before_is_kept_however_many() {
         net.within(|| (0..MANY).map(|_| TcpStream::connect(at).expect("it waits")).collect());
     let mut engine = engine(&settings());
     let own = |records: Vec<Record>| {
-        let of = records.iter().filter(|record| record.remote == at && record.kind == Kind::Live);
+        let of = records.iter().filter(|record| record.remote == at && record.kind != Kind::Listening);
         of.map(|record| (record.sock, record.opened_at)).collect::<HashSet<_>>()
     };
     let adopted = own(engine.sockets().expect("it looks").expect("it is loaded"));
@@ -230,7 +231,7 @@ fn the_kernel_is_asked_for_addresses_without_the_lock() {
     let kit = kit();
     kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own").process(net.pid(), 1)));
     let watch = Watch::start(&kit.host(), settings()).expect("root, and a kernel with BTF");
-    watch.lock().activate(None);
+    watch.activate(None);
     let (mut addresses, mut asked) = (Addresses::default(), 0);
     refresh(&kit.host(), &Published::default(), &watch, &mut addresses, |_| {
         asked += 1;

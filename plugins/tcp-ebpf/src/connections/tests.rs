@@ -39,6 +39,11 @@ fn live(sent: u64) -> Record {
     Record { kind: Kind::Live, sent, ..some() }
 }
 
+/// What the generation before knew of it.
+fn known(counted: Counted) -> Known {
+    Known { counted, at: 4_000_000, ..Known::of(&some()) }
+}
+
 /// One connection, with all its bytes.
 fn one() -> Numbers {
     Numbers {
@@ -112,7 +117,7 @@ fn one_that_scans_missed_goes_on_when_it_is_found_again() {
     // As one that the generation before counted.
     let counted = Counted { connect: true, sent: 400, received: 2000, retransmits: 3 };
     let mut rig = Rig::new();
-    rig.connections.hand([(Ends::from(&some()), counted)]);
+    rig.connections.hand([(Ends::from(&some()), known(counted))]);
     for _ in 0..3 {
         rig.scan(&[]);
     }
@@ -180,11 +185,11 @@ fn what_the_generation_before_counted_is_not_counted_again() {
     for flags in [ESTABLISHED, ESTABLISHED | ADOPTED] {
         let record = Record { flags, ..some() };
         let mut rig = Rig::new();
-        rig.connections.hand([(Ends::from(&record), counted)]);
+        rig.connections.hand([(Ends::from(&record), known(counted))]);
         rig.closed(&record);
         assert_eq!(rig.total().0, on_top);
         let mut rig = Rig::new();
-        rig.connections.hand([(Ends::from(&record), counted)]);
+        rig.connections.hand([(Ends::from(&record), known(counted))]);
         rig.scan(&[Record { kind: Kind::Live, ..record }]);
         assert_eq!(rig.total(), (on_top, 1));
         rig.closed(&record);
@@ -192,12 +197,13 @@ fn what_the_generation_before_counted_is_not_counted_again() {
     }
     // Another connection of the same names, long after.
     let mut rig = Rig::new();
-    rig.connections.hand([(Ends::from(&some()), Counted { sent: 5000, ..counted })]);
+    let long_before = Known { opened_at: 500_000, at: 700_000, ..known(counted) };
+    rig.connections.hand([(Ends::from(&some()), long_before)]);
     rig.closed(&some());
     assert_eq!(rig.total().0, one());
     // One that is gone without a word.
     let mut rig = Rig::new();
-    rig.connections.hand([(Ends::from(&some()), counted)]);
+    rig.connections.hand([(Ends::from(&some()), known(counted))]);
     rig.scan(&[]);
     rig.scan(&[]);
     assert_eq!((rig.total().0, rig.connections.corrected), (Numbers::default(), 1));
@@ -245,4 +251,35 @@ fn one_without_a_process_is_not_active() {
     let mut rig = Rig::new();
     rig.scan(&[Record { flags: ESTABLISHED | ORPHAN, ..live(1000) }]);
     assert_eq!(rig.total(), (one(), 0));
+}
+
+#[test]
+fn those_without_room_are_lost_once_and_not_with_each_scan() {
+    const OVER: u64 = 5;
+    let mut rig = Rig::new();
+    let all: Vec<Record> = (0..MAX_OPEN as u64 + OVER).map(|sock| Record { sock, ..live(1) }).collect();
+    for _ in 0..3 {
+        rig.scan(&all);
+        assert_eq!((rig.connections.len(), rig.connections.refused), (MAX_OPEN, OVER));
+    }
+    // One that a scan gives twice is one.
+    rig.scan(&[&all[..], &all[MAX_OPEN..]].concat());
+    assert_eq!(rig.connections.refused, OVER);
+    // What is not counted is told to whoever comes next.
+    let left_out = rig.connections.known().filter(|(_, known)| !known.counts).count();
+    assert_eq!((left_out as u64, rig.connections.is_partial()), (OVER, false));
+}
+
+#[test]
+fn not_more_of_those_that_do_not_count_is_remembered_than_there_is_room_for() {
+    let mut rig = Rig::new();
+    let elsewhere: std::net::SocketAddr = "127.0.0.1:80".parse().expect("an address");
+    let all = (0..MAX_UNCOUNTED as u64 + 1).map(|sock| Record { sock, remote: elsewhere, ..live(1) });
+    let all: Vec<Record> = all.collect();
+    rig.scan(&all[1..]);
+    assert!(!rig.connections.is_partial());
+    rig.scan(&all);
+    assert!(rig.connections.is_partial());
+    rig.scan(&[]);
+    assert!(!rig.connections.is_partial() && rig.connections.known().next().is_none());
 }

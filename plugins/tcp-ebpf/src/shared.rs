@@ -1,0 +1,320 @@
+//! What is known and the programs it comes from, each under its lock.
+//!
+//! One lock is held by whoever has the kernel go through all there is, for as long as
+//! that takes, so that there is one at a time. The other is on what is known ([`Inner`]),
+//! and is held for a batch of records, or for as long as samples are made: events are
+//! taken over while sockets are looked at. The first is taken before the second. The
+//! host is asked, and told, with neither.
+
+use crate::asks::{Asks, Meanwhile};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::engine::{Engine, Losses};
+use crate::handover::State;
+use crate::looks::Looks;
+use crate::observed::Observed;
+use crate::tracker::Tracker;
+use gantry_plugin_api::{Host, tracing};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// Events that are taken over under one lock.
+const BATCH: usize = 4096;
+
+/// How often one scan goes through all once more, where it did not find some that
+/// did not end: those were passed over, or their end was not told.
+const AGAIN: usize = 2;
+
+/// Between two batches, so that who waits for the lock has it: a lock that is
+/// free for an instant only goes to the one that had it.
+pub(crate) const BREATH: Duration = Duration::from_micros(100);
+
+/// How long it is waited for one who is about to tell something: whoever writes into the
+/// ring is interrupted for moments only.
+const BUSY: u32 = 500;
+
+/// How long where somebody listened is remembered, for what was taken there: as long as
+/// it is shown.
+const LISTENED: u64 = 600_000_000_000;
+
+/// What is known, and where it comes from.
+#[derive(Debug)]
+pub struct Inner {
+    /// What is known.
+    pub tracker: Tracker,
+    /// Where it comes from.
+    pub engine: Engine,
+    /// What was not seen, in all.
+    pub lost: Losses,
+    /// Looks at all sockets after a loss.
+    pub resyncs: u64,
+    /// What a look at the kernel last complained of.
+    pub trouble: Option<String>,
+    observed: Observed,
+}
+
+/// Who goes through all there is.
+#[derive(Debug)]
+struct Asking {
+    asks: Asks,
+    looks: Looks,
+}
+
+/// Both, each under its lock.
+#[derive(Debug)]
+pub struct Shared {
+    host: Host,
+    clock: Clock,
+    asking: Mutex<Asking>,
+    inner: Mutex<Inner>,
+}
+
+impl Meanwhile for &Shared {
+    fn read(&mut self) -> u64 {
+        // What is left is read when it goes on: it stops again where there is no room.
+        while self.take_some() {}
+        self.lock().engine.found()
+    }
+
+    fn look_for(&mut self, what: u32) -> Result<(), String> {
+        self.lock().engine.look_for(what)
+    }
+}
+
+impl Shared {
+    /// One that knows nothing yet.
+    pub fn new(host: &Host, settings: Settings, mut engine: Engine) -> Self {
+        let clock = Clock::of(&host.proc());
+        let mut tracker = Tracker::new(settings);
+        tracker.began = clock.now();
+        let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
+        let inner = Inner {
+            tracker,
+            engine,
+            lost: Losses::default(),
+            resyncs: 0,
+            trouble: None,
+            observed: Observed::default(),
+        };
+        Self { host: host.clone(), clock, asking: Mutex::new(asking), inner: Mutex::new(inner) }
+    }
+
+    /// Now, by the clock that the programs use.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// All that is known, for as long as the answer lives.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, where nobody has it at the moment.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a batch of records over; whether there may be more.
+    pub(crate) fn take_some(&self) -> bool {
+        self.take() == BATCH
+    }
+
+    fn take(&self) -> usize {
+        let (count, observed) = {
+            let Inner { tracker, engine, observed, .. } = &mut *self.lock();
+            let count = engine.drain(BATCH, |record| {
+                observed.saw(record);
+                tracker.event(record);
+            });
+            (count, observed.take())
+        };
+        if !observed.is_empty() {
+            self.host.observe(&observed);
+        }
+        count
+    }
+
+    /// Takes over all that was told until now, also where one who tells is interrupted.
+    pub fn drain(&self) {
+        let until = self.lock().engine.told();
+        let mut waited = 0;
+        while waited < BUSY {
+            let count = self.take();
+            if self.lock().engine.is_read(until) {
+                return;
+            }
+            if count == 0 {
+                waited += 1;
+                std::thread::park_timeout(BREATH);
+            }
+        }
+    }
+
+    /// Looks at all that is open: the counts are of now then. And at all sockets, where
+    /// it is time for that.
+    pub fn scan(&self) {
+        let asking = &mut *self.asking();
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(self.clock.now());
+        }
+        self.note_losses_of(asking);
+        if asking.looks.is_due(Instant::now()) {
+            self.look(asking);
+        }
+    }
+
+    /// Goes through all that is open; whether that is known then.
+    fn go_through(&self, asking: &Asking) -> bool {
+        // Also where there is no scan: what was told until now counts now.
+        self.drain();
+        {
+            let inner = &mut *self.lock();
+            if !inner.tracker.is_active() {
+                return false;
+            }
+            inner.tracker.begin_scan();
+        }
+        for _ in 0..=AGAIN {
+            match asking.asks.live(&mut &*self) {
+                Ok(true) => self.lock().trouble = None,
+                Ok(false) => {
+                    self.lock().tracker.not_scanned();
+                    return false;
+                }
+                Err(error) => {
+                    let inner = &mut *self.lock();
+                    inner.trouble = Some(error);
+                    inner.tracker.not_scanned();
+                    return false;
+                }
+            }
+            self.drain();
+            if self.lock().tracker.connections.not_found() == 0 {
+                break;
+            }
+        }
+        true
+    }
+
+    /// What was lost since the last time: all sockets are looked at after it, when it is
+    /// time for that.
+    pub fn note_losses(&self) {
+        self.note_losses_of(&mut self.asking());
+    }
+
+    fn note_losses_of(&self, asking: &mut Asking) {
+        let inner = &mut *self.lock();
+        let losses = inner.engine.losses();
+        inner.lost.ring += losses.ring;
+        inner.lost.storage += losses.storage;
+        inner.lost.missed += losses.missed;
+        inner.lost.malformed += losses.malformed;
+        inner.lost.listens += losses.listens;
+        if losses.any() {
+            asking.looks.lost();
+        }
+    }
+
+    /// Whether something was lost after which not all sockets were looked at yet.
+    pub fn is_loss_pending(&self) -> bool {
+        self.asking().looks.is_lost()
+    }
+
+    /// Looks at all sockets that processes hold.
+    pub fn look_at_sockets(&self) {
+        self.look(&mut self.asking());
+    }
+
+    fn look(&self, asking: &mut Asking) {
+        let looked = self.try_to_look(asking);
+        if let Err(error) = &looked {
+            tracing::warn!("sockets: {error}");
+        }
+        let is_over = asking.looks.looked(Instant::now(), looked.is_err());
+        let inner = &mut *self.lock();
+        inner.resyncs += u64::from(is_over);
+        if let Err(error) = looked {
+            inner.trouble = Some(error);
+        }
+    }
+
+    fn try_to_look(&self, asking: &Asking) -> Result<(), String> {
+        self.drain();
+        self.lock().tracker.begin_listening();
+        // Who listens is what was told, as long as nobody can look.
+        if !asking.asks.listening(&mut &*self)? {
+            return Ok(());
+        }
+        self.drain();
+        {
+            let inner = &mut *self.lock();
+            inner.tracker.end_listening(self.clock.now());
+            inner.engine.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
+        }
+        asking.asks.others(&mut &*self)?;
+        self.drain();
+        self.lock().tracker.looked();
+        Ok(())
+    }
+
+    /// Counting begins.
+    pub fn activate(&self, before: Option<State>) {
+        let asking = &mut *self.asking();
+        self.drain();
+        let goes_on = before.is_some();
+        if !goes_on {
+            // What was lost before anything counts is nobody's concern, but for sockets
+            // that were there before and are.
+            if self.lock().engine.losses().storage > 0 {
+                asking.looks.lost();
+            }
+        }
+        self.lock().tracker.activate(before, self.clock.now());
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(self.clock.now());
+        }
+        self.note_losses_of(asking);
+        if goes_on && self.lock().tracker.overheld > 0 {
+            asking.looks.lost();
+        }
+    }
+
+    /// Other settings hold from now on; what was counted until then counted by those
+    /// before.
+    pub fn reconfigure(&self, settings: Settings) {
+        let asking = &mut *self.asking();
+        if self.go_through(asking) {
+            self.lock().tracker.scanned(self.clock.now());
+        }
+        self.lock().tracker.reconfigure(settings);
+    }
+
+    /// Ends, and says what the next generation needs.
+    pub fn stop(&self) -> State {
+        let asking = &mut *self.asking();
+        // All that is open must be known before the programs are gone: the next
+        // generation takes what was there before it for counted. Twice, for what an
+        // iterator passes over. Not later: what is kept of a socket is true only as
+        // long as the programs follow it.
+        for _ in 0..2 {
+            self.go_through(asking);
+        }
+        let cut = self.clock.now();
+        {
+            let inner = &mut *self.lock();
+            inner.tracker.ends_at(cut);
+            inner.engine.detach();
+        }
+        self.drain();
+        self.note_losses_of(asking);
+        self.lock().tracker.state(cut)
+    }
+}
