@@ -4,10 +4,20 @@
 
 pub mod net;
 
+use gantry_bpf::Kernel;
 use gantry_plugin_testkit::{Check, Collected, Failure, Kit, NewContainer, PATIENCE, Running, Tree};
 use gantry_tcp_ebpf::TcpEbpf;
+use gantry_tcp_ebpf::config::{Config, Settings};
+use gantry_tcp_ebpf::counts::Numbers;
+use gantry_tcp_ebpf::destination::Destination;
+use gantry_tcp_ebpf::engine::{Engine, STORAGE};
+use gantry_tcp_ebpf::reason::Reason;
+use gantry_tcp_ebpf::tracker::Tracker;
+use net::Net;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The plugin over this machine.
 pub fn kit() -> Kit {
@@ -22,9 +32,14 @@ pub fn kit() -> Kit {
 /// With a container that is all of this test's own cgroup. Others are in it
 /// too: series are told apart by their addresses.
 pub fn own() -> (Kit, Running) {
+    own_with("")
+}
+
+/// The same with a configuration.
+pub fn own_with(config: &str) -> (Kit, Running) {
     let kit = kit();
     kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own")));
-    let running = kit.start("").expect("it starts");
+    let running = kit.start(config).expect("it starts");
     (kit, running)
 }
 
@@ -124,6 +139,69 @@ pub fn of(collected: &Collected, family: &str, destination: &str) -> f64 {
     collected.find(&series).unwrap_or(0.0)
 }
 
+/// Connects, what is open, and bytes sent and received.
+pub fn numbers(collected: &Collected, to: SocketAddr) -> [f64; 4] {
+    ["successful_connects_total", "active_connections", "bytes_sent_total", "bytes_received_total"]
+        .map(|family| of(collected, family, &to.to_string()))
+}
+
+/// Waits until these are the numbers of a destination: an event that another
+/// processor is in the middle of keeps those behind it from one collection. And they
+/// stay so: nothing comes twice.
+#[track_caller]
+pub fn until_numbers(running: &mut Running, to: SocketAddr, expected: [f64; 4]) {
+    until(running, |collected| match numbers(collected, to) {
+        all if all == expected => Ok(()),
+        other => Err(format!("{to}: {other:?} and not {expected:?}")),
+    });
+    assert_eq!(numbers(&running.collect().expect("it collects"), to), expected, "{to}, a moment later");
+}
+
+/// Waits until nothing is open to a destination.
+#[track_caller]
+pub fn until_closed(running: &mut Running, to: SocketAddr) {
+    until(running, |collected| match numbers(collected, to)[1] {
+        0.0 => Ok(()),
+        active => Err(format!("{active} active")),
+    });
+}
+
+/// Connects that failed for a reason.
+pub fn failures(collected: &Collected, to: SocketAddr, reason: &str) -> f64 {
+    let labels = format!("{{destination=\"{to}\",reason={reason:?}}}");
+    collected.find(&format!("container_net_tcp_connect_failures_total{labels}")).unwrap_or(0.0)
+}
+
+/// Waits until so many failed for each reason, of all that there are, and no others.
+#[track_caller]
+pub fn until_failures(running: &mut Running, to: SocketAddr, expected: &[(&str, f64)]) {
+    let all = |collected: &Collected| -> Vec<(&str, f64)> {
+        let of = Reason::ALL.iter().map(|reason| reason.as_str());
+        of.map(|reason| (reason, failures(collected, to, reason))).filter(|(_, count)| *count > 0.0).collect()
+    };
+    until(running, |collected| match all(collected) {
+        found if found == expected => Ok(()),
+        other => Err(format!("{to}: {other:?} and not {expected:?}")),
+    });
+    assert_eq!(all(&running.collect().expect("it collects")), expected, "{to}, a moment later");
+}
+
+/// Connections of a network namespace that are in the table: those of other tests are
+/// in others.
+pub fn kept_of(tracker: &Tracker, net: &Net) -> usize {
+    tracker.connections.counted().filter(|(ends, _)| u64::from(ends.netns) == net.inode()).count()
+}
+
+/// What was counted of a destination, and what is open.
+pub fn counted(tracker: &Tracker, to: SocketAddr) -> (Numbers, u32) {
+    let (mut all, mut active) = (Numbers::default(), 0);
+    for series in tracker.counts.all().filter(|series| series.to == Destination::At(to)) {
+        all.add(&series.numbers);
+        active += series.active;
+    }
+    (all, active)
+}
+
 /// Collects until something is so.
 #[track_caller]
 pub fn until<T>(running: &mut Running, mut is: impl FnMut(&Collected) -> Result<T, String>) -> T {
@@ -132,6 +210,40 @@ pub fn until<T>(running: &mut Running, mut is: impl FnMut(&Collected) -> Result<
         is(&collected)
     })
     .expect("it comes")
+}
+
+/// An ignored test of this file as a process of its own, in a namespace.
+pub fn child(net: &Net, test: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net={}", net.path.display()))
+        .arg(std::env::current_exe().expect("this test"))
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end. It says `done` when it did what it is for: a test of
+/// another name, or one that returns at once, is good as well.
+#[track_caller]
+pub fn run_to_its_end(mut command: Command) {
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let good = output.status.success() && said.lines().any(|line| line.ends_with(DONE));
+    assert!(good, "{}:\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a child says at its end.
+pub const DONE: &str = "all of it was done";
+
+pub fn settings() -> Settings {
+    Settings::of(&Config::default(), None, 0).expect("the default is good")
+}
+
+/// Whether this kernel keeps something at sockets for tracing programs.
+pub fn has_storage() -> bool {
+    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
+    Engine::load(&kernel, &STORAGE, &settings()).is_ok()
 }
 
 /// Whether programs can be loaded; says so where not, which is a failure where
