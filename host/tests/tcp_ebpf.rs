@@ -273,7 +273,6 @@ fn restart_under_load((net, cgroup): &(Net, Cgroup), ends: impl FnOnce(&mut Agen
     assert!(connects <= made as f64 && connects >= least, "{connects} of {made}, {least} at least");
     assert!(connects < made as f64 && stopped < made, "nothing came meanwhile: nothing was tried");
     assert!(sent <= connects * 100.0 && received <= connects * 100.0, "{sent} {received} of {connects}");
-    println!("{connects} of {made} connections counted over a restart");
 }
 
 /// Waits until somebody listens in a namespace, by the kernel's own table.

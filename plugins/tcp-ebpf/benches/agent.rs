@@ -5,12 +5,11 @@
 mod support;
 
 use gantry_bpf::stats::Measuring;
-use gantry_tcp_ebpf::watch::Watch;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use support::tests::net::Net;
-use support::tests::{kit, settings};
+use support::tests::{counting, kit, own_kit, settings};
 use support::{Load, cpu};
 
 const TIMES: u32 = 100_000;
@@ -31,7 +30,7 @@ fn main() {
 
 /// The plugin behind the boundary, in this process, which does nothing else.
 fn whole(net: &Net) -> f64 {
-    let kit = kit();
+    let kit = own_kit();
     let mut plugin = kit.bench("").expect("root, and a kernel with BTF");
     plugin.collect().expect("it collects");
     let mut load = Load::start(net, "churns", SocketAddr::new(net.v4, 8000), TIMES);
@@ -55,8 +54,7 @@ fn whole(net: &Net) -> f64 {
 
 fn programs(net: &Net) -> f64 {
     let kit = kit();
-    let watch = Watch::start(&kit.host(), settings()).expect("root, and a kernel with BTF");
-    watch.lock().activate(None);
+    let watch = counting(&kit, settings());
     let _measuring = Measuring::begin().expect("root");
     let time = || {
         let programs = watch.lock().engine.programs();

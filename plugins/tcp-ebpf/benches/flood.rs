@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use support::tests::net::Net;
-use support::tests::{kit, settings};
+use support::tests::{counting, kit, scanned, settings};
 
 /// As it is where nobody sets it.
 const OWN: u32 = 4 << 20;
@@ -31,9 +31,7 @@ fn seen(watch: &Watch) -> (u64, u64, u64) {
 /// So many events from two threads, for a while.
 fn flood(net: &Net, what: &str, ring: u32, each: impl Fn(u16) -> u64 + Sync) {
     let kit = kit();
-    let settings = Settings { ring, ..settings() };
-    let watch = Watch::start(&kit.host(), settings).expect("root, and a kernel with BTF");
-    watch.lock().activate(None);
+    let watch = counting(&kit, Settings { ring, ..settings() });
     let before = seen(&watch);
     let begun = Instant::now();
     let made: u64 = std::thread::scope(|scope| {
@@ -56,13 +54,12 @@ fn flood(net: &Net, what: &str, ring: u32, each: impl Fn(u16) -> u64 + Sync) {
     if full + others > 0 {
         let begun = Instant::now();
         while watch.lock().resyncs == 0 && begun.elapsed() < Duration::from_secs(20) {
-            watch.lock().scan();
+            drop(scanned(&watch));
             std::thread::park_timeout(Duration::from_millis(20));
         }
         println!("  looks at all sockets after it: {}", watch.lock().resyncs);
     }
-    watch.lock().scan();
-    let listening = watch.lock().tracker.listening();
+    let listening = scanned(&watch).tracker.listening();
     let own = [8100, 8101].map(|port| listening.contains(&SocketAddr::new(net.v4, port)));
     println!("  the two that listen are known: {own:?}");
 }

@@ -24,7 +24,7 @@ fn main() {
     let mut open: Vec<TcpStream> =
         (0..OPEN).map(|_| net.connect(server.at).expect("somebody listens")).collect();
     let mut turn = |with: bool, collections: &mut Vec<f64>| {
-        let kit = support::tests::kit();
+        let kit = support::tests::own_kit();
         let mut plugin = with.then(|| kit.bench("").expect("root, and a kernel with BTF"));
         // The first is not like those after it.
         let mut collect = || plugin.as_mut().map(|plugin| plugin.collect().expect("it collects"));

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::tests::net::Net;
-use support::tests::{Cgroup, kit, own, until};
+use support::tests::{Cgroup, own, own_kit, until};
 use support::{Load, cpu, long_queues, resident, timed};
 
 const EACH: u32 = 10_000;
@@ -102,7 +102,7 @@ fn main() {
     let net = Net::new(205);
     long_queues(&net);
     let (mut listeners, mut loads) = (Vec::new(), Vec::new());
-    let kit = kit();
+    let kit = own_kit();
     let before = resident();
     let charged = Charged::new();
     let mut plugin = charged.within(|| kit.bench("").expect("root, and a kernel with BTF"));

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use support::net::{Net, exchange};
-use support::{Cgroup, counted, kit, own, settings, skip_without_root, until, until_failures, until_numbers};
+use support::{Cgroup, counted, kit, own, scanned, settings, skip_without_root, until, until_ledger};
 
 const TO: &str = "GANTRY_TEST_CONNECTS_TO";
 
@@ -144,8 +144,7 @@ fn under_load(
         running
     });
     let (made, refused) = (f64::from(ledger.made.load(Relaxed)), f64::from(ledger.refused.load(Relaxed)));
-    until_numbers(&mut running, server.at, [made, 0.0, made * 100.0, made * 100.0]);
-    until_failures(&mut running, nobody, &[("refused", refused)]);
+    until_ledger(&mut running, (server.at, made), 100.0, (nobody, refused));
 }
 
 #[test]
@@ -218,8 +217,7 @@ fn an_upgrade_with_a_hash_in_the_kernel_loses_and_doubles_nothing() {
         old
     });
     let of = |to: SocketAddr| {
-        let mut inner = last.lock();
-        inner.scan();
+        let inner = scanned(&last);
         counted(&inner.tracker, to)
     };
     let closed = || match of(server.at).1 {

@@ -4,7 +4,6 @@
 mod support;
 
 use gantry_plugin_testkit::eventually;
-use gantry_tcp_ebpf::watch::Watch;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType,
     recvmsg, sendmsg, socket_with, socketpair, sockopt,
@@ -17,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::net::{Net, exchange};
 use support::{
-    DONE, child, counted, enough_descriptors, kept_of, kit, of, own, settings, skip_without_root,
-    until_numbers,
+    DONE, child, counted, counting, enough_descriptors, kept_of, kit, of, own, scanned, settings,
+    skip_without_root, until_numbers,
 };
 
 /// A child has it from its fork on, and is the last to close it.
@@ -160,8 +159,7 @@ fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
     net.run("echo 20000 > /proc/sys/net/core/somaxconn; echo 20000 > /proc/sys/net/ipv4/tcp_max_syn_backlog");
     let at = SocketAddr::new(net.v4, 8000);
     let listener = net.listener(at, 20_000);
-    let watch = Watch::start(&kit.host(), settings()).expect("root, and a kernel with BTF");
-    watch.lock().activate(None);
+    let watch = counting(&kit, settings());
     let mut command = child(&net, "opens_many");
     command.env(TO, at.to_string()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
@@ -171,8 +169,7 @@ fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
     // What is counted, what is open, and what is in the table.
     let until = |expected: (u64, u32, usize)| {
         eventually(|| {
-            let mut inner = watch.lock();
-            inner.scan();
+            let inner = scanned(&watch);
             let (numbers, active) = counted(&inner.tracker, at);
             match (numbers.connects, active, kept_of(&inner.tracker, &net)) {
                 found if found == expected => Ok(()),
@@ -187,8 +184,7 @@ fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
     // Some go on in the kernel for a minute, as its own table says: they wait for the other
     // end's FIN (FIN_WAIT2), and are no stumps of timers yet.
     eventually(|| {
-        let mut inner = watch.lock();
-        inner.scan();
+        let inner = scanned(&watch);
         let (numbers, active) = counted(&inner.tracker, at);
         let (kept, open) = (kept_of(&inner.tracker, &net), still_open(&net, at));
         if (numbers.connects, active, kept) == (u64::from(many), 0, open) && open < MANY / 100 {

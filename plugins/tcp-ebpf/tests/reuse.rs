@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use support::net::{Net, Server, exchange, family};
-use support::{own, skip_without_root, until_failures, until_numbers};
+use support::{own, skip_without_root, until_failures, until_ledger, until_numbers};
 
 /// Bytes each way of a connection.
 const BYTES: usize = 100;
@@ -82,11 +82,9 @@ fn under_reuse(number: u8, change: impl FnOnce(Running, &dyn Fn(u32)) -> Running
     });
     let (made, refused, failed) = (&ledger.made, &ledger.refused, &ledger.failed);
     let [made, refused, failed] = [made, refused, failed].map(|count| f64::from(count.load(Relaxed)));
-    let bytes = made * BYTES as f64;
-    until_numbers(&mut running, server.at, [made, 0.0, bytes, bytes]);
+    until_ledger(&mut running, (server.at, made), BYTES as f64, (nobody, refused));
     let own_fault = [("no_address", failed)];
     until_failures(&mut running, server.at, if failed > 0.0 { &own_fault } else { &[] });
-    until_failures(&mut running, nobody, &[("refused", refused)]);
 }
 
 #[test]

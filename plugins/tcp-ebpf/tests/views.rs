@@ -72,11 +72,10 @@ fn programs_say_how_often_they_ran_and_how_long() {
     let [runs, each, misses] = figures(&mut running, "tcp_state");
     // The client's end alone goes through four states.
     assert!(runs - before[0] >= f64::from(TIMES * 4), "{runs} after {}", before[0]);
-    assert!(each > 0.0 && each < 1e-3, "{each} s");
-    assert!(misses >= 0.0);
+    assert!(each > 0.0 && misses >= 0.0, "{each} s, {misses} misses");
     for program in ["tcp_live", "tcp_adopt"] {
         running.collect().expect("it collects");
         let [runs, each, _] = figures(&mut running, program);
-        assert!(runs > 0.0 && each > 0.0 && each < 1e-3, "{program}: {runs} runs of {each} s");
+        assert!(runs > 0.0 && each > 0.0, "{program}: {runs} runs of {each} s");
     }
 }

@@ -13,11 +13,13 @@ use gantry_tcp_ebpf::destination::Destination;
 use gantry_tcp_ebpf::engine::{Engine, STORAGE};
 use gantry_tcp_ebpf::reason::Reason;
 use gantry_tcp_ebpf::tracker::Tracker;
+use gantry_tcp_ebpf::watch::{Inner, Watch};
 use net::Net;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::MutexGuard;
 
 /// The plugin over this machine.
 pub fn kit() -> Kit {
@@ -37,10 +39,16 @@ pub fn own() -> (Kit, Running) {
 
 /// The same with a configuration.
 pub fn own_with(config: &str) -> (Kit, Running) {
-    let kit = kit();
-    kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own")));
+    let kit = own_kit();
     let running = kit.start(config).expect("it starts");
     (kit, running)
+}
+
+/// The plugin over this machine with that container, not started.
+pub fn own_kit() -> Kit {
+    let kit = kit();
+    kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own")));
+    kit
 }
 
 /// Whether it is as it must be where programs can be loaded.
@@ -157,6 +165,23 @@ pub fn until_numbers(running: &mut Running, to: SocketAddr, expected: [f64; 4]) 
     assert_eq!(numbers(&running.collect().expect("it collects"), to), expected, "{to}, a moment later");
 }
 
+/// Waits until a ledger is right: so many connections that are over, each of so many
+/// bytes both ways, and so many that were refused elsewhere. Exactly so, unless the
+/// plugin says that it lost something: that may be any of them, and no more of them.
+#[track_caller]
+pub fn until_ledger(running: &mut Running, made: (SocketAddr, f64), each: f64, refused: (SocketAddr, f64)) {
+    let is_right = |collected: &Collected| {
+        let lost = collected.sum("tcp_ebpf_lost_total");
+        let [connects, active, sent, received] = numbers(collected, made.0);
+        let failed = failures(collected, refused.0, "refused");
+        let missing = [made.1 - connects, made.1 - sent / each, made.1 - received / each, refused.1 - failed];
+        let is_right = active == 0.0 && missing.iter().all(|missing| (0.0..=lost).contains(missing));
+        if is_right { Ok(()) } else { Err(format!("{missing:?} missing, {active} active, {lost} lost")) }
+    };
+    until(running, is_right);
+    is_right(&running.collect().expect("it collects")).expect("it stays so");
+}
+
 /// Waits until nothing is open to a destination.
 #[track_caller]
 pub fn until_closed(running: &mut Running, to: SocketAddr) {
@@ -184,6 +209,20 @@ pub fn until_failures(running: &mut Running, to: SocketAddr, expected: &[(&str, 
         other => Err(format!("{to}: {other:?} and not {expected:?}")),
     });
     assert_eq!(all(&running.collect().expect("it collects")), expected, "{to}, a moment later");
+}
+
+/// What counts, without a plugin around it.
+pub fn counting(kit: &Kit, settings: Settings) -> Watch {
+    let watch = Watch::start(&kit.host(), settings).expect("root, and a kernel with BTF");
+    watch.lock().activate(None);
+    watch
+}
+
+/// Looks at all that is open; what is known then.
+pub fn scanned(watch: &Watch) -> MutexGuard<'_, Inner> {
+    let mut inner = watch.lock();
+    inner.scan();
+    inner
 }
 
 /// Connections of a network namespace that are in the table: those of other tests are
