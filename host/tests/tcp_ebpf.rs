@@ -210,26 +210,49 @@ fn own(text: &str, name: &str) -> f64 {
 
 #[test]
 fn a_restart_of_the_agent_doubles_nothing_and_says_for_how_long_nobody_looked() {
-    let Some((net, cgroup)) = site(63) else { return };
+    let Some(site) = site(63) else { return };
+    restart_under_load(&site, |agent| assert!(agent.terminate().success()));
+}
+
+/// What was shown before the last snapshot is there still; what came after it until the
+/// end is lost.
+#[test]
+fn an_agent_that_is_killed_goes_on_from_its_snapshot_and_doubles_nothing() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(site) = site(66) else { return };
+    restart_under_load(&site, |agent| {
+        // Each that is written is another file; one comes each 15 s, if somebody scrapes.
+        let path = agent.dir.path().join("state/handover/tcp-ebpf");
+        let number = || path.metadata().ok().map(|metadata| metadata.ino());
+        let before = number();
+        agent.wait_until("a snapshot is written", |agent| {
+            agent.scrape();
+            number().is_some_and(|now| Some(now) != before)
+        });
+        agent.kill();
+    });
+}
+
+fn restart_under_load((net, cgroup): &(Net, Cgroup), ends: impl FnOnce(&mut Agent)) {
     let mut agent = agent();
     let (id, loaded, other) = (cgroup.path(), net.server(8000), net.server(8001));
     let (to, to_other) = (loaded.at.to_string(), other.at.to_string());
-    let client = |steps: &str| traffic::start(&client_name(), &cgroup, &net.path, steps);
-    let load = Load::start(&client_name(), &cgroup, &net.path, loaded.at, 100);
+    let client = |steps: &str| traffic::start(&client_name(), cgroup, &net.path, steps);
+    let load = Load::start(&client_name(), cgroup, &net.path, loaded.at, 100);
     let before = client(&format!("sends {to_other} 3,keeps {to_other} 40"));
     scrape_until(&agent, "both are counted", |text| {
         numbers(text, &id, &to_other) == [2.0, 1.0, 43.0, 43.0] && numbers(text, &id, &to)[0] > 0.0
     });
     assert_eq!(own(&agent.scrape(), "tcp_ebpf_unwatched_seconds_total"), 0.0);
     load.goes_on(100);
-    let first = load.made();
-    assert!(agent.terminate().success());
+    let [shown, ..] = numbers(&agent.scrape(), &id, &to);
+    ends(&mut agent);
     let stopped = load.made();
     // Two that come while nobody looks: one goes as well, of which nobody knows.
     let within = client(&format!("sends {to_other} 500,keeps {to_other} 7000,listens {}:9000 0", net.v4));
     let listening = format!("{}:9000", net.v4);
     load.goes_on(100);
-    until_listens(&net, 9000);
+    until_listens(net, 9000);
     agent.again();
     let text = scrape_until(&agent, "what is open is known", |text| {
         numbers(text, &id, &to_other) == [3.0, 2.0, 7043.0, 7043.0]
@@ -246,11 +269,10 @@ fn a_restart_of_the_agent_doubles_nothing_and_says_for_how_long_nobody_looked() 
     assert_eq!(numbers(&text, &id, &to_other), [3.0, 0.0, 7043.0, 7043.0], "those that were open, once");
     // Each that is missing came and went between the end of the one and the start of the other.
     let [connects, _, sent, received] = numbers(&text, &id, &to);
-    let least = first + (made - again);
-    assert!(connects <= made as f64 && connects >= least as f64, "{connects} of {made}, {least} at least");
+    let least = shown + (made - again) as f64;
+    assert!(connects <= made as f64 && connects >= least, "{connects} of {made}, {least} at least");
     assert!(connects < made as f64 && stopped < made, "nothing came meanwhile: nothing was tried");
     assert!(sent <= connects * 100.0 && received <= connects * 100.0, "{sent} {received} of {connects}");
-    println!("{connects} of {made} connections counted over a restart");
 }
 
 /// Waits until somebody listens in a namespace, by the kernel's own table.
@@ -267,7 +289,20 @@ fn until_listens(net: &Net, port: u16) {
 #[test]
 fn an_upgrade_of_the_plugin_under_load_loses_and_doubles_nothing() {
     let Some((net, cgroup)) = site(64) else { return };
-    let dir = private_dir();
+    let (mut agent, versions) = upgradable(private_dir());
+    let (id, server) = (cgroup.path(), net.server(8000));
+    let to = server.at.to_string();
+    let load = Load::start(&client_name(), &cgroup, &net.path, server.at, 100);
+    scrape_until(&agent, "it is counted", |text| numbers(text, &id, &to)[0] > 0.0);
+    upgrade_under(&mut agent, &load, &versions);
+    let made = load.end() as f64;
+    let all = [made, 0.0, made * 100.0, made * 100.0];
+    let text = scrape_until(&agent, "all of it is over", |text| numbers(text, &id, &to) == all);
+    assert_eq!(own(&text, "tcp_ebpf_unwatched_seconds_total"), 0.0);
+}
+
+/// An agent, and what it is upgraded to, one after the other.
+fn upgradable(dir: tempfile::TempDir) -> (Agent, [(std::path::PathBuf, &'static str); 2]) {
     let old = copy_to(dir.path(), &library("tcp-ebpf"));
     let new = build_of("tcp-ebpf", dir.path(), "0.2.0");
     let isolation = support::isolation();
@@ -277,21 +312,32 @@ fn an_upgrade_of_the_plugin_under_load_loses_and_doubles_nothing() {
     let mut agent = Agent::start_in(dir, AT_ONCE, &plugins);
     agent.wait_for_state("tcp-ebpf", "running");
     agent.scrape();
-    let (id, server) = (cgroup.path(), net.server(8000));
-    let to = server.at.to_string();
-    let load = Load::start(&client_name(), &cgroup, &net.path, server.at, 100);
-    scrape_until(&agent, "it is counted", |text| numbers(text, &id, &to)[0] > 0.0);
-    for (file, version) in [(&new, "0.2.0"), (&old, "0.1.0")] {
+    (agent, [(new, "0.2.0"), (old, "0.1.0")])
+}
+
+fn upgrade_under(agent: &mut Agent, load: &Load, versions: &[(std::path::PathBuf, &str)]) {
+    for (file, version) in versions {
         load.goes_on(100);
         let said = agent.good(&["upgrade", "tcp-ebpf", file.to_str().expect("UTF-8")]);
         assert_eq!(said, format!("tcp-ebpf: running ({version})\n"));
         load.goes_on(100);
         agent.scrape();
     }
+}
+
+/// All have the same names, and often the same memory of the kernel.
+#[test]
+fn an_upgrade_while_one_port_is_used_again_and_again_loses_and_doubles_nothing() {
+    let Some((net, cgroup)) = site(67) else { return };
+    let (mut agent, versions) = upgradable(private_dir());
+    let (id, server) = (cgroup.path(), net.server(8000));
+    let to = server.at.to_string();
+    let load = Load::from_a_port(&client_name(), &cgroup, &net.path, server.at, 100);
+    scrape_until(&agent, "it is counted", |text| numbers(text, &id, &to)[0] > 0.0);
+    upgrade_under(&mut agent, &load, &versions);
     let made = load.end() as f64;
-    let text = scrape_until(&agent, "all of it is over", |text| numbers(text, &id, &to)[1] == 0.0);
-    assert_eq!(numbers(&text, &id, &to), [made, 0.0, made * 100.0, made * 100.0]);
-    assert_eq!(own(&text, "tcp_ebpf_unwatched_seconds_total"), 0.0);
+    let all = [made, 0.0, made * 100.0, made * 100.0];
+    scrape_until(&agent, "all of it is counted", |text| numbers(text, &id, &to) == all);
 }
 
 /// The agent and all its processes do nothing for a while, as on a machine that

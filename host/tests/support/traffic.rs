@@ -4,7 +4,7 @@
 //! The test file has an ignored test `client` that calls [`client`].
 
 use super::cgroup::{Cgroup, Member};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
@@ -13,6 +13,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 const STEPS: &str = "GANTRY_TEST_TRAFFIC";
+
+/// The port of a load that has one.
+const FROM: u16 = 9100;
 
 /// Between two looks at a file.
 const LOOK: Duration = Duration::from_millis(5);
@@ -44,7 +47,8 @@ pub fn client() {
             "gives_up" => (0..number).for_each(|_| drop(begin(at))),
             "waits_in_vain" => waits_in_vain(at, number),
             "listens" => kept.push(Box::new(TcpListener::bind(at).expect("a free port"))),
-            "loads" => loads(at, number),
+            "loads" => loads(at, number, false),
+            "loads_from_a_port" => loads(at, number, true),
             _ => panic!("{what} is no step"),
         }
     }
@@ -56,9 +60,13 @@ pub fn client() {
 /// Connects, sends so many bytes and gets them back.
 pub fn sends(at: &str, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(at).expect("somebody listens");
+    exchanges(&mut stream, bytes);
+    stream
+}
+
+fn exchanges(stream: &mut TcpStream, bytes: usize) {
     stream.write_all(&vec![7; bytes]).expect("sent");
     stream.read_exact(&mut vec![0; bytes]).expect("answered");
-    stream
 }
 
 /// Begins a connect that is not answered.
@@ -83,14 +91,31 @@ fn files(dir: &str) -> [std::path::PathBuf; 3] {
     ["made", "end", "ended"].map(|name| Path::new(dir).join(name))
 }
 
-/// `ADDRESS|DIRECTORY`: connects and sends until it is told to end; keeps some open.
-fn loads(at: &str, bytes: usize) {
+/// Always from the same port: broken off, so that it is free at once.
+fn sends_from_a_port(at: &str, bytes: usize) {
+    let to: SocketAddr = at.parse().expect("an address");
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    sockopt::set_socket_reuseaddr(&socket, true).expect("an option");
+    sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).expect("an option");
+    bind(&socket, &SocketAddr::new(to.ip(), FROM)).expect("its address may be used again");
+    connect(&socket, &to).expect("somebody listens");
+    exchanges(&mut socket.into(), bytes);
+}
+
+/// `ADDRESS|DIRECTORY`: connects and sends until it is told to end. Keeps some open,
+/// where they do not all come from one port.
+fn loads(at: &str, bytes: usize, from_a_port: bool) {
     let (at, dir) = at.split_once('|').expect("two of them");
     let [made, end, ended] = files(dir);
     let ledger = std::fs::File::options().write(true).open(made).expect("the test made it");
     let (mut count, mut kept) = (0_u64, Vec::new());
     while !end.exists() {
-        kept.push(sends(at, bytes));
+        if from_a_port {
+            sends_from_a_port(at, bytes);
+        } else {
+            kept.push(sends(at, bytes));
+        }
         if kept.len() > 10 {
             kept.remove(0);
         }
@@ -110,10 +135,19 @@ pub struct Load {
 impl Load {
     /// Connections of so many bytes each way.
     pub fn start(client: &str, cgroup: &Cgroup, net: &Path, at: SocketAddr, bytes: usize) -> Self {
+        Self::of("loads", client, cgroup, net, at, bytes)
+    }
+
+    /// The same one after the other, all from one port.
+    pub fn from_a_port(client: &str, cgroup: &Cgroup, net: &Path, at: SocketAddr, bytes: usize) -> Self {
+        Self::of("loads_from_a_port", client, cgroup, net, at, bytes)
+    }
+
+    fn of(what: &str, client: &str, cgroup: &Cgroup, net: &Path, at: SocketAddr, bytes: usize) -> Self {
         let dir = super::private_dir();
         let [made, ..] = files(&dir.path().display().to_string());
         std::fs::write(made, 0_u64.to_ne_bytes()).expect("its own directory");
-        let steps = format!("loads {at}|{} {bytes}", dir.path().display());
+        let steps = format!("{what} {at}|{} {bytes}", dir.path().display());
         Self { _member: start(client, cgroup, net, &steps), dir }
     }
 

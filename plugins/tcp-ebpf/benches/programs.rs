@@ -2,44 +2,28 @@
 //! saturation with and without them, scans, and user space by the event.
 #![allow(missing_docs, clippy::print_stdout, reason = "it prints a table")]
 
-#[path = "../tests/support/net.rs"]
-#[allow(dead_code, reason = "shared with the tests")]
-mod net;
+mod support;
 
 use gantry_bpf::stats::Measuring;
-use gantry_tcp_ebpf::config::{Config, Settings};
 use gantry_tcp_ebpf::engine::Engine;
 use gantry_tcp_ebpf::record::{ESTABLISHED, Kind, Owner, Record};
 use gantry_tcp_ebpf::tracker::Tracker;
-use net::Net;
-use rustix::net::sockopt::set_socket_linger;
-use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-fn settings() -> Settings {
-    Settings::of(&Config::default(), None, 0).expect("the default is good")
-}
+use support::tests::net::Net;
+use support::tests::settings;
+use support::{churn, cpu, end, middle, sink};
 
 fn engine() -> Engine {
     Engine::start(Path::new("/sys"), &settings()).expect("root, and a kernel with BTF")
 }
 
-/// Connects, waits until the other end closed it, and closes, so many times. Broken
-/// off, so that no port is left in TIME_WAIT: looking for a free one, and SYNs that
-/// found a full backlog, once took most of the time.
-fn churn(net: &Net, to: SocketAddr, times: u32) -> Duration {
+fn churn_within(net: &Net, to: SocketAddr, times: u32) -> Duration {
     net.within(|| {
         let begun = Instant::now();
-        for _ in 0..times {
-            let mut stream = black_box(TcpStream::connect(to)).expect("somebody listens");
-            set_socket_linger(&stream, Some(Duration::ZERO)).expect("an option");
-            assert_eq!(stream.read(&mut [0]).expect("it is closed in order"), 0);
-        }
+        churn(to, times);
         begun.elapsed()
     })
 }
@@ -47,12 +31,12 @@ fn churn(net: &Net, to: SocketAddr, times: u32) -> Duration {
 fn programs(net: &Net) {
     const TIMES: u32 = 20_000;
     let to = SocketAddr::new(net.v4, 8200);
-    let (listener, thread) = sink(net, to);
+    let server = net.within(|| sink(to));
     let mut engine = engine();
     let _measuring = Measuring::begin().expect("root");
     let mut events = 0;
     for _ in 0..TIMES / 2000 {
-        churn(net, to, 2000);
+        churn_within(net, to, 2000);
         events += engine.drain(usize::MAX, |_| ());
     }
     let programs = engine.programs();
@@ -62,35 +46,7 @@ fn programs(net: &Net) {
         "programs: {each} ns a loopback connection, both ends; {events} events of {TIMES}; lost {:?}",
         engine.losses()
     );
-    end(&listener, thread);
-}
-
-/// Takes each connection and closes it, on one thread, until the listener is shut down.
-fn sink(net: &Net, at: SocketAddr) -> (TcpListener, JoinHandle<()>) {
-    let listener = net.within(|| TcpListener::bind(at).expect("a free port"));
-    let takes = listener.try_clone().expect("a descriptor");
-    let thread = std::thread::spawn(move || while takes.accept().is_ok() {});
-    (listener, thread)
-}
-
-fn end(listener: &TcpListener, thread: JoinHandle<()>) {
-    // Makes accept() return.
-    let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
-    let _ = thread.join();
-}
-
-/// Processor time of this process, in which both ends of the connections are,
-/// with what the kernel does for them.
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// The middle of them, and between what half of them are.
-fn middle(mut values: Vec<f64>) -> String {
-    values.sort_by(f64::total_cmp);
-    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
-    format!("{:.2} (half of them {:.2} to {:.2})", at(2), at(1), at(3))
+    end(server);
 }
 
 /// Short turns without and with it, in pairs whose order alternates: other work on
@@ -99,11 +55,11 @@ fn saturation(net: &Net) {
     const PAIRS: usize = 40;
     const TIMES: u32 = 1000;
     let at = SocketAddr::new(net.v4, 8100);
-    let (listener, thread) = sink(net, at);
-    churn(net, at, TIMES);
+    let server = net.within(|| sink(at));
+    churn_within(net, at, TIMES);
     let turn = |with: bool| {
         let engine = with.then(engine);
-        let (begun, wall) = (cpu(), churn(net, at, TIMES));
+        let (begun, wall) = (cpu(), churn_within(net, at, TIMES));
         let each = (cpu() - begun).as_secs_f64() * 1e6 / f64::from(TIMES);
         drop(engine);
         (each, f64::from(TIMES) / wall.as_secs_f64())
@@ -125,7 +81,7 @@ fn saturation(net: &Net) {
         middle(more),
         middle(ratios)
     );
-    end(&listener, thread);
+    end(server);
 }
 
 fn scans(net: &Net, to: SocketAddr) {
@@ -187,10 +143,14 @@ fn user_space() {
 }
 
 fn main() {
+    if support::played_a_role() {
+        return;
+    }
     let net = Net::new(200);
     let server = net.server(8000);
     user_space();
     scans(&net, server.at);
     programs(&net);
     saturation(&net);
+    support::say_load();
 }

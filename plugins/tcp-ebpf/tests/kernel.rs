@@ -6,7 +6,7 @@ mod support;
 use gantry_bpf::{Kernel, Outcome};
 use gantry_plugin_testkit::{NewContainer, eventually};
 use gantry_tcp_ebpf::addresses::Addresses;
-use gantry_tcp_ebpf::config::{Config, Settings};
+use gantry_tcp_ebpf::config::Settings;
 use gantry_tcp_ebpf::engine::{Engine, HASH, STORAGE, Variant};
 use gantry_tcp_ebpf::handover::State;
 use gantry_tcp_ebpf::published::Published;
@@ -20,11 +20,7 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use support::net::Net;
-use support::{enough_descriptors, in_own_cgroup, kit, skip_without_root};
-
-fn settings() -> Settings {
-    Settings::of(&Config::default(), None, 0).expect("the default is good")
-}
+use support::{enough_descriptors, has_storage, in_own_cgroup, kit, settings, skip_without_root};
 
 fn load(variant: &Variant<'_>, settings: &Settings) -> Engine {
     let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
@@ -71,7 +67,7 @@ fn without_an_iterator_what_it_tells_is_absent_and_nothing_ceases() {
     }
     let net = Net::new(42);
     let kit = kit();
-    let variant = if is_new_enough() { &STORAGE } else { &HASH };
+    let variant = if has_storage() { &STORAGE } else { &HASH };
     for program in ["tcp_live", "tcp_adopt"] {
         let mut bytes = Box::new(Aligned([0; 1 << 17]));
         let length = without(variant, program, &mut bytes);
@@ -105,12 +101,6 @@ fn without_an_iterator_what_it_tells_is_absent_and_nothing_ceases() {
         shared.look_at_sockets();
         assert!(listens(), "it listens still");
     }
-}
-
-/// Whether this kernel keeps something at sockets for tracing programs.
-fn is_new_enough() -> bool {
-    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
-    Engine::load(&kernel, &STORAGE, &settings()).is_ok()
 }
 
 #[test]

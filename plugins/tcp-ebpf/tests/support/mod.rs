@@ -1,13 +1,27 @@
 //! The plugin in the test kit, over this kernel, and network namespaces of the
 //! tests' own.
-#![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of it")]
 
 pub mod net;
+pub mod series;
 
-use gantry_plugin_testkit::{Check, Collected, Failure, Kit, NewContainer, PATIENCE, Running, Tree};
+use gantry_bpf::Kernel;
+use gantry_plugin_testkit::{Check, Kit, NewContainer, PATIENCE, Running, Tree};
 use gantry_tcp_ebpf::TcpEbpf;
+use gantry_tcp_ebpf::config::{Config, Settings};
+use gantry_tcp_ebpf::counts::Numbers;
+use gantry_tcp_ebpf::destination::Destination;
+use gantry_tcp_ebpf::engine::{Engine, STORAGE};
+use gantry_tcp_ebpf::shared::Inner;
+use gantry_tcp_ebpf::tracker::Tracker;
+use gantry_tcp_ebpf::watch::Watch;
+use net::Net;
+pub use series::{failures, numbers, of, until, until_failures, until_ledger, until_numbers};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::MutexGuard;
 
 /// The plugin over this machine.
 pub fn kit() -> Kit {
@@ -22,10 +36,21 @@ pub fn kit() -> Kit {
 /// With a container that is all of this test's own cgroup. Others are in it
 /// too: series are told apart by their addresses.
 pub fn own() -> (Kit, Running) {
+    own_with("")
+}
+
+/// The same with a configuration.
+pub fn own_with(config: &str) -> (Kit, Running) {
+    let kit = own_kit();
+    let running = kit.start(config).expect("it starts");
+    (kit, running)
+}
+
+/// The plugin over this machine with that container, not started.
+pub fn own_kit() -> Kit {
     let kit = kit();
     kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own")));
-    let running = kit.start("").expect("it starts");
-    (kit, running)
+    kit
 }
 
 /// Whether it is as it must be where programs can be loaded.
@@ -118,20 +143,71 @@ pub fn enough_descriptors() {
     setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
 }
 
-/// The value of a family for a destination; 0 where there is none.
-pub fn of(collected: &Collected, family: &str, destination: &str) -> f64 {
-    let series = format!("container_net_tcp_{family}{{destination={destination:?}}}");
-    collected.find(&series).unwrap_or(0.0)
+/// What counts, without a plugin around it.
+pub fn counting(kit: &Kit, settings: Settings) -> Watch {
+    let watch = Watch::start(&kit.host(), settings).expect("root, and a kernel with BTF");
+    watch.activate(None);
+    watch
 }
 
-/// Collects until something is so.
+/// Looks at all that is open; what is known then.
+pub fn scanned(watch: &Watch) -> MutexGuard<'_, Inner> {
+    watch.scan();
+    watch.lock()
+}
+
+/// Connections of a network namespace that are in the table: those of other tests are
+/// in others.
+pub fn kept_of(tracker: &Tracker, net: &Net) -> usize {
+    let of_it = tracker
+        .connections
+        .known()
+        .filter(|(ends, known)| known.counts && u64::from(ends.netns) == net.inode());
+    of_it.count()
+}
+
+/// What was counted of a destination, and what is open.
+pub fn counted(tracker: &Tracker, to: SocketAddr) -> (Numbers, u32) {
+    let (mut all, mut active) = (Numbers::default(), 0);
+    for series in tracker.counts.all().filter(|series| series.to == Destination::At(to)) {
+        all.add(&series.numbers);
+        active += series.active;
+    }
+    (all, active)
+}
+
+/// An ignored test of this file as a process of its own, in a namespace.
+pub fn child(net: &Net, test: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net={}", net.path.display()))
+        .arg(std::env::current_exe().expect("this test"))
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end. It says `done` when it did what it is for: a test of
+/// another name, or one that returns at once, is good as well.
 #[track_caller]
-pub fn until<T>(running: &mut Running, mut is: impl FnMut(&Collected) -> Result<T, String>) -> T {
-    gantry_plugin_testkit::eventually(|| {
-        let collected = running.collect().map_err(|failure: Failure| failure.to_string())?;
-        is(&collected)
-    })
-    .expect("it comes")
+pub fn run_to_its_end(mut command: Command) {
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let good = output.status.success() && said.lines().any(|line| line.ends_with(DONE));
+    assert!(good, "{}:\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a child says at its end.
+pub const DONE: &str = "all of it was done";
+
+pub fn settings() -> Settings {
+    Settings::of(&Config::default(), None, 0).expect("the default is good")
+}
+
+/// Whether this kernel keeps something at sockets for tracing programs.
+pub fn has_storage() -> bool {
+    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
+    Engine::load(&kernel, &STORAGE, &settings()).is_ok()
 }
 
 /// Whether programs can be loaded; says so where not, which is a failure where

@@ -116,8 +116,8 @@ impl Net {
     /// Listens, for whoever waits to be taken; so many may.
     pub fn listener(&self, at: SocketAddr, many: i32) -> OwnedFd {
         self.within(|| {
-            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .expect("a socket");
+            let socket =
+                socket_with(family(at), SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
             bind(&socket, &at).expect("a free port");
             listen(&socket, many).expect("it listens");
             socket
@@ -135,6 +135,11 @@ impl Drop for Net {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// The family of sockets that reach an address.
+pub fn family(at: SocketAddr) -> AddressFamily {
+    if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
 /// Answers each connection: reads to its end, sends as much back, and ends.
