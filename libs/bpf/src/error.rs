@@ -1,5 +1,6 @@
 //! Why something of BPF does not work here.
 
+use rustix::thread::{CapabilitySet, capabilities};
 use std::io;
 use std::path::PathBuf;
 
@@ -49,11 +50,15 @@ pub enum Error {
     },
 }
 
-/// An error with all that caused it, in one line.
+/// An error with all that caused it, in one line, and the remedy where it is a
+/// missing capability.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
+    let mut forbidden = false;
     while let Some(cause) = next {
+        let refused = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        forbidden |= refused == Some(io::ErrorKind::PermissionDenied);
         let cause_text = cause.to_string();
         // Some errors say what caused them themselves.
         if !text.contains(&cause_text) {
@@ -62,7 +67,28 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    shorten(&text)
+    let text = shorten(&text);
+    if !forbidden {
+        return text;
+    }
+    match capabilities(None) {
+        Ok(sets) => format!("{text}; {}", remedy(sets.effective)),
+        Err(_) => text,
+    }
+}
+
+/// What is to be done where the kernel forbids something to a thread of these
+/// capabilities (capabilities(7): CAP_SYS_ADMIN includes both).
+fn remedy(effective: CapabilitySet) -> String {
+    let needs = [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)];
+    let missing: Vec<&str> =
+        needs.iter().filter(|(_, needed)| !effective.contains(*needed)).map(|(name, _)| *name).collect();
+    if missing.is_empty() || effective.contains(CapabilitySet::SYS_ADMIN) {
+        return "no capability is missing: look for a lockdown of the kernel (/sys/kernel/security/lockdown) \
+                or a security module that forbids it"
+            .to_owned();
+    }
+    format!("needs {}: grant it to the agent", missing.join(" and "))
 }
 
 /// A verifier's log is pages long, and says what it does not like in its last
@@ -80,6 +106,13 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_only_that() {
+        assert_eq!(remedy(CapabilitySet::BPF), "needs CAP_PERFMON: grant it to the agent");
+        assert_eq!(remedy(CapabilitySet::empty()), "needs CAP_BPF and CAP_PERFMON: grant it to the agent");
+        assert!(remedy(CapabilitySet::SYS_ADMIN).contains("lockdown"));
+    }
 
     #[test]
     fn a_long_log_is_cut_to_its_end() {

@@ -142,7 +142,6 @@ fn without_a_capability() {
 }
 
 #[test]
-#[ignore = "fails: no capability is named, and the own namespace is entered"]
 fn without_a_capability_it_says_which_and_shows_what_is_open() {
     if skip_without_root() {
         return;
