@@ -159,8 +159,8 @@ impl Host {
     /// Waits until there is an event of a container after `from`, at most so
     /// long; whether there is. Those of processes of no container, which are most
     /// on many machines, wake nobody by themselves, unless a quarter of the host's
-    /// memory of events is theirs: [`Self::events`] has them all the same. For a
-    /// thread of the plugin's own, never inside a call of the host.
+    /// memory of events is theirs: [`Self::events`] has them all the same, so
+    /// read after a time-out too. For a thread of the plugin's own, never inside a call of the host.
     pub fn wait_events(&self, from: Cursor, at_most: Duration) -> bool {
         let millis = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
         self.abi.wait_events(from.0, millis)
@@ -169,12 +169,12 @@ impl Host {
     /// Hands over what this plugin learned of containers of a runtime that its
     /// manifest names in `provides_identity`.
     ///
-    /// Of a runtime that a user runs, the name `user` holds the user's number:
+    /// Of a runtime that a user runs, the name [`Metadata::USER`] holds the user's number:
     /// what it tells is believed of what lies in that user's slice alone.
     /// An empty id is about the runtime itself: `removed` says that it is not
     /// asked, as the configuration may have it, so that the host waits for none
-    /// of its names; without, with `user`, that this user's is asked too, or with
-    /// `listed`, that all is told that it has at first, or that it is not there:
+    /// of its names; without, with that name, that this user's is asked too, or with
+    /// [`Metadata::LISTED`], that all is told that it has at first, or that it is not there:
     /// at its start the host waits no longer for names that nobody is about to tell.
     pub fn provide(&self, runtime: &str, metadata: &[Metadata]) -> Result<(), Error> {
         let json = serde_json::to_string(metadata).map_err(Error::new)?;

@@ -225,6 +225,16 @@ pub struct Metadata {
     pub removed: bool,
 }
 
+impl Metadata {
+    /// The name in [`Container::names`] that holds the number of the user whose
+    /// runtime tells ([`crate::Host::provide`]).
+    pub const USER: &str = "user";
+
+    /// The name, with any text, by which a provider says that it has told all that
+    /// a runtime has at first ([`crate::Host::provide`]).
+    pub const LISTED: &str = "listed";
+}
+
 /// What a plugin saw in the kernel, earlier and surer than `/proc` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {

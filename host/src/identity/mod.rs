@@ -260,9 +260,17 @@ impl Identity {
 
     /// It does so no more; what it told stays.
     pub fn provider_gone(&self, plugin: &str) {
-        let known = lock(&self.providers).iter().find(|known| &*known.plugin == plugin).cloned();
-        if let Some(known) = known {
-            self.take_provider(Provider { active: false, ..known });
+        self.change_provider(plugin, |known| known.active = false);
+    }
+
+    /// Under the lock: a plugin tells from several threads.
+    fn change_provider(&self, plugin: &str, change: impl FnOnce(&mut Provider)) {
+        let mut providers = lock(&self.providers);
+        let Some(known) = providers.iter_mut().find(|known| &*known.plugin == plugin) else { return };
+        change(known);
+        let provider = known.clone();
+        if let Some(running) = self.begun() {
+            running.shared.write(|state| state.set_provider(provider));
         }
     }
 
@@ -330,11 +338,9 @@ impl Identity {
         let (of_runtime, metadata): (Vec<_>, Vec<_>) =
             metadata.into_iter().partition(|told| told.runtime_id.is_empty());
         if !of_runtime.is_empty() {
-            let known = lock(&self.providers).iter().find(|known| &*known.plugin == plugin).cloned();
-            if let Some(mut known) = known {
+            self.change_provider(plugin, |known| {
                 of_runtime.iter().for_each(|told| known.is_asked(runtime, told));
-                self.take_provider(known);
-            }
+            });
         }
         if metadata.is_empty() {
             return;

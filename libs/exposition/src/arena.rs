@@ -19,9 +19,9 @@ const MAX_REASON_BYTES: usize = 64;
 const KEPT_BYTES: usize = 64 << 10;
 
 /// The samples of one collection as the plugin emitted them, unchecked. It is
-/// filled on the plugin's thread and read by [`crate::Table::take`]. The
-/// buffers are flat and are used again; after a peak they give their memory
-/// back over some collections.
+/// filled on the plugin's thread and read by [`crate::Table::take`]. Its
+/// buffers are flat. Between collections they take no memory if [`Arena::rest`]
+/// is called; else they are used again, and shrink after a peak.
 #[derive(Debug)]
 pub struct Arena {
     max_samples: usize,

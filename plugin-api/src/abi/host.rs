@@ -26,6 +26,8 @@ pub trait AbiHost: Send + Sync {
     fn open_files(&self, pid: u32, start: u64) -> ROption<RString>;
     fn listening(&self, pid: u32, start: u64) -> ROption<RString>;
     fn events(&self, cursor: u64, max: u32) -> AbiEvents;
+    /// Woken by events of containers, or once many of others wait: read after a
+    /// time-out too.
     fn wait_events(&self, cursor: u64, timeout_ms: u64) -> bool;
     fn provide(&self, runtime: RStr<'_>, metadata: RStr<'_>) -> RResult<(), AbiError>;
     fn observe(&self, observations: RSlice<'_, AbiObservation>);

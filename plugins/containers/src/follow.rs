@@ -40,7 +40,7 @@ pub struct State {
 }
 
 /// What happens within this time of what was heard last is let come together;
-/// else each process of a busy machine would wake the thread. After a quiet
+/// else each process of a busy container would wake the thread. After a quiet
 /// time an exit is heard at once, before the runtime removes the cgroup.
 const PAUSE: Duration = Duration::from_millis(4);
 

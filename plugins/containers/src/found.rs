@@ -4,6 +4,8 @@
 
 use std::io::Error;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,11 @@ const EACH: Duration = Duration::from_millis(500);
 
 /// All of them together. Who asks is given some seconds by the host.
 const ALL: Duration = Duration::from_secs(2);
+
+/// Threads that were left behind and have not come back; then nothing more is
+/// looked for: each start of the plugin may leave some.
+const MOST_BEHIND: usize = 16;
+static BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// They make system calls alone.
 const STACK: usize = 128 << 10;
@@ -48,31 +55,34 @@ pub fn socket(path: &Path) -> &'static str {
 /// # Errors
 /// Where the system gives no thread.
 pub fn in_time<T: Send + 'static>(looks: Vec<Look<T>>) -> Result<Vec<Option<T>>, Error> {
-    within(looks, EACH, ALL)
+    within(looks, EACH, ALL, &BEHIND)
 }
 
 fn within<T: Send + 'static>(
     looks: Vec<Look<T>>,
     each: Duration,
     all: Duration,
+    behind: &'static AtomicUsize,
 ) -> Result<Vec<Option<T>>, Error> {
     let until = Instant::now() + all;
     let mut answers = Vec::with_capacity(looks.len());
     let mut looker: Option<Looker<T>> = None;
     for look in looks {
         let left = until.saturating_duration_since(Instant::now()).min(each);
-        if left.is_zero() {
+        if left.is_zero() || behind.load(SeqCst) >= MOST_BEHIND {
             answers.push(None);
             continue;
         }
         let own = match looker.take() {
             Some(own) => own,
-            None => Looker::start()?,
+            None => Looker::start(behind)?,
         };
         // It fails where the one before panicked: then there is no answer either.
         let answer = own.ask.send(look).ok().and_then(|()| own.told.recv_timeout(left).ok());
         if answer.is_some() {
             looker = Some(own);
+        } else {
+            own.leave(behind);
         }
         answers.push(answer);
     }
@@ -83,13 +93,18 @@ fn within<T: Send + 'static>(
 struct Looker<T> {
     ask: Sender<Look<T>>,
     told: Receiver<T>,
+    /// Whether one of the two has ended: it, or who waits for it.
+    one_ended: Arc<AtomicBool>,
 }
 
 impl<T: Send + 'static> Looker<T> {
-    fn start() -> Result<Self, Error> {
+    fn start(behind: &'static AtomicUsize) -> Result<Self, Error> {
         let (ask, looks) = mpsc::channel::<Look<T>>();
         let (tell, told) = mpsc::channel();
+        let one_ended = Arc::new(AtomicBool::new(false));
+        let came_back = CameBack(Arc::clone(&one_ended), behind);
         let body = move || {
+            let _came_back = came_back;
             for look in looks {
                 if tell.send(look()).is_err() {
                     return;
@@ -97,7 +112,24 @@ impl<T: Send + 'static> Looker<T> {
             }
         };
         std::thread::Builder::new().name("containers-found".to_owned()).stack_size(STACK).spawn(body)?;
-        Ok(Self { ask, told })
+        Ok(Self { ask, told, one_ended })
+    }
+
+    fn leave(self, behind: &AtomicUsize) {
+        if !self.one_ended.swap(true, SeqCst) {
+            behind.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+/// Dropped at the end of a thread, also if it panics.
+struct CameBack(Arc<AtomicBool>, &'static AtomicUsize);
+
+impl Drop for CameBack {
+    fn drop(&mut self) {
+        if self.0.swap(true, SeqCst) {
+            self.1.fetch_sub(1, SeqCst);
+        }
     }
 }
 
@@ -108,6 +140,7 @@ mod tests {
 
     #[test]
     fn one_that_hangs_is_gone_past_and_holds_nobody() {
+        static HERE: AtomicUsize = AtomicUsize::new(0);
         let (let_go, held) = mpsc::channel::<()>();
         let (ended, all_ended) = mpsc::channel::<&str>();
         let hangs: Look<&str> = Box::new(move || {
@@ -115,20 +148,32 @@ mod tests {
             let _ = ended.send("it came back");
             "late"
         });
-        let answers = vec![Box::new(|| "one") as Look<&str>, hangs, Box::new(|| "three")];
-        let answers = within(answers, Duration::from_millis(300), PATIENCE).expect("threads");
-        assert_eq!((answers[0], answers[1]), (Some("one"), None));
-        assert_eq!(answers.len(), 3);
+        // Those that do not hang have the time that the one which does is given.
+        let looks = vec![Box::new(|| "one") as Look<&str>, hangs, Box::new(|| "three")];
+        let answers = within(looks, Duration::from_secs(2), PATIENCE, &HERE).expect("threads");
+        assert_eq!(answers, [Some("one"), None, Some("three")]);
+        assert_eq!(HERE.load(SeqCst), 1);
         drop(let_go);
         assert_eq!(all_ended.recv_timeout(PATIENCE), Ok("it came back"));
+        gantry_plugin_testkit::eventually(|| match HERE.load(SeqCst) {
+            0 => Ok(()),
+            left => Err(format!("{left} left behind")),
+        })
+        .expect("it is no longer behind");
     }
 
     #[test]
     fn all_together_have_an_end_and_a_panic_is_no_answer() {
+        static HERE: AtomicUsize = AtomicUsize::new(0);
         let looks: Vec<Look<()>> = (0..1000).map(|_| Box::new(std::thread::park) as Look<()>).collect();
-        let none = within(looks, Duration::from_millis(1), Duration::from_millis(20)).expect("threads");
+        let none = within(looks, Duration::from_millis(1), PATIENCE, &HERE).expect("threads");
         assert_eq!(none, vec![None; 1000]);
+        assert_eq!(HERE.load(SeqCst), MOST_BEHIND, "no more threads than that");
+        static OTHERS: AtomicUsize = AtomicUsize::new(0);
         let looks = vec![Box::new(|| -> u8 { panic!("a test's") }) as Look<u8>, Box::new(|| 2)];
-        assert_eq!(within(looks, PATIENCE, PATIENCE).expect("threads"), [None, Some(2)]);
+        assert_eq!(within(looks, PATIENCE, PATIENCE, &OTHERS).expect("threads"), [None, Some(2)]);
+        let looks: Vec<Look<()>> = (0..9).map(|_| Box::new(std::thread::park) as Look<()>).collect();
+        let begun = within(looks, PATIENCE, Duration::from_millis(20), &OTHERS).expect("threads");
+        assert_eq!(begun, vec![None; 9], "all together have an end");
     }
 }

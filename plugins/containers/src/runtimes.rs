@@ -8,7 +8,7 @@ use crate::podman::{self, Podman};
 use crate::provider::bounds::Losses;
 use crate::provider::door::{Door, Turn};
 use crate::provider::first::{First, Firsts};
-use crate::provider::link::{Link, USER};
+use crate::provider::link::Link;
 use crate::provider::worker::Task;
 use crate::systemd::{self, Systemd};
 use gantry_plugin_api::identity::Metadata;
@@ -120,7 +120,7 @@ impl Asked<'_> {
     /// What the host is told of whose it is, where it is a user's.
     pub fn of_whom(&self) -> Option<Metadata> {
         let mut container = Container::default();
-        container.names.insert(USER.to_owned(), self.user()?.to_string());
+        container.names.insert(Metadata::USER.to_owned(), self.user()?.to_string());
         Some(Metadata { runtime_id: String::new(), container, removed: false })
     }
 

@@ -25,6 +25,11 @@ pub const TESTS: &[Tests] = &[
     all("gantry-tcp-ebpf", "traffic"),
     all("gantry-tcp-ebpf", "attribution"),
     all("gantry-tcp-ebpf", "kernel"),
+    all("gantry-tcp-ebpf", "looks"),
+    all("gantry-tcp-ebpf", "full"),
+    all("gantry-tcp-ebpf", "views"),
+    all("gantry-tcp-ebpf", "without"),
+    all("gantry-tcp-ebpf", "clock"),
     // It takes iproute2 to make a link.
     Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.
@@ -46,4 +51,4 @@ pub const TESTS: &[Tests] = &[
 pub const PROGRAMS: &[&str] = &["/usr/bin/unshare"];
 
 /// Modules that are loaded: the disk's driver, and what tests need.
-pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth", "fuse"];
+pub const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "loop", "veth", "fuse", "tcp_diag"];

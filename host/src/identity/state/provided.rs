@@ -13,12 +13,9 @@ pub(super) const MOST_USERS: usize = 256;
 /// Containers that are gone and wait for their names; more are folded without.
 pub(super) const MOST_LATE: usize = 1024;
 
-/// By this name a plugin says that all is told that a runtime has at first.
-const LISTED: &str = "listed";
-
 /// The user whose runtime tells of a container, where it is not root's.
 fn user(told: &Container) -> Option<u32> {
-    told.names.get("user")?.parse().ok().filter(|uid| *uid != 0)
+    told.names.get(Metadata::USER)?.parse().ok().filter(|uid| *uid != 0)
 }
 
 /// A plugin that provides metadata of some runtimes.
@@ -60,7 +57,7 @@ impl Provider {
 
     /// It says whether it asks a runtime, or a user's: about no container.
     pub fn is_asked(&mut self, runtime: &str, told: &Metadata) {
-        if told.container.names.contains_key(LISTED) {
+        if told.container.names.contains_key(Metadata::LISTED) {
             if self.listed.iter().all(|known| known != runtime) && self.listed.len() < MOST_USERS {
                 self.listed.push(runtime.to_owned());
             }

@@ -207,6 +207,7 @@ impl Watcher {
     fn apply(&mut self, events: &[ProcessEvent]) {
         let offset = clock::boot_offset();
         let order = Order::of(events);
+        let is_v1 = self.machine.places.is_v1();
         // What earlier events of these say: it is there, or not.
         let mut told: HashMap<u32, bool, RandomState> = HashMap::default();
         let mut read = Vec::with_capacity(events.len());
@@ -215,7 +216,7 @@ impl Watcher {
                 What::Executed => match self.seen(event.pid, told.get(&event.pid).copied()) {
                     // Of a zombie the first version of cgroups says that it is in none
                     // (proc_cgroup_show in kernel/cgroup/cgroup.c).
-                    Some((_, Placement { found: None, .. })) if order.short.contains(&at) => {
+                    Some((_, Placement { found: None, .. })) if is_v1 && order.short.contains(&at) => {
                         self.shared.missed();
                         Read::Nothing
                     }

@@ -5,7 +5,7 @@ use super::super::state::{Directory, Hierarchy, Placement};
 use super::tree::Root;
 use crate::config::Paths;
 use ahash::RandomState;
-use gantry_cgroupfs::{Entry, Layout, membership};
+use gantry_cgroupfs::{Entry, Layout, Mode, membership};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -89,6 +89,11 @@ impl Places {
             Some(Root { hierarchy: hierarchy.number, directory: hierarchy.directory.clone()? })
         };
         those.filter_map(root).collect()
+    }
+
+    /// Whether containers are told by the first version's hierarchies.
+    pub fn is_v1(&self) -> bool {
+        self.layout.mode() != Mode::V2
     }
 
     /// Whether containers may lie below: not below one of them, but in a pod's own.

@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// By this name the host is told ([`Host::provide`]).
-const LISTED: &str = "listed";
-
 /// How many sockets of each runtime have not told all yet.
 #[derive(Debug, Clone, Default)]
 pub struct Firsts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
@@ -51,7 +48,7 @@ impl First {
         }
         for runtime in self.firsts.over(&self.runtimes) {
             let mut container = Container::default();
-            container.names.insert(LISTED.to_owned(), "yes".to_owned());
+            container.names.insert(Metadata::LISTED.to_owned(), "yes".to_owned());
             let listed = Metadata { runtime_id: String::new(), container, removed: false };
             if let Err(error) = host.provide(runtime, &[listed]) {
                 tracing::debug!("the host did not take that all of {runtime} is listed: {error}");

@@ -7,6 +7,7 @@ use super::first::First;
 use super::outcome::{Outcome, Requests};
 use super::told::Told;
 use super::wanted::Wanted;
+use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_api::{Container, Host, tracing};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,10 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 /// that it has one: below `kubepods` with the cgroupfs driver, and in a scope
 /// with a prefix that nobody knows.
 pub const UNSAID: [&str; 2] = ["kubernetes", "oci"];
-
-/// The name by which the host knows whose slice a container lies in
-/// ([`Host::provide`]).
-pub const USER: &str = "user";
 
 /// How it goes with one runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,7 +204,7 @@ impl Link {
 
     /// Tells the host of a container, now or with others.
     pub fn tell(&self, mut container: Container) {
-        container.names.extend(self.user.map(|uid| (USER.to_owned(), uid.to_string())));
+        container.names.extend(self.user.map(|uid| (Metadata::USER.to_owned(), uid.to_string())));
         let due = lock(&self.told).put(container);
         if due {
             self.flush();

@@ -1,6 +1,5 @@
 //! What the host was told of a runtime's containers, and what it is told next.
 
-use super::link::USER;
 use gantry_plugin_api::identity::Metadata;
 use gantry_plugin_api::{Container, Error, Host};
 use std::collections::HashSet;
@@ -52,7 +51,7 @@ impl Told {
         self.bytes = 0;
         let mut batch = std::mem::take(&mut self.batch);
         for removed in batch.iter_mut().filter(|told| told.removed) {
-            removed.container.names.extend(user.map(|uid| (USER.to_owned(), uid.to_string())));
+            removed.container.names.extend(user.map(|uid| (Metadata::USER.to_owned(), uid.to_string())));
         }
         // Those that are removed come without bound, where a list is shorter than the last.
         batch.chunks(BATCH).try_for_each(|part| host.provide(runtime, part))

@@ -174,6 +174,8 @@ async fn sessions(mut provider: impl Provider, link: &Arc<Link>) {
                 Again::Soon | Again::Rarely => link.failing(&ended),
             }
             link.flush();
+            // Before a long rest: who starts waits for it.
+            link.first_is_over();
             if ended.again != Again::Soon {
                 rest(link).await;
             }
