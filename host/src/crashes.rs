@@ -8,8 +8,8 @@
 use crate::config::{Config, Isolation, PluginConfig};
 use crate::isolation::signal_in_words;
 use crate::records::{Entry, File, Held, Lineage, Ran, Records, What};
-use gantry_crash::{Evidence, Report, Stamp, Stamps, report};
-use std::collections::{HashMap, HashSet};
+use gantry_crash::{Evidence, Replaced, Report, Stamp, Stamps, Whose, report};
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -28,8 +28,9 @@ const APART_FOR: Duration = Duration::from_secs(3600);
 pub struct Crashes {
     stamps: Mutex<Option<Stamps>>,
     apart: Mutex<HashMap<String, Apart>>,
-    /// Plugins of which it was said that they replaced handlers.
-    replaced: Mutex<HashSet<String>>,
+    /// Of whom it was said that they replaced handlers, and whether the agent's
+    /// could be put back ever since.
+    replaced: Mutex<HashMap<String, bool>>,
 }
 
 #[derive(Debug)]
@@ -134,32 +135,23 @@ impl Crashes {
         }
     }
 
-    /// Behind a call of a plugin's: whether the handlers of faults are others than
-    /// the agent's, which are put back then. By whom they were replaced; it is
-    /// logged once of each.
+    /// Behind a call of a plugin's, which is stamped still: whether the handlers of
+    /// faults are others than the agent's, which are put back then. By whom they were
+    /// replaced, empty where several may have; it is logged once of each, and once
+    /// more where the agent's cannot be put back.
     pub fn mind_handlers(&self, plugin: &str, call: &str) -> Option<String> {
         let stamps = (*lock(&self.stamps))?;
         let found = stamps.mind_handlers()?;
-        let mut others = stamps.in_calls();
-        others.retain(|other| other != plugin);
-        let (who, how) = match stamps.library_at(found.handler) {
-            Some(owner) => (owner, "they lie in its library".to_owned()),
-            None if others.is_empty() => (plugin.to_owned(), format!("in its {call}")),
-            None => (plugin.to_owned(), format!("perhaps: {} was at work, too", others.join(", "))),
+        let whose = stamps.whose(found.handler, plugin);
+        let who = match &whose {
+            Whose::Library(owner) => owner,
+            Whose::OnlyInCall => plugin,
+            Whose::Unknown(_) => "",
         };
-        if lock(&self.replaced).insert(who.clone()) {
-            let signals: Vec<&str> = found.signals.iter().map(|signal| name_of(*signal)).collect();
-            let back = if found.are_back {
-                "the agent's are in place again, and hand faults on to those"
-            } else {
-                "those stay, as too many were put there: who takes the agent down from now on may not be known"
-            };
-            tracing::warn!(
-                "plugin {who}: it put handlers of its own in the place of the agent's, for {} ({how}); {back}",
-                signals.join(", ")
-            );
+        if is_news(&mut lock(&self.replaced), who, found.are_back) {
+            tracing::warn!("{}", replaced_in_words(&found, &whose, plugin, call));
         }
-        Some(who)
+        Some(who.to_owned())
     }
 
     /// The agent ends as it should.
@@ -168,6 +160,35 @@ impl Crashes {
             stamps.end();
         }
     }
+}
+
+/// Whether something is to be said of handlers that were replaced.
+fn is_news(said: &mut HashMap<String, bool>, who: &str, are_back: bool) -> bool {
+    match said.get_mut(who) {
+        Some(were_back) => std::mem::replace(were_back, *were_back && are_back) && !are_back,
+        None => said.insert(who.to_owned(), are_back).is_none(),
+    }
+}
+
+/// Who replaced which handlers, found behind this plugin's call.
+fn replaced_in_words(found: &Replaced, whose: &Whose, plugin: &str, call: &str) -> String {
+    let signals: Vec<&str> = found.signals.iter().map(|signal| name_of(*signal)).collect();
+    let signals = signals.join(", ");
+    let put = "handlers of its own in the place of the agent's, for";
+    let who = match whose {
+        Whose::Library(owner) => format!("plugin {owner}: it put {put} {signals} (they lie in its library)"),
+        Whose::OnlyInCall => format!("plugin {plugin}: it put {put} {signals} (in its {call})"),
+        Whose::Unknown(others) => {
+            let others = others.join(", ");
+            format!("a plugin put {put} {signals}: {plugin} in its {call}, or {others}, at work then")
+        }
+    };
+    let back = if found.are_back {
+        "the agent's are in place again, and hand faults on to those"
+    } else {
+        "those stay, as too many were put there: who takes the agent down from now on may not be known"
+    };
+    format!("{who}; {back}")
 }
 
 /// When the file that crashed last took the agent down, the newest first; nothing
@@ -324,6 +345,30 @@ mod tests {
         let unknown = Entry { from: None, ..crash("", 7.0) };
         assert_eq!(held_against(&[crash("a", 9.0), unknown]), [9.0, 7.0]);
         assert!(held_against(&[]).is_empty());
+    }
+
+    #[test]
+    fn replaced_handlers_are_said_once_and_again_when_they_stay() {
+        let mut said = HashMap::new();
+        let mut news = |who, are_back| is_news(&mut said, who, are_back);
+        assert!(news("node", true) && !news("node", true), "once");
+        assert!(news("node", false) && !news("node", false), "they stay from now on");
+        assert!(!news("node", true) && !news("node", false), "now and then is said already");
+        assert!(news("tcp", false) && !news("tcp", false), "at once");
+    }
+
+    #[test]
+    fn whoever_may_have_replaced_handlers_is_named() {
+        let found = Replaced { signals: vec![libc::SIGSEGV, libc::SIGBUS], handler: 1, are_back: true };
+        let words = |whose| replaced_in_words(&found, &whose, "node", "collect");
+        let line = words(Whose::Unknown(vec!["tcp".to_owned(), "dns".to_owned()]));
+        assert!(line.starts_with("a plugin put handlers of its own"), "{line}");
+        assert!(
+            line.contains("for SIGSEGV, SIGBUS: node in its collect, or tcp, dns, at work then; "),
+            "{line}"
+        );
+        assert!(words(Whose::OnlyInCall).contains("plugin node: it put"));
+        assert!(words(Whose::Library("tcp".to_owned())).contains("plugin tcp: it put"));
     }
 
     #[test]

@@ -111,7 +111,10 @@ fn handlers_that_a_plugin_put_there_before_are_noticed_and_keep_nothing_from_bei
     let dir = private_dir();
     let file = copy_to(dir.path(), &library("hostile"));
     let mut agent = Agent::start_by(gantry(), dir, "", &section(&file, "late_handlers"));
-    assert_eq!(sample(&agent.scrape(), replaced), Some(0.0));
+    let first = agent.scrape();
+    assert_eq!(sample(&first, replaced), Some(0.0));
+    let by_nobody_known = "gantry_plugin_fault_handlers_replaced_total{plugin=\"\"";
+    assert_eq!(sample(&first, by_nobody_known), Some(0.0));
     assert!(sample(&agent.scrape(), "hostile_collections_total").is_some());
     let line = agent.wait_for_log("it put handlers of its own in the place of the agent's");
     assert!(line.contains("plugin hostile: ") && line.contains("for SIGSEGV, SIGBUS, SIGILL"), "{line}");

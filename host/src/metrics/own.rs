@@ -46,7 +46,7 @@ families! { FAMILIES:
     PANICS = Family::counter("gantry_plugin_panics_total", "Panics that were caught in calls of the plugin.")
         .labels(&["plugin"]);
     HANDLERS = Family::counter("gantry_plugin_fault_handlers_replaced_total",
-        "Calls behind which handlers of faults were others than the agent's, by the plugin that replaced them; the agent's are put back in front of them.")
+        "Calls behind which handlers of faults were others than the agent's, by the plugin that replaced them, empty where several were at work and it is not known; the agent's are put back in front of them, of at most 64 different ones.")
         .labels(&["plugin"]);
     RESTARTS = Family::counter("gantry_plugin_restarts_total",
         "Instances that were made after the first one: after a failure, a hang, a restart, a change of file or configuration.")
@@ -230,6 +230,7 @@ impl Own {
         // Baselines, so that the first of each is an increase.
         self.kept.counter(&PANICS, None, &[name]);
         self.kept.counter(&HANDLERS, None, &[name]);
+        self.kept.counter(&HANDLERS, None, &[""]);
         self.kept.counter(&MISSED, None, &[name]);
         self.kept.counter(&RESTARTS, None, &[name]);
         for reason in LOST_BY {

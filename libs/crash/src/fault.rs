@@ -74,7 +74,7 @@ pub(crate) fn set(signal: i32, old: *mut libc::sigaction) -> io::Result<()> {
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: `action` is whole; `old` is null or memory for one sigaction, which
     // the call fills. The handler does only what is allowed in one
-    // (signal-safety(7)): atomics, gettid, sigaction and raise.
+    // (signal-safety(7)): atomics, getpid, gettid, sigaction and raise.
     if unsafe { libc::sigaction(signal, &raw const action, old) } != 0 {
         return Err(io::Error::last_os_error());
     }

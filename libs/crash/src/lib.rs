@@ -12,6 +12,7 @@
 //! * [`stamps`]: writing it.
 //! * [`fault`]: the signal handler.
 //! * [`handlers`]: whether that is still in place, and putting it back.
+//! * `note`: taking back what was noted of a fault that ended nothing.
 //! * [`report`]: reading what a process before left.
 //!
 //! # Where it ends
@@ -20,14 +21,19 @@
 //! shared library is. It does not see SIGKILL; of `exit` a handler of its own
 //! tells. An abort's address lies in the C library. So a report goes by the stamps of the thread first,
 //! then by whose thread it was, and by the address last.
+//!
+//! What makes faults good, as a virtual machine does, leaves a note of the first one
+//! after each look, until two more looks found the process alive: one that is killed
+//! meanwhile is told of by that note, and another thread's fault is not noted.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod fault;
 pub mod handlers;
 mod layout;
+mod note;
 pub mod report;
 pub mod stamps;
 
 pub use handlers::Replaced;
 pub use report::{Evidence, Report};
-pub use stamps::{Stamp, Stamps};
+pub use stamps::{Stamp, Stamps, Whose};

@@ -24,6 +24,17 @@ pub struct Stamp {
     thread: &'static layout::Thread,
 }
 
+/// Whose the handlers are that a look found behind a plugin's call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// They lie in the library of this plugin.
+    Library(String),
+    /// Nobody else was in a call.
+    OnlyInCall,
+    /// These were, too.
+    Unknown(Vec<String>),
+}
+
 impl Stamps {
     /// A new file in the place of what a process before left there; read that
     /// first. `boot` tells one boot of the machine from the next.
@@ -105,30 +116,33 @@ impl Stamps {
 
     /// Puts the handlers of faults back where somebody put others in their place:
     /// six system calls. Faults are noted again from then on, and handed on to
-    /// those others first. `None`: they were in place.
+    /// those others first. A fault that ended nothing is noted no longer: the calling
+    /// thread's at once, another's where the look before found the same one. `None`:
+    /// they were in place.
     pub fn mind_handlers(&self) -> Option<Replaced> {
         handlers::look(self.file)
     }
 
-    /// In whose library an address lies.
-    pub fn library_at(&self, address: u64) -> Option<String> {
+    /// Whose a handler is that was found behind this plugin's call. Whoever called
+    /// is to [leave](Stamp::leave) its stamp after that: whose call ended, but who
+    /// has not looked yet, may have set it as well.
+    pub fn whose(&self, handler: u64, plugin: &str) -> Whose {
         let holds = |library: &&layout::Library| {
             let to = library.to.load(Acquire);
-            to != u64::MAX && (library.from.load(Relaxed)..to).contains(&address)
+            to != u64::MAX && (library.from.load(Relaxed)..to).contains(&handler)
         };
-        let library = self.file.libraries.iter().find(holds)?;
-        Some(layout::name_of(&library.name.each_ref().map(|word| word.load(Relaxed))))
-    }
-
-    /// Who is in a call just now, by name.
-    pub fn in_calls(&self) -> Vec<String> {
+        if let Some(library) = self.file.libraries.iter().find(holds) {
+            return Whose::Library(name_in(&library.name));
+        }
         let threads = self.file.threads.iter();
         let in_calls = threads.filter(|thread| {
             !matches!(thread.tid.load(Acquire), 0 | u64::MAX) && thread.call.load(Relaxed) != 0
         });
-        in_calls
-            .map(|thread| layout::name_of(&thread.name.each_ref().map(|word| word.load(Relaxed))))
-            .collect()
+        let mut others: Vec<String> =
+            in_calls.map(|thread| name_in(&thread.name)).filter(|other| other != plugin).collect();
+        others.sort_unstable();
+        others.dedup();
+        if others.is_empty() { Whose::OnlyInCall } else { Whose::Unknown(others) }
     }
 
     /// The process ends as it should.
@@ -155,6 +169,10 @@ impl Drop for Stamp {
         debug_assert_ne!(self.thread.tid.load(Acquire), 0, "a place is freed once");
         self.thread.tid.store(0, Release);
     }
+}
+
+fn name_in(words: &[AtomicU64; NAME_WORDS]) -> String {
+    layout::name_of(&words.each_ref().map(|word| word.load(Relaxed)))
 }
 
 fn write(place: &[AtomicU64; NAME_WORDS], name: &str) {

@@ -8,12 +8,13 @@
 )]
 #![allow(unconditional_recursion, reason = "a stack that overflows is one of them")]
 
-use gantry_crash::{Evidence, Report, Stamps, report};
+use gantry_crash::{Evidence, Report, Stamps, Whose, report};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::AtomicPtr;
+use std::sync::Barrier;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
 const BOOT: [u64; 2] = [1, 2];
 const WHAT: &str = "GANTRY_CRASH_TEST";
@@ -84,6 +85,101 @@ extern "C" fn makes_good(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) 
     unsafe { libc::mprotect(PAGE.load(Relaxed), 4096, libc::PROT_READ | libc::PROT_WRITE) };
 }
 
+/// The page that the fault was at.
+extern "C" fn makes_each_good(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    unsafe {
+        let page = (*info).si_addr().map_addr(|address| address & !4095);
+        libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_WRITE);
+    }
+}
+
+static IS_AT_WORK: AtomicBool = AtomicBool::new(false);
+
+/// As a crash reporter is, which writes much.
+extern "C" fn works_long(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    IS_AT_WORK.store(true, Relaxed);
+    loop {
+        unsafe { libc::pause() };
+    }
+}
+
+/// A fault that is made good: there is no such page any longer, and again.
+fn touch_page() {
+    let page = PAGE.load(Relaxed);
+    unsafe {
+        assert_eq!(libc::mprotect(page, 4096, libc::PROT_NONE), 0);
+        page.cast::<u8>().write_volatile(1);
+    }
+}
+
+/// Many threads that fault at once, again and again, each time behind a look.
+fn fault_together(stamps: Stamps) {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 400;
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let pages = unsafe { libc::mmap(std::ptr::null_mut(), THREADS * 4096, prot, flags, -1, 0) };
+    assert_ne!(pages, libc::MAP_FAILED);
+    let base = pages.expose_provenance();
+    let barrier = Barrier::new(THREADS + 1);
+    let arrived = AtomicUsize::new(0);
+    let mut set_anew = None;
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (barrier, arrived) = (&barrier, &arrived);
+            scope.spawn(move || {
+                for round in 1..=ROUNDS {
+                    barrier.wait();
+                    // Those that a barrier wakes go one after the other.
+                    arrived.fetch_add(1, Relaxed);
+                    while arrived.load(Relaxed) < round * THREADS {
+                        std::thread::yield_now();
+                    }
+                    let page = std::ptr::with_exposed_provenance_mut::<u8>(base + thread * 4096);
+                    unsafe { page.write_volatile(1) };
+                    barrier.wait();
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            assert_eq!(unsafe { libc::mprotect(pages, THREADS * 4096, libc::PROT_NONE) }, 0);
+            // Told behind the threads, which wait for each other.
+            set_anew = set_anew.take().or(stamps.mind_handlers());
+            barrier.wait();
+            barrier.wait();
+        }
+    });
+    assert_eq!(set_anew, None);
+}
+
+fn kill() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+}
+
+/// Two that set handlers of their own again and again, and then one with ever new ones.
+fn set_anew(stamps: Stamps) {
+    let signals = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGSYS];
+    // Nobody calls them.
+    let put = |signal, handler: usize| unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+    };
+    for _ in 0..40 {
+        for handler in [4096, 8192] {
+            signals.iter().for_each(|signal| put(*signal, handler));
+            let found = stamps.mind_handlers().expect("they are others");
+            assert_eq!((found.signals.as_slice(), found.are_back), (&signals[..], true));
+        }
+    }
+    let kept = |handler: &usize| {
+        put(libc::SIGSEGV, *handler);
+        stamps.mind_handlers().is_some_and(|found| found.are_back)
+    };
+    assert_eq!((1 << 20..1 << 21).take_while(kept).count(), 64 - 2 * signals.len());
+    assert!(kept(&4096), "what is known is dealt with as ever");
+}
+
 fn overflow(depth: u64) -> u64 {
     let room = std::hint::black_box([depth; 512]);
     room[7] + overflow(depth + 1)
@@ -118,12 +214,27 @@ fn body() {
             stamps.library("mapped", address..address + 1);
             let _ = std::thread::spawn(null_write).join();
         }
-        "replaced" | "replaced and aborted" | "chained" | "made good" => {
+        "set anew" => {
+            set_anew(stamps);
+            stamps.end();
+            std::process::exit(0);
+        }
+        "replaced"
+        | "replaced and aborted"
+        | "chained"
+        | "made good"
+        | "made good elsewhere"
+        | "made good, then aborted"
+        | "made good and put back"
+        | "made good together"
+        | "at work" => {
             own.enter(7);
             let (handler, signal): (extern "C" fn(_, _, _), _) = match what.as_str() {
                 "replaced" => (ends, libc::SIGSEGV),
                 "replaced and aborted" => (ends, libc::SIGABRT),
                 "chained" => (chains, libc::SIGSEGV),
+                "made good together" => (makes_each_good, libc::SIGSEGV),
+                "at work" => (works_long, libc::SIGSEGV),
                 _ => (makes_good, libc::SIGSEGV),
             };
             replace(signal, handler);
@@ -135,17 +246,45 @@ fn body() {
                 "replaced and aborted" => std::process::abort(),
                 "made good" => {
                     for _ in 0..3 {
-                        let page = PAGE.load(Relaxed);
-                        unsafe {
-                            libc::mprotect(page, 4096, libc::PROT_NONE);
-                            page.cast::<u8>().write_volatile(1);
-                        }
+                        touch_page();
                         assert_eq!(stamps.mind_handlers(), None, "nobody set it anew");
                     }
-                    let _ = rustix::process::kill_process(
-                        rustix::process::getpid(),
-                        rustix::process::Signal::KILL,
-                    );
+                    kill();
+                }
+                "made good elsewhere" | "made good, then aborted" => {
+                    std::thread::spawn(touch_page).join().expect("it is made good");
+                    assert_eq!(stamps.mind_handlers(), None, "nobody set it anew");
+                    assert_eq!(stamps.mind_handlers(), None);
+                    if what == "made good, then aborted" {
+                        std::process::abort();
+                    }
+                    kill();
+                }
+                "made good and put back" => {
+                    for _ in 0..3 {
+                        touch_page();
+                        let own = OLD.load(Relaxed);
+                        assert_eq!(unsafe { libc::sigaction(signal, own, std::ptr::null_mut()) }, 0);
+                        assert_eq!(stamps.mind_handlers(), None, "it is in place");
+                    }
+                    kill();
+                }
+                "made good together" => {
+                    fault_together(stamps);
+                    for _ in 0..2 {
+                        assert_eq!(stamps.mind_handlers(), None);
+                    }
+                    kill();
+                }
+                "at work" => {
+                    let _never_ends = std::thread::spawn(null_write);
+                    while !IS_AT_WORK.load(Relaxed) {
+                        std::thread::park_timeout(std::time::Duration::from_millis(1));
+                    }
+                    for _ in 0..5 {
+                        assert_eq!(stamps.mind_handlers(), None, "nobody set it anew");
+                    }
+                    kill();
                 }
                 _ => null_write(),
             }
@@ -159,7 +298,7 @@ fn body() {
             if what == "killed" {
                 other.enter(6);
             }
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            kill();
         }
         "forked" => {
             own.enter(6);
@@ -169,7 +308,7 @@ fn body() {
             }
             let mut status = 0;
             assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            kill();
         }
         "waits" => {
             own.enter(11);
@@ -309,9 +448,63 @@ fn a_handler_that_calls_the_one_before_it_ends_the_process_as_ever() {
     assert_eq!(left.signal, Some(libc::SIGSEGV));
 }
 
+/// `what` ends by SIGKILL, which no earlier fault is to be taken for.
+fn killed_without_a_note(what: &str) {
+    let (signal, left) = left_by(what);
+    assert_eq!(signal, Some(libc::SIGKILL), "{what}");
+    assert_eq!(left.expect("left").signal, None, "{what}: what ended it is another one");
+}
+
 #[test]
 fn faults_that_a_handler_makes_good_are_nobodys_end() {
-    let (signal, left) = left_by("made good");
-    assert_eq!(signal, Some(libc::SIGKILL));
-    assert_eq!(left.expect("left").signal, None, "what ended it is another one");
+    killed_without_a_note("made good");
+}
+
+/// Whoever made them good may have put the handler back that it found.
+#[test]
+fn a_handler_that_is_put_back_by_others_hands_on_the_next_fault_too() {
+    killed_without_a_note("made good and put back");
+}
+
+#[test]
+fn a_fault_that_is_made_good_on_a_thread_that_nobody_looks_from_is_nobodys_end() {
+    killed_without_a_note("made good elsewhere");
+    let left = culprit("made good, then aborted", Some(libc::SIGABRT), Evidence::InCall(7));
+    assert_eq!(left.signal, Some(libc::SIGABRT), "the next one is noted");
+}
+
+#[test]
+fn a_fault_that_a_handler_is_at_work_on_stays_noted() {
+    let (signal, left) = left_by("at work");
+    let left = left.expect("left");
+    assert_eq!((signal, left.signal, left.address), (Some(libc::SIGKILL), Some(libc::SIGSEGV), 16));
+}
+
+#[test]
+fn threads_that_fault_at_once_are_all_handed_on() {
+    killed_without_a_note("made good together");
+}
+
+#[test]
+fn handlers_that_are_set_anew_for_ever_are_remembered_once() {
+    let (status, left) = ended_by("set anew");
+    assert!(status.success() && left.is_none(), "{status}");
+}
+
+#[test]
+fn handlers_are_of_one_plugin_by_its_library_or_when_it_alone_was_in_a_call() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let stamps = Stamps::create(&dir.path().join("stamps"), BOOT).expect("made");
+    stamps.library("a", 4096..8192);
+    let stamp = |plugin, tid| stamps.thread_of(plugin, tid).expect("a place");
+    let (a, b, more_of_b) = (stamp("a", 1), stamp("b", 2), stamp("b", 3));
+    b.enter(1);
+    more_of_b.enter(2);
+    assert_eq!(stamps.whose(9000, "b"), Whose::OnlyInCall);
+    a.enter(1);
+    assert_eq!(stamps.whose(9000, "b"), Whose::Unknown(vec!["a".to_owned()]), "it may be either");
+    assert_eq!(stamps.whose(5000, "b"), Whose::Library("a".to_owned()));
+    a.leave();
+    assert_eq!(stamps.whose(9000, "b"), Whose::OnlyInCall);
+    assert_eq!(stamps.whose(5000, "b"), Whose::Library("a".to_owned()), "in no call any more");
 }

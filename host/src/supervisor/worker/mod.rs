@@ -170,10 +170,11 @@ fn stamped<T>(unit: &Unit, stamp: Option<&Stamp>, call: Call, body: impl FnOnce(
     }
     let done = body();
     if let Some(stamp) = stamp {
-        stamp.leave();
+        // Who looks at the same time has to see that this one may have set some.
         if let Some(who) = unit.parts.crashes.mind_handlers(unit.name(), call.as_str()) {
             unit.parts.own.handlers_replaced(&who);
         }
+        stamp.leave();
     }
     done
 }
