@@ -279,8 +279,10 @@ fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     );
     let to = File { version: instead.version.clone(), digest: instead.digest.clone() };
     records.happened(plugin, Entry::now(What::Rollback, Some(bad.clone()), Some(to), why));
+    // What ran by a word alone is nothing that this start is compared with.
+    let served = lineage.ran.filter(|ran| ran.stored.digest != bad.digest);
+    let ran = served.or_else(|| Some(Ran { stored: instead.clone(), known: on_probation.known }));
     let (digest, section) = (bad.digest, section.fingerprint());
-    let ran = Some(Ran { stored: instead.clone(), known: on_probation.known });
     let held = Some(Held { digest, section, reason: why.to_owned(), instead });
     records.set_lineage(plugin, Lineage { held, ran, ..Lineage::default() });
 }

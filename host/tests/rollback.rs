@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::agent::{Agent, gantry, sample};
 use support::commands::hostile_with;
@@ -37,10 +37,14 @@ fn site_by(command: Command, dir: tempfile::TempDir, host: &str, keys: &str, tab
 
 /// With a table as it stands.
 fn site_of(table: &str) -> Site {
+    site_as("", table)
+}
+
+fn site_as(keys: &str, table: &str) -> Site {
     let dir = private_dir();
     let old = copy_to(dir.path(), &library("hostile"));
     let new = build(dir.path(), "0.2.0");
-    let agent = Agent::start_in(dir, "", &hostile_with(&old, "", table));
+    let agent = Agent::start_in(dir, "", &hostile_with(&old, keys, table));
     Site { agent, old, new }
 }
 
@@ -56,8 +60,19 @@ impl Site {
         assert_eq!(self.version(), "0.2.0");
     }
     fn install(&self) {
-        std::fs::copy(&self.new, self.old.with_extension("beside")).expect("own directory");
+        self.install_file(&self.new);
+    }
+    fn install_file(&self, file: &Path) {
+        std::fs::copy(file, self.old.with_extension("beside")).expect("own directory");
         std::fs::rename(self.old.with_extension("beside"), &self.old).expect("own directory");
+    }
+    fn start_again(&mut self) {
+        assert!(self.agent.terminate().success());
+        self.agent.again();
+    }
+    fn no_upgrade_comes_with_the_start(&self) {
+        let said = self.agent.log.iter().any(|line| line.contains("comes with this start"));
+        assert!(!said, "{:?}", self.agent.log);
     }
     /// What the next agent will know of the files that ran.
     fn lineage(&self) -> serde_json::Value {
@@ -191,6 +206,14 @@ fn what_the_store_has_no_more_is_taken_from_where_it_lay() {
         assert!(said.starts_with("hostile: running (0.1.0)\n") && said.contains(&from), "{said}");
         assert_eq!(site.version(), "0.1.0");
     }
+    // Nor is a damaged one taken that lies in the store.
+    site.upgrade();
+    let kept = site.kept();
+    std::fs::write(kept.with_extension("damaged"), "\x7fELF").expect("own directory");
+    std::fs::rename(kept.with_extension("damaged"), &kept).expect("own directory");
+    let said = site.agent.good(&["rollback", "hostile"]);
+    assert!(said.contains("where the same file still lies"), "{said}");
+    assert_eq!(site.version(), "0.1.0");
     // Another file there is not taken for it.
     site.upgrade();
     let kept = site.kept();
@@ -257,14 +280,95 @@ fn what_was_wrong_before_a_restart_is_no_reason_to_roll_back() {
     let old = build(site.agent.dir.path(), "0.3.0");
     site.agent.good(&["upgrade", "hostile", old.to_str().expect("UTF-8"), "--until-restart"]);
     site.agent.scrape();
+    site.start_again();
+    assert_eq!(site.version(), "0.2.0");
+    site.no_upgrade_comes_with_the_start();
+}
+
+#[test]
+fn too_many_series_before_a_restart_are_no_reason_to_roll_back() {
+    let mut site = site_as("max_series = 100", "emit = \"flood\"\ncount = 200");
+    site.agent.scrape();
     assert!(site.agent.terminate().success());
+    site.install();
+    site.agent.again();
+    site.agent.wait_for_log(WITH_THE_START);
+    (0..5).for_each(|_| drop(site.agent.scrape()));
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
+}
+
+#[test]
+fn a_word_until_the_restart_makes_no_upgrade_of_the_next_start() {
+    let mut site = site_of("");
+    let newest = build(site.agent.dir.path(), "0.3.0");
+    let (new, newest) = (site.new.to_str().expect("UTF-8"), newest.to_str().expect("UTF-8"));
+    let new = new.to_owned();
+    site.agent.scrape();
+    site.start_again();
+    site.agent.good(&["upgrade", "hostile", &new, "--until-restart"]);
+    site.start_again();
+    // What ran before that word runs again.
+    let error = site.agent.bad(1, &["rollback", "hostile"]);
+    assert!(error.contains("no other file is known that ran before"), "{error}");
+    for file in [&*new, newest] {
+        site.agent.good(&["upgrade", "hostile", file, "--until-restart"]);
+    }
+    site.agent.scrape();
+    site.start_again();
+    assert_eq!(
+        (site.version().as_str(), &site.lineage()["ran"]["stored"]["version"]),
+        ("0.1.0", &"0.1.0".into())
+    );
+    site.no_upgrade_comes_with_the_start();
+    // Nor does going back.
+    site.upgrade();
+    site.agent.scrape();
+    site.start_again();
+    assert_eq!(site.agent.good(&["rollback", "hostile", "--until-restart"]), "hostile: running (0.1.0)\n");
+    site.agent.scrape();
+    site.start_again();
+    assert_eq!(
+        (site.version().as_str(), &site.lineage()["ran"]["stored"]["version"]),
+        ("0.2.0", &"0.2.0".into())
+    );
+    site.no_upgrade_comes_with_the_start();
+}
+
+#[test]
+fn by_hand_it_goes_back_to_what_ran_before_the_start() {
+    let mut site = site("probation = \"0s\"\n", "", "");
+    site.agent.scrape();
+    let first = std::fs::read(&site.old).expect("own file");
+    let package = site.agent.dir.path().join("first");
+    std::fs::write(&package, first).expect("own directory");
+    assert!(site.agent.terminate().success());
+    site.install();
     site.agent.again();
     assert_eq!(site.version(), "0.2.0");
-    assert!(
-        !site.agent.log.iter().any(|line| line.contains("comes with this start")),
-        "{:?}",
-        site.agent.log
-    );
+    site.agent.scrape();
+    // The package is taken back, and that is taken back.
+    assert!(site.agent.terminate().success());
+    site.install_file(&package);
+    site.agent.again();
+    assert_eq!(site.version(), "0.1.0");
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.2.0)\n");
+}
+
+#[test]
+fn a_file_that_is_missing_at_the_start_is_judged_when_it_comes() {
+    let mut site = site_of("");
+    site.agent.scrape();
+    assert!(site.agent.terminate().success());
+    std::fs::remove_file(&site.old).expect("own file");
+    site.agent.again();
+    site.agent.wait_for_log("plugin hostile is failed");
+    site.install();
+    site.agent.wait_for_log(WITH_THE_START);
+    site.agent.wait_for_state("hostile", "running");
+    assert_eq!(site.version(), "0.2.0");
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
 }
 
 #[test]

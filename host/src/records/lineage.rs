@@ -53,7 +53,7 @@ pub struct OnProbation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
     pub stored: Stored,
-    /// What was wrong with it, by its own word or because it was late.
+    /// What was wrong with it: by its own word, because it was late, or by its series.
     #[serde(default)]
     pub known: Vec<String>,
 }
@@ -150,6 +150,18 @@ impl Lineage {
         self.ran.as_ref().filter(|ran| ran.stored.digest != digest && !is_known)
     }
 
+    /// When a file of this digest starts: what served last is what ran before it,
+    /// where that is another one. Where that start goes back, they change places.
+    pub fn started(mut self, digest: &str) -> Self {
+        if let Some(ran) = self.ran.as_mut().filter(|ran| ran.stored.digest != digest) {
+            match self.previous.as_mut().filter(|previous| previous.digest == digest) {
+                Some(previous) => std::mem::swap(previous, &mut ran.stored),
+                None => self.previous = Some(ran.stored.clone()),
+            }
+        }
+        self
+    }
+
     /// What runs in the place of a file, if that is held back.
     pub fn instead(&self, digest: &str, section: &str) -> Option<&Held> {
         self.held.as_ref().filter(|held| held.digest == digest && held.section == section)
@@ -185,6 +197,23 @@ mod tests {
         lineage.write(dir.path(), "x").expect("own directory");
         assert_eq!(named(dir.path(), |name| name == "x"), ["old", "ran"].map(str::to_owned).into());
         assert_eq!(named(dir.path(), |_| false), ["old".to_owned()].into(), "it is configured no more");
+    }
+
+    #[test]
+    fn what_served_last_is_what_a_rollback_brings_after_a_start() {
+        let ran = |digest: &str| Some(Ran { stored: stored(digest), known: Vec::new() });
+        let previous = |lineage: &Lineage| lineage.previous.as_ref().map(|stored| stored.digest.clone());
+        let first = Lineage { ran: ran("v1"), ..Lineage::default() };
+        assert_eq!(previous(&first.clone().started("v1")), None, "the same one");
+        let upgraded = first.started("v2");
+        assert_eq!(previous(&upgraded).as_deref(), Some("v1"));
+        assert_eq!(upgraded.clone().started("v2"), upgraded, "also where it ended before it served");
+        // The package is taken back.
+        let back = Lineage { ran: ran("v2"), ..upgraded }.started("v1");
+        assert_eq!(previous(&back).as_deref(), Some("v2"));
+        assert_eq!(back.clone().started("v1"), back);
+        assert_eq!(back.behind("v1"), None, "it is no upgrade at the next start either");
+        assert_eq!(Lineage::default().started("v1"), Lineage::default());
     }
 
     #[test]

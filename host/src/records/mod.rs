@@ -105,9 +105,23 @@ impl Records {
         open.writer.then(move || write(&lineage, &dir, &plugin)) && open.writer.flush(FLUSH_WITHIN)
     }
 
+    /// Changes what is kept of a plugin, and waits as [`Self::set_lineage`] does.
+    pub fn amend_lineage_now(
+        &self,
+        plugin: &str,
+        amend: impl FnOnce(Lineage) -> Lineage + Send + 'static,
+    ) -> bool {
+        self.amend_lineage(plugin, amend) && self.flush(FLUSH_WITHIN)
+    }
+
     /// Changes what is kept of a plugin, behind what was said before; nobody waits.
-    pub fn amend_lineage(&self, plugin: &str, amend: impl FnOnce(Lineage) -> Lineage + Send + 'static) {
-        let Some(open) = self.open.get() else { return };
+    /// `false`: the disk does not keep up, and it stays.
+    pub fn amend_lineage(
+        &self,
+        plugin: &str,
+        amend: impl FnOnce(Lineage) -> Lineage + Send + 'static,
+    ) -> bool {
+        let Some(open) = self.open.get() else { return true };
         let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
         open.writer.then(move || {
             let before = Lineage::read(&dir, &plugin);
@@ -115,7 +129,7 @@ impl Records {
             if after != before {
                 write(&after, &dir, &plugin);
             }
-        });
+        })
     }
 
     /// What a plugin handed over to the next start of the agent.
@@ -218,6 +232,25 @@ fn read_bounded(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn what_a_disk_refused_is_written_by_the_next_word() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let records = Records::default();
+        records.begin(dir.path(), dir.path());
+        let lost = || Some(Lost { digest: "x".to_owned(), at: [("ring_lost".to_owned(), 1.0)].into() });
+        let say = || records.amend_lineage_now("x", move |lineage| Lineage { lost: lost(), ..lineage });
+        // Something else lies there.
+        std::fs::write(dir.path().join("lineage"), "").expect("own directory");
+        say();
+        assert_eq!(records.lineage("x").lost, None);
+        std::fs::remove_file(dir.path().join("lineage")).expect("own file");
+        assert!(say());
+        assert_eq!(records.lineage("x").lost, lost());
+        // What another said meanwhile stays.
+        assert!(records.amend_lineage_now("x", |lineage| Lineage { probation: None, ..lineage }));
+        assert_eq!(records.lineage("x").lost, lost());
+    }
 
     #[test]
     fn which_file_ran_is_written_when_it_is_answered() {

@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::capabilities::dropped_wish;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
-use crate::supervisor::{Event, HELD, State, Unit};
+use crate::supervisor::{Event, Generation, HELD, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,7 +207,7 @@ async fn replace(
 ) -> Step {
     match loaded {
         Some(loaded) if unit.state().collects() => {
-            if let Err(why) = upgrade::swapped(unit, loaded, config).await {
+            if let Err(why) = upgrade::swapped(unit, Generation { loaded, config, apart: false }).await {
                 report.bad(format!("{}: {why}", unit.name()));
                 return Step::Nothing;
             }

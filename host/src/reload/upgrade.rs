@@ -4,11 +4,11 @@ use super::report::Report;
 use super::{Refused, blocking};
 use crate::agent::Agent;
 use crate::config::{self, Isolation, PluginConfig, Prepared};
-use crate::loader::{Loaded, verify};
+use crate::loader::{Loaded, Place, verify};
 use crate::records::{Entry, File, Held, Lineage, OnProbation, Ran, Stored, What};
 use crate::supervisor::{
-    Event, Generation, HELD, InTrouble, Previous, Probation, Reason, Unfit, Unit, examine_verified, record,
-    stored,
+    Event, Generation, HELD, InTrouble, Parts, Previous, Probation, Reason, Unfit, Unit, examine_verified,
+    record, stored,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +134,8 @@ async fn upgrade_to(
             unit.set_apart(false);
         }
     } else {
-        swapped(&unit, loaded, section).await.map_err(at)?;
+        let next = Generation { loaded, config: section, apart: until_restart };
+        swapped(&unit, next).await.map_err(at)?;
         unit.forgive();
         said(&unit, &mut report);
         moved(&unit, ran_in, &mut report);
@@ -146,32 +147,26 @@ async fn upgrade_to(
 
 /// Puts another generation in the place of what runs, and keeps in mind what
 /// that was. An error says why that goes on.
-pub async fn swapped(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) -> Result<(), String> {
+pub async fn swapped(unit: &Arc<Unit>, next: Generation) -> Result<(), String> {
     let (before, section) = (unit.loaded(), unit.config());
     let given_up = !unit.state().collects() && unit.is_given_up();
-    let another =
-        before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&loaded.verified.bytes.digest);
+    let digest = &next.loaded.verified.bytes.digest;
+    let another = before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(digest);
     let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
-    exchanged(unit, loaded, Arc::new(config), reason).await?;
+    exchanged(unit, next, reason).await?;
     unit.change(|status| status.file_note = None);
     if another {
         let previous = before.filter(|_| !given_up).map(|loaded| record(&loaded, &section));
-        let lineage = descent(unit, previous, unit.on_probation()).await;
-        keep_lineage(unit, lineage).await;
+        keep_lineage(unit, descent(previous, unit.on_probation())).await;
     }
     Ok(())
 }
 
 /// Before it is answered: a crash that follows at once is to know of it.
-async fn keep_lineage(unit: &Arc<Unit>, lineage: Lineage) {
+async fn keep_lineage(unit: &Arc<Unit>, amend: impl FnOnce(Lineage) -> Lineage + Send + 'static) {
     let kept = unit.clone();
     // What was done stays done, whatever becomes of its record.
-    let written = blocking(move || {
-        let records = &kept.parts().records;
-        // What takes the place of what served is written down when it has served.
-        let ran = lineage.ran.or_else(|| records.lineage(kept.name()).ran);
-        records.set_lineage(kept.name(), Lineage { ran, ..lineage })
-    });
+    let written = blocking(move || kept.parts().records.amend_lineage_now(kept.name(), amend));
     let written = written.await;
     if written != Ok(true) {
         tracing::warn!(
@@ -183,17 +178,19 @@ async fn keep_lineage(unit: &Arc<Unit>, lineage: Lineage) {
 }
 
 /// Beside what runs; where nothing runs, by a new try.
-async fn exchanged(
-    unit: &Arc<Unit>,
-    loaded: Arc<Loaded>,
-    config: Arc<PluginConfig>,
-    reason: Reason,
-) -> Result<(), String> {
+async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result<(), String> {
+    let was_apart = unit.is_apart();
     if unit.state().collects() {
         let before = version(unit);
-        let next = Generation { loaded, config: config.as_ref().clone() };
-        return unit.swap(next, reason).await.map_err(|why| format!("{why}; {before} goes on"));
+        let swapped = unit.swap(next, reason).await;
+        return swapped.map_err(|why| {
+            if !was_apart {
+                unit.set_apart(false);
+            }
+            format!("{why}; {before} goes on")
+        });
     }
+    let Generation { loaded, config, apart } = next;
     let (old, old_config, given_up) = (unit.loaded(), unit.config(), unit.is_given_up());
     let (from, to) = (old.as_deref().map(file), Some(file(&loaded)));
     let (good, bad, why) = match &reason {
@@ -202,7 +199,12 @@ async fn exchanged(
         Reason::Reconfigure => (What::Reconfigure, What::ReconfigureFailed, ""),
     };
     unit.end_probation();
-    unit.set_config(config.as_ref().clone());
+    // It comes by a word, and is no upgrade by the start of the agent.
+    let _ = unit.take_first_load();
+    if apart {
+        unit.set_apart(true);
+    }
+    unit.set_config(config);
     unit.set_loaded(Some(loaded.clone()));
     unit.apply(Event::Restart);
     let _ = tokio::time::timeout(START_WAIT, unit.until(Unit::is_settled)).await;
@@ -210,8 +212,7 @@ async fn exchanged(
     let records = &unit.parts().records;
     if status.state.collects() {
         records.happened(unit.name(), Entry::now(good, from, to, why));
-        let apart = unit.is_apart();
-        let previous = old.map(|loaded| Previous { loaded, config: old_config, apart });
+        let previous = old.map(|loaded| Previous { loaded, config: old_config, apart: was_apart });
         if reason != Reason::Upgrade {
             unit.set_previous(None);
         } else if !given_up {
@@ -222,6 +223,9 @@ async fn exchanged(
     }
     let why = format!("{}: {}", status.state.as_str(), status.reasons.join("; "));
     records.happened(unit.name(), Entry::now(bad, from, to, &why));
+    if !was_apart {
+        unit.set_apart(false);
+    }
     unit.set_config(old_config.as_ref().clone());
     unit.set_loaded(old);
     unit.apply(Event::Restart);
@@ -238,7 +242,7 @@ pub async fn taken(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) 
     let probation = unit.probation_of(&loaded).filter(|_| before.is_some() && !given_up);
     if let Some(before) = &before {
         let kept = probation.as_ref().map(Probation::kept_now);
-        keep_lineage(unit, descent(unit, (!given_up).then(|| record(before, &section)), kept).await).await;
+        keep_lineage(unit, descent((!given_up).then(|| record(before, &section)), kept)).await;
         let entry = Entry::now(What::Upgrade, Some(file(before)), Some(file(&loaded)), "");
         unit.parts().records.happened(unit.name(), entry);
     }
@@ -256,17 +260,15 @@ pub async fn taken(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) 
 }
 
 /// What is kept behind an upgrade. Where nobody wants back what ran just before,
-/// the file before that one stays known.
-async fn descent(unit: &Arc<Unit>, previous: Option<Stored>, probation: Option<OnProbation>) -> Lineage {
-    let previous = match previous {
-        Some(stored) => Some(stored),
-        None => {
-            let unit = unit.clone();
-            let known = blocking(move || unit.parts().records.lineage(unit.name()).previous).await;
-            known.ok().flatten()
-        }
-    };
-    Lineage { previous, probation, ..Lineage::default() }
+/// the file before that one stays known. What takes the place of what served is
+/// written down when it has served.
+fn descent(previous: Option<Stored>, probation: Option<OnProbation>) -> impl FnOnce(Lineage) -> Lineage {
+    move |before| Lineage {
+        previous: previous.or(before.previous),
+        probation,
+        ran: before.ran,
+        ..Lineage::default()
+    }
 }
 
 fn file(loaded: &Loaded) -> File {
@@ -310,36 +312,33 @@ async fn back(
         }
     }
     let instead = record(&previous.loaded, &previous.config);
-    // What is rolled back from is nothing that a next start goes back to.
+    // It ends with another word of the operator's, unless that leads to what an
+    // earlier one brought.
+    let by_word = previous.apart || until_restart && !was_apart;
+    let apart = by_word || names_another && edit.is_none();
+    // What is rolled back from is nothing that a next start goes back to, unless it
+    // is gone back from until then alone.
     let known = unit.on_probation().map(|probation| probation.known).unwrap_or_default();
-    let ran = Some(Ran { stored: instead.clone(), known });
+    let ran = (!by_word).then(|| Ran { stored: instead.clone(), known });
     let config = match &edit {
         Some(edit) if !automatic => edit.section.clone(),
         _ => config,
     };
-    let (ran_in, to_apart) = (unit.status().isolation(), previous.apart);
-    exchanged(&unit, previous.loaded, Arc::new(config), Reason::Rollback(why.to_owned()))
-        .await
-        .map_err(at)?;
-    // It ends with another word of the operator's, unless that leads to what an
-    // earlier one brought.
-    let apart = to_apart || until_restart && !was_apart || names_another && edit.is_none();
+    let ran_in = unit.status().isolation();
+    let next = Generation { loaded: previous.loaded, config, apart };
+    exchanged(&unit, next, Reason::Rollback(why.to_owned())).await.map_err(at)?;
     unit.set_apart(apart);
-    let lineage = if was_apart {
-        // The file that the section names was rolled back from before, or never.
-        let (records, name) = (unit.parts().clone(), name.to_owned());
-        let before = blocking(move || records.records.lineage(&name)).await?;
-        Lineage { held: before.held, ran, ..Lineage::default() }
-    } else {
-        let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
-        let held = bad.filter(|_| !until_restart);
-        let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
-        Lineage { held, ran, ..Lineage::default() }
-    };
-    let is_held = !was_apart && lineage.held.is_some();
-    let note = (is_held && (apart || !names_another)).then_some(HELD);
+    let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
+    let held = bad.filter(|_| !until_restart && !was_apart);
+    let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
+    let note = (held.is_some() && (apart || !names_another)).then_some(HELD);
     unit.change(|status| status.file_note = note);
-    keep_lineage(&unit, lineage).await;
+    let amend = move |before: Lineage| {
+        // Apart, the file that the section names was rolled back from before, or never.
+        let held = if was_apart { before.held } else { held };
+        Lineage { held, ran: ran.or(before.ran), ..Lineage::default() }
+    };
+    keep_lineage(&unit, amend).await;
     said(&unit, &mut report);
     if let Some(from) = from {
         report.good(format!("{name}: {from}"));
@@ -352,17 +351,19 @@ async fn back(
 /// What a plugin ran before: in this agent, or by what an earlier one kept; and
 /// what is to be said of where it was found.
 async fn before(unit: &Arc<Unit>) -> Result<(Previous, Option<String>), String> {
+    const NONE: &str = "no other file is known that ran before; `gantry upgrade` takes any";
     let unit = unit.clone();
     let looked = blocking(move || {
-        let (kept, config, apart) = match unit.previous() {
-            // What is in memory, or lies where it did, can be opened again.
-            Some(previous) if previous.loaded.place.path().exists() => return Ok((previous, None)),
+        let runs = unit.status().digest().map(str::to_owned);
+        let is_another = |digest: &str| runs.as_deref() != Some(digest);
+        let previous = unit.previous();
+        let previous = previous.filter(|previous| is_another(&previous.loaded.verified.bytes.digest));
+        let (kept, config, apart) = match previous {
+            Some(previous) if opens_as_it_was(unit.parts(), &previous.loaded) => return Ok((previous, None)),
             Some(Previous { loaded, config, apart }) => (record(&loaded, &config), config, apart),
             None => {
                 let lineage = unit.parts().records.lineage(unit.name());
-                let kept = lineage
-                    .previous
-                    .ok_or("no other file is known that ran before; `gantry upgrade` takes any")?;
+                let kept = lineage.previous.filter(|kept| is_another(&kept.digest)).ok_or(NONE)?;
                 let (path, sha256) = (kept.path.clone(), kept.sha256.clone());
                 let config = PluginConfig { path, sha256, ..unit.config().as_ref().clone() };
                 (kept, Arc::new(config), false)
@@ -374,6 +375,23 @@ async fn before(unit: &Arc<Unit>) -> Result<(Previous, Option<String>), String> 
         Ok((Previous { loaded: Arc::new(loaded), config, apart }, from))
     });
     looked.await.map_err(|why| why.join("; "))?
+}
+
+/// Whether what is opened for it is what it was: another file may have taken the
+/// name of the one that ran, and a stored one be damaged.
+fn opens_as_it_was(parts: &Parts, loaded: &Loaded) -> bool {
+    let in_process = loaded.verified.isolation == Isolation::None;
+    is_sure(&loaded.place, in_process, |path| parts.is_open(path))
+}
+
+fn is_sure(place: &Place, in_process: bool, is_open: impl Fn(&Path) -> bool) -> bool {
+    match place {
+        Place::Sealed(_) => true,
+        // What is open stays open, and its path leads there. A process of its own
+        // has nothing open.
+        Place::AsItLies(path) => in_process && is_open(path),
+        Place::Store(_) => false,
+    }
 }
 
 /// Where it runs follows from where its file lies, and may be another place now.
@@ -481,4 +499,46 @@ fn said(unit: &Unit, report: &mut Report) {
     let (state, why) = (status.state.as_str(), status.reasons.join("; "));
     let why = if why.is_empty() { why } else { format!(": {why}") };
     report.good(format!("{}: {state} ({}){why}", unit.name(), version(unit)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_opened_again_unseen_only_where_it_cannot_be_another() {
+        let (open, path) = (Path::new("/opt/open.so"), |name: &str| PathBuf::from(format!("/opt/{name}.so")));
+        let is_sure = |place: Place, in_process| is_sure(&place, in_process, |path| path == open);
+        for in_process in [false, true] {
+            assert!(is_sure(Place::Sealed(path("sealed")), in_process));
+            assert!(!is_sure(Place::Store(path("open")), in_process), "it may be damaged");
+            assert!(!is_sure(Place::AsItLies(path("other")), in_process));
+        }
+        assert!(is_sure(Place::AsItLies(path("open")), true));
+        assert!(!is_sure(Place::AsItLies(path("open")), false), "another process opens what lies there");
+    }
+
+    #[test]
+    fn an_upgrade_keeps_what_was_written_down_meanwhile() {
+        let stored = |digest: &str| Stored {
+            file: "/store/x.so".into(),
+            version: "1.0.0".to_owned(),
+            digest: digest.to_owned(),
+            vendor: true,
+            source: "/usr/lib/x.so".into(),
+            path: None,
+            sha256: None,
+            capabilities: Vec::new(),
+        };
+        let ran = Some(Ran { stored: stored("ran"), known: Vec::new() });
+        let before = Lineage { previous: Some(stored("old")), ran: ran.clone(), ..Lineage::default() };
+        let after = descent(Some(stored("ran")), None)(before.clone());
+        assert_eq!((after.previous, after.ran), (Some(stored("ran")), ran.clone()));
+        let after = descent(None, None)(before);
+        assert_eq!(
+            (after.previous, after.ran),
+            (Some(stored("old")), ran),
+            "nobody wants back what was given up"
+        );
+    }
 }

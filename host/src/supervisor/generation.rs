@@ -3,14 +3,13 @@
 
 use super::life::{Event, Failure, Progress};
 use super::lock;
-use super::probation::{Before, Probation};
-use super::unit::{OVER_CAP, Thread, Unit};
+use super::probation::{Before, Probation, Trouble};
+use super::unit::{Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
 use crate::records::{Entry, File, Lineage, Lost, OnProbation, What};
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -20,6 +19,7 @@ use tokio::sync::oneshot;
 pub(super) struct Beside {
     loaded: Arc<Loaded>,
     config: Arc<PluginConfig>,
+    apart: bool,
     /// What is asked of the plugin while neither runs waits in it.
     commands: mpsc::Sender<Command>,
     queue: Option<mpsc::Receiver<Command>>,
@@ -57,13 +57,15 @@ pub enum Reason {
 pub struct Generation {
     pub loaded: Arc<Loaded>,
     pub config: PluginConfig,
+    /// Its section names another file: it runs by an operator's word.
+    pub apart: bool,
 }
 
 impl Unit {
     /// Puts another generation in the place of the one that runs. An error says
     /// why that one goes on.
     pub async fn swap(self: &Arc<Self>, next: Generation, reason: Reason) -> Result<(), String> {
-        let Generation { loaded, config } = next;
+        let Generation { loaded, config, apart } = next;
         let exclusive = |loaded: &Loaded| loaded.verified.manifest.exclusive;
         let exclusive = exclusive(&loaded) || self.loaded().is_some_and(|loaded| exclusive(&loaded));
         let (reply, answer) = oneshot::channel();
@@ -75,8 +77,9 @@ impl Unit {
             let ((commands, queue), (gate, told)) = (mpsc::channel(), mpsc::channel());
             let (queue, told) = (Some(queue), Some(told));
             let config = Arc::new(config);
+            let before = None;
             *beside =
-                Some(Beside { loaded, config, commands, queue, gate, told, reply, reason, before: None });
+                Some(Beside { loaded, config, apart, commands, queue, gate, told, reply, reason, before });
         }
         self.apply(Event::Swap { exclusive });
         // What it asked for ends by its own time-outs.
@@ -151,10 +154,7 @@ impl Unit {
     /// where it was given up meanwhile.
     pub(super) fn take_place(&self, attempt: u64, loaded: &Arc<Loaded>, config: &Arc<PluginConfig>) -> bool {
         let span = self.parts.troubles.span();
-        let mut complaints = lock(&self.life).complaints();
-        if self.over_cap.load(Relaxed) {
-            complaints.push(OVER_CAP.to_owned());
-        }
+        let complaints = self.complaints_now();
         let shown: BTreeSet<String> = {
             let table = self.series.table();
             table.iter().flat_map(|table| table.families_shown()).map(str::to_owned).collect()
@@ -164,6 +164,10 @@ impl Unit {
         }
         let apart = self.is_apart();
         let previous = self.loaded().map(|loaded| Previous { loaded, config: self.config(), apart });
+        if lock(&self.beside).as_ref().is_some_and(|beside| beside.apart) {
+            // Before it is seen to serve: it is not written down as what served.
+            self.set_apart(true);
+        }
         self.set_config(config.as_ref().clone());
         self.set_loaded(Some(loaded.clone()));
         let declared: BTreeSet<String> = {
@@ -227,11 +231,21 @@ impl Unit {
 
     /// After each collection of an upgrade.
     pub(super) fn collected_on_probation(&self) {
+        if lock(&self.probation).is_none() {
+            return;
+        }
+        // What lasts is no news, of which it would hear otherwise.
+        let complaints = {
+            let life = lock(&self.life);
+            if life.state().collects() { life.complaints() } else { Vec::new() }
+        };
         let why = {
             let table = self.series.table();
             let mut probation = lock(&self.probation);
             let Some((table, probation)) = table.as_ref().zip(probation.as_mut()) else { return };
-            let why = probation.collected(table.families_shown(), Instant::now());
+            let now = Instant::now();
+            let vanished = probation.collected(table.families_shown(), now);
+            let why = vanished.or_else(|| probation.on(Trouble::Complains(&complaints), now));
             why.map(|why| (probation.digest.clone(), why))
         };
         if let Some((digest, why)) = why {

@@ -20,6 +20,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct OnDisk {
     /// The hand-over of an earlier agent was looked for.
     taken: bool,
+    /// A file of it could be loaded.
+    loaded: bool,
     at: Option<Instant>,
     bytes: Option<Arc<[u8]>>,
     /// Of the marks that stand behind them.
@@ -31,14 +33,19 @@ pub(super) struct OnDisk {
 }
 
 impl Unit {
-    /// Before the first attempt: what an earlier agent kept of it. Whether this
-    /// is the first one.
-    pub(super) fn take_kept(&self) -> bool {
+    /// Whether this is the first file of it that can be loaded, where it matters
+    /// what an earlier agent ran.
+    pub fn take_first_load(&self) -> bool {
+        self.parts.records.is_open() && !std::mem::replace(&mut lock(&self.on_disk).loaded, true)
+    }
+
+    /// Before the first attempt: what an earlier agent kept of it.
+    pub(super) fn take_kept(&self) {
         if !self.parts.records.is_open() || std::mem::replace(&mut lock(&self.on_disk).taken, true) {
-            return false;
+            return;
         }
         let name = self.name();
-        let Some(found) = self.parts.records.take_handover(name) else { return true };
+        let Some(found) = self.parts.records.take_handover(name) else { return };
         let source = match found {
             Found::Good(Taken { when, version, kept, marks, age }) => {
                 if lock(&self.kept).put(&kept) {
@@ -68,7 +75,6 @@ impl Unit {
             }
         };
         self.parts.own.handed_over(name, source);
-        true
     }
 
     /// What it hands over has changed: it goes to the disk when it may.

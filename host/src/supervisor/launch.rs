@@ -65,7 +65,7 @@ fn could_not(unit: &Arc<Unit>, attempt: u64, error: &std::io::Error) {
 /// What the attempt runs: what the one before ran, or what lies on the disk.
 fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
     let say = |progress| unit.apply(Event::Of(attempt, progress));
-    let is_first = unit.take_kept();
+    unit.take_kept();
     let loaded = match unit.loaded() {
         Some(loaded) => Ok((loaded, unit.status().file_note)),
         None => examine(&unit.parts, &unit.config(), &unit.parts.plugin_dirs())
@@ -79,7 +79,8 @@ fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
             if unit.is_current(attempt) {
                 unit.set_loaded(Some(loaded.clone()));
                 unit.change(|status| status.file_note = note);
-                if is_first {
+                // One that was missing or half there at the start comes later.
+                if unit.take_first_load() {
                     unit.resume_probation(&loaded, note.is_some());
                 }
             }

@@ -84,6 +84,11 @@ impl Parts {
         }
     }
 
+    /// Whether a library was opened from there: that path gives no other one then.
+    pub fn is_open(&self, path: &Path) -> bool {
+        lock(&self.opened).contains(path)
+    }
+
     /// The calling thread calls a plugin from now on, or does not any more.
     pub fn works(&self, works: bool) {
         let number = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();

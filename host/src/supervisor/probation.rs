@@ -17,6 +17,10 @@ const VANISHED_AFTER: u32 = 3;
 /// before would have lost as well.
 const LOST_IN: u32 = 3;
 
+/// A plugin complains of what is not there yet when the agent starts, as the file
+/// before may have done at its own start: what lasts as long as this counts.
+const LASTS: Duration = Duration::from_secs(60);
+
 /// More of them say nothing new.
 const NAMED: usize = 5;
 
@@ -50,6 +54,9 @@ pub struct Probation {
     /// Events that were lost by reasons that are new, and in how many collections.
     lost: BTreeMap<String, u64>,
     lossy: u32,
+    /// How long a complaint that is new must last, and since when each does.
+    patience: Duration,
+    complains: Vec<(String, Instant)>,
     /// It was told once.
     told: bool,
 }
@@ -68,7 +75,14 @@ pub enum Trouble<'a> {
 impl Probation {
     pub fn new(digest: &str, (now, span): (Instant, Duration), before: Before) -> Self {
         let (digest, until) = (digest.to_owned(), now + span);
-        Self { digest, until, before, collections: 0, lost: BTreeMap::new(), lossy: 0, told: false }
+        let (lost, complains) = (BTreeMap::new(), Vec::new());
+        let patience = Duration::ZERO;
+        Self { digest, until, before, collections: 0, lost, lossy: 0, patience, complains, told: false }
+    }
+
+    /// Of an upgrade that comes with a start, or is gone on with at one.
+    pub fn begun_by_a_start(self) -> Self {
+        Self { patience: LASTS, ..self }
     }
 
     /// Goes on with what an earlier agent began, if that is of this file and not
@@ -78,7 +92,7 @@ impl Probation {
         let left = Duration::try_from_secs_f64(kept.until - epoch(now.1)).ok()?;
         let goes_on = kept.digest == digest && !left.is_zero() && left <= LONGEST;
         let before = Before { complaints: kept.known, families: BTreeSet::new(), losses: kept.losses };
-        goes_on.then(|| Self::new(digest, (now.0, left), before))
+        goes_on.then(|| Self::new(digest, (now.0, left), before).begun_by_a_start())
     }
 
     /// As [`Self::kept`], at this moment.
@@ -101,11 +115,21 @@ impl Probation {
             // What was so before is not the upgrade's doing.
             Trouble::Breach(what) if self.before.complaints.iter().any(|known| known == what) => return None,
             Trouble::Breach(what) => what.to_owned(),
-            Trouble::Complains(complaints) => {
-                complaints.iter().find(|complaint| !self.before.complaints.contains(complaint))?.clone()
-            }
+            Trouble::Complains(complaints) => self.lasting(complaints, now)?,
         };
         self.tell(why, now)
+    }
+
+    /// A complaint that is new, in the same words for long enough.
+    fn lasting(&mut self, complaints: &[String], now: Instant) -> Option<String> {
+        let earlier = std::mem::take(&mut self.complains);
+        let since = |complaint: &String| {
+            earlier.iter().find(|(known, _)| known == complaint).map_or(now, |(_, since)| *since)
+        };
+        let news = complaints.iter().filter(|complaint| !self.before.complaints.contains(complaint));
+        self.complains = news.map(|complaint| (complaint.clone(), since(complaint))).collect();
+        let lasts = |since: &Instant| now.saturating_duration_since(*since) >= self.patience;
+        self.complains.iter().find(|(_, since)| lasts(since)).map(|(complaint, _)| complaint.clone())
     }
 
     /// After a collection that showed these families.
@@ -244,6 +268,33 @@ mod tests {
         assert_eq!(probation.on(Trouble::Complains(std::slice::from_ref(&old)), now), None);
         let new = probation.on(Trouble::Complains(&[old, "ring full".to_owned()]), now);
         assert_eq!(new.as_deref(), Some("ring full"));
+    }
+
+    #[test]
+    fn after_a_start_a_complaint_counts_when_it_lasts() {
+        let now = Instant::now();
+        let kept = probation(now).kept((now, SystemTime::now()));
+        let resumed =
+            Probation::resumed(kept, "digest", (now, SystemTime::now())).expect("all of it is left");
+        for mut probation in [probation(now).begun_by_a_start(), resumed] {
+            let mut hears = |text: &str, seconds: u64| {
+                let complaints = ["no pressure files".to_owned(), text.to_owned()];
+                let said: &[String] = if text.is_empty() { &[] } else { &complaints };
+                probation.on(Trouble::Complains(said), now + Duration::from_secs(seconds))
+            };
+            assert_eq!(hears("it does not answer", 0), None, "what it needs starts as well");
+            assert_eq!(hears("it does not answer", 59), None);
+            assert_eq!(hears("", 60), None, "it answers");
+            assert_eq!(hears("it does not answer", 61), None, "it was over in between");
+            for second in 62..200 {
+                assert_eq!(hears(&format!("{second} errors"), second), None, "never in the same words");
+            }
+            assert_eq!(hears("ring full", 200), None);
+            assert_eq!(hears("ring full", 259), None);
+            assert_eq!(hears("ring full", 260).as_deref(), Some("ring full"));
+        }
+        let mut begun = probation(now).begun_by_a_start();
+        assert!(begun.on(Trouble::Ended("collect: panicked"), now).is_some(), "that needs no patience");
     }
 
     #[test]

@@ -34,15 +34,21 @@ pub fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
 }
 
 impl Unit {
-    /// Has what serves just now written down, where that is news.
+    /// Has what serves just now written down, where that is news: what is written
+    /// is compared, so that what a disk refused is tried again. What an operator's
+    /// word brought until the agent ends is nothing that the next one goes back to.
     pub(super) fn keep_ran(&self) {
-        let (known, status) = (lock(&self.life).complaints(), self.status());
+        // Asked on both sides: where a generation comes by such a word that is set
+        // before it is seen, and where one goes it is taken back after.
+        let was_apart = self.is_apart();
+        let (known, status) = (self.complaints_now(), self.status());
+        if was_apart || self.is_apart() {
+            return;
+        }
         let serves = status.state.collects() && status.digest() == lock(&self.served).as_deref();
         let Some(loaded) = status.loaded.filter(|_| serves && self.parts.records.is_open()) else { return };
         let ran = Some(Ran { stored: record(&loaded, &self.config()), known });
-        if std::mem::replace(&mut *lock(&self.ran), ran.clone()) != ran {
-            self.parts.records.amend_lineage(self.name(), |lineage| Lineage { ran, ..lineage });
-        }
+        self.parts.records.amend_lineage(self.name(), |lineage| Lineage { ran, ..lineage });
     }
 
     /// Nobody wants back what was given up.
@@ -50,23 +56,27 @@ impl Unit {
         let given_up = matches!(status.state, State::Quarantined | State::Unsupported);
         let Some(digest) = status.digest().filter(|_| given_up && before != status.state) else { return };
         let digest = digest.to_owned();
-        *lock(&self.ran) = None;
         self.parts.records.amend_lineage(self.name(), move |mut lineage| {
             lineage.ran = lineage.ran.filter(|ran| ran.stored.digest != digest);
             lineage
         });
     }
 
-    /// At the first start of an agent: the time after an upgrade goes on, or
-    /// begins, where this start is the upgrade. `held`: the file stands in for one
-    /// that was rolled back from.
+    /// With the first file that an agent could load: the time after an upgrade goes
+    /// on, or begins, where this start is the upgrade. `held`: the file stands in for
+    /// one that was rolled back from.
     pub(super) fn resume_probation(&self, loaded: &Loaded, held: bool) {
-        let span = self.parts.troubles.span();
+        let (span, records) = (self.parts.troubles.span(), &self.parts.records);
+        let (name, digest) = (self.name(), &loaded.verified.bytes.digest);
+        let mut lineage = records.lineage(name);
+        if !held {
+            // On probation or not: by hand it goes back there.
+            let digest = digest.clone();
+            records.amend_lineage(name, move |lineage| lineage.started(&digest));
+        }
         if span.is_zero() {
             return;
         }
-        let (name, digest) = (self.name(), &loaded.verified.bytes.digest);
-        let mut lineage = self.parts.records.lineage(name);
         let now = (Instant::now(), SystemTime::now());
         let lost = lineage.lost.take();
         let lost = lost.map(|lost| (lost.digest, Losses::resumed(lost.at, now)));
@@ -80,7 +90,8 @@ impl Unit {
                 _ => BTreeSet::new(),
             };
             let before = Before { complaints: ran.known.clone(), families: BTreeSet::new(), losses };
-            self.upgraded_by_the_start(loaded, ran, Probation::new(digest, (now.0, span), before));
+            let probation = Probation::new(digest, (now.0, span), before).begun_by_a_start();
+            self.upgraded_by_the_start(loaded, ran, probation);
             return;
         }
         if let Some((_, losses)) = lost.filter(|(of, _)| of == digest) {

@@ -43,8 +43,6 @@ pub struct Unit {
     pub(super) probation: Mutex<Option<Probation>>,
     /// The digest of the file that was activated last.
     pub(super) served: Mutex<Option<String>>,
-    /// What was last written down as what serves.
-    pub(super) ran: Mutex<Option<crate::records::Ran>>,
     /// What ran before an upgrade.
     pub(super) previous: Mutex<Option<super::generation::Previous>>,
     /// It runs another file than its section names, by an operator's word.
@@ -104,7 +102,6 @@ impl Unit {
             marks: Mutex::default(),
             probation: Mutex::default(),
             served: Mutex::default(),
-            ran: Mutex::default(),
             previous: Mutex::default(),
             apart: Default::default(),
             beside: Mutex::default(),
@@ -352,6 +349,15 @@ impl Unit {
         }
     }
 
+    /// What is wrong with what serves, by which what takes its place is judged.
+    pub(super) fn complaints_now(&self) -> Vec<String> {
+        let mut complaints = lock(&self.life).complaints();
+        if self.over_cap.load(Relaxed) {
+            complaints.push(OVER_CAP.to_owned());
+        }
+        complaints
+    }
+
     /// On probation, what goes wrong rolls it back.
     fn watch_probation(&self, life: &Life, before: State, now: Instant) {
         let mut probation = lock(&self.probation);
@@ -362,7 +368,8 @@ impl Unit {
             {
                 watched.on(Trouble::Ended(&life.reasons().join("; ")), now)
             }
-            State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),
+            // What is over is no trouble that lasts.
+            State::Running | State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),
             _ => None,
         };
         if let Some(why) = why {
