@@ -11,7 +11,7 @@ mod remembered;
 mod rules;
 
 use super::*;
-use crate::identity::path::UserSlices;
+use crate::identity::path::{Place, UserSlices};
 use gantry_plugin_api::identity::{Container, Metadata};
 use machine::*;
 use std::collections::BTreeMap;
