@@ -70,9 +70,9 @@ fn an_overrun_is_told_and_events_go_on() {
     let mut all = Vec::new();
     let lost = (0..100).map(|_| events.read(&mut all, 1)).find_map(Result::err);
     assert!(matches!(lost, Some(Error::Overrun)), "{lost:?} after {all:?}");
-    let mut child = Command::new("/bin/true").spawn().expect("spawn");
     // The socket may still be full: room first.
     while events.read(&mut all, 100).unwrap_or(true) {}
+    let mut child = Command::new("/bin/true").spawn().expect("spawn");
     until_exits(&events, &[child.id()]);
     assert!(events.is_there(child.id()), "nobody waited for it yet");
     child.wait().expect("wait");

@@ -29,7 +29,6 @@ pub const TESTS: &[Tests] = &[
     all("gantry-tcp-ebpf", "full"),
     all("gantry-tcp-ebpf", "views"),
     all("gantry-tcp-ebpf", "without"),
-    all("gantry-tcp-ebpf", "clock"),
     // It takes iproute2 to make a link.
     Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.
