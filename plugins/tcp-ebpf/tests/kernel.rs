@@ -3,7 +3,7 @@
 
 mod support;
 
-use gantry_bpf::{Kernel, Outcome};
+use gantry_bpf::Outcome;
 use gantry_plugin_testkit::{NewContainer, eventually};
 use gantry_tcp_ebpf::addresses::Addresses;
 use gantry_tcp_ebpf::config::Settings;
@@ -20,12 +20,7 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use support::net::Net;
-use support::{enough_descriptors, has_storage, in_own_cgroup, kit, settings, skip_without_root};
-
-fn load(variant: &Variant<'_>, settings: &Settings) -> Engine {
-    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
-    Engine::load(&kernel, variant, settings).expect("the kernel takes it")
-}
+use support::{enough_descriptors, has_storage, in_own_cgroup, kit, load, settings, skip_without_root};
 
 /// The one that this kernel takes.
 fn engine(settings: &Settings) -> Engine {

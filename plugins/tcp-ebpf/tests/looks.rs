@@ -4,7 +4,7 @@
 mod support;
 
 use gantry_bpf::Kernel;
-use gantry_tcp_ebpf::config::{Config, Settings};
+use gantry_tcp_ebpf::config::Settings;
 use gantry_tcp_ebpf::engine::{Engine, HASH, STORAGE, Variant};
 use gantry_tcp_ebpf::record::{Kind, Record};
 use gantry_tcp_ebpf::shared::Shared;
@@ -12,11 +12,7 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use support::net::Net;
-use support::{enough_descriptors, in_own_cgroup, kit, skip_without_root};
-
-fn settings() -> Settings {
-    Settings::of(&Config::default(), None, 0).expect("the default is good")
-}
+use support::{enough_descriptors, in_own_cgroup, kit, load, settings, skip_without_root};
 
 /// One that holds 430 records, of which iterators take half.
 fn small() -> Settings {
@@ -30,11 +26,6 @@ fn variants() -> Vec<&'static Variant<'static>> {
     let variants: Vec<_> = [&STORAGE, &HASH].into_iter().filter(takes).collect();
     assert!(!variants.is_empty(), "the kernel takes neither");
     variants
-}
-
-fn load(variant: &Variant<'_>, settings: &Settings) -> Engine {
-    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
-    Engine::load(&kernel, variant, settings).expect("the kernel takes it")
 }
 
 fn connect(net: &Net, to: SocketAddr, many: usize) -> Vec<TcpStream> {

@@ -11,7 +11,7 @@ use gantry_tcp_ebpf::TcpEbpf;
 use gantry_tcp_ebpf::config::{Config, Settings};
 use gantry_tcp_ebpf::counts::Numbers;
 use gantry_tcp_ebpf::destination::Destination;
-use gantry_tcp_ebpf::engine::{Engine, STORAGE};
+use gantry_tcp_ebpf::engine::{Engine, STORAGE, Variant};
 use gantry_tcp_ebpf::shared::Inner;
 use gantry_tcp_ebpf::tracker::Tracker;
 use gantry_tcp_ebpf::watch::Watch;
@@ -141,6 +141,12 @@ pub fn enough_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
+}
+
+/// An object in the kernel, its programs at work.
+pub fn load(variant: &Variant<'_>, settings: &Settings) -> Engine {
+    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
+    Engine::load(&kernel, variant, settings).expect("the kernel takes it")
 }
 
 /// What counts, without a plugin around it.
