@@ -124,6 +124,7 @@ fn fault_together(stamps: Stamps) {
     let barrier = Barrier::new(THREADS + 1);
     let arrived = AtomicUsize::new(0);
     let mut set_anew = None;
+    let before = threads();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (barrier, arrived) = (&barrier, &arrived);
@@ -149,7 +150,21 @@ fn fault_together(stamps: Stamps) {
             barrier.wait();
         }
     });
+    wait_for_ended(before);
     assert_eq!(set_anew, None);
+}
+
+/// How many threads the kernel shows of this process.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("it is there").count()
+}
+
+/// Waits until `before` threads are left: one that was joined is in `/proc` for a
+/// while, with all signals blocked, which looks like one that a handler is at work in.
+fn wait_for_ended(before: usize) {
+    while threads() > before {
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
 }
 
 fn kill() {
@@ -252,7 +267,9 @@ fn body() {
                     kill();
                 }
                 "made good elsewhere" | "made good, then aborted" => {
+                    let before = threads();
                     std::thread::spawn(touch_page).join().expect("it is made good");
+                    wait_for_ended(before);
                     assert_eq!(stamps.mind_handlers(), None, "nobody set it anew");
                     assert_eq!(stamps.mind_handlers(), None);
                     if what == "made good, then aborted" {
