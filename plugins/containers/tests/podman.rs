@@ -40,6 +40,11 @@ fn a_container_s_life_is_told() {
     let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", told.init.expect("it runs").pid));
     assert!(cgroup.expect("it runs").contains(&format!("/libpod-{first}")), "as the host's table has it");
     rig.up(true);
+    // Its own API has said all of that.
+    let asked = rig.collect();
+    assert_eq!(asked.find(&rig.requests("inspect", "ok")), Some(0.0));
+    assert!(asked.find(&rig.requests("libpod", "ok")).is_some_and(|count| count >= 1.0));
+    assert!(told.started_at > 0);
 
     podman.run(&["rename", "web", "shop"]);
     podman.run(&["restart", "-t", "0", &first]);

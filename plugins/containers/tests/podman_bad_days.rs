@@ -46,6 +46,7 @@ fn each_request_may_fail_in_each_way() {
         (Request::Version, "version"),
         (Request::Events, "events"),
         (Request::List, "list"),
+        // Asked only where Podman's own API does not answer.
         (Request::Inspect, "inspect"),
         (Request::Libpod, "libpod"),
     ];
@@ -64,6 +65,9 @@ fn each_request_may_fail_in_each_way() {
                     let (mut rig, fake) = before_podman(config, None, |fake| {
                         fill(fake);
                         fake.mood(request, mood.clone());
+                        if request == Request::Inspect {
+                            fake.mood(Request::Libpod, Mood::Status(500));
+                        }
                     });
                     eventually(|| {
                         let collected = rig.running.collect().map_err(|failure| failure.to_string())?;
@@ -74,6 +78,7 @@ fn each_request_may_fail_in_each_way() {
                     })
                     .unwrap_or_else(|failure| panic!("{failure}"));
                     fake.mood(request, Mood::Good);
+                    fake.mood(Request::Libpod, Mood::Good);
                     fake.hang_up();
                     rig.told(&id(1), |told| told.log_driver == "k8s-file");
                     rig.up(true);
@@ -110,6 +115,53 @@ fn one_broken_container_that_has_the_list_refused_takes_no_names() {
         if troubles.is_empty() { Ok(()) } else { Err(format!("{troubles:?}")) }
     })
     .expect("the list is tried again");
+}
+
+#[test]
+fn one_request_a_container_is_enough_and_one_a_pod() {
+    const MEMBERS: usize = 20;
+    let put = |fake: &Fake, number: usize| {
+        let mut member = container(number, "member");
+        member["Mounts"] = json!([{ "Type": "bind", "Source": "/s", "Destination": "/d", "RW": false }]);
+        member["Config"]["Labels"] = json!({ "a": "b" });
+        // As a Podman elsewhere than in Greenwich has it.
+        member["State"]["StartedAt"] = json!("2026-11-23T00:57:04.5-05:00");
+        fake.put(member);
+        fake.libpod(&id(number), says(&id(99), false));
+    };
+    let (rig, fake) = before_podman(CONFIG, None, |fake| {
+        fake.libpod(&id(99), json!({ "Name": "shop" }));
+        put(fake, 1);
+    });
+    // One after the other: the first asks for the pod.
+    for number in 1..=MEMBERS {
+        if number > 1 {
+            put(&fake, number);
+            fake.event("start", &id(number));
+        }
+        let told = rig.told(&id(number), |_| true);
+        assert_eq!((&*told.names["name"], &*told.names["podman_pod"]), ("member", "shop"));
+        assert_eq!(
+            (&*told.image, &*told.labels["a"], &*told.environment["PATH"]),
+            ("nginx:1.27", "b", "/bin")
+        );
+        assert_eq!((told.volumes.len(), told.networks.as_slice()), (1, &["bridge".to_owned()][..]));
+        assert_eq!((told.started_at, &*told.log_path), (1_795_413_424, "/var/lib/x/ctr.log"));
+    }
+    assert_eq!(fake.asked(Request::Libpod), MEMBERS as u64 + 1);
+    assert_eq!(fake.asked(Request::Inspect), 0, "Docker's API would say the same and less");
+}
+
+#[test]
+fn where_docker_s_requests_alone_are_let_through_they_are_enough() {
+    let (mut rig, fake) = before_podman(CONFIG, None, |fake| fake.put(container(1, "web")));
+    let told = rig.told(&id(1), |_| true);
+    // What it says to Docker's clients of the log is not so.
+    assert_eq!((&*told.names["name"], &*told.log_driver, &*told.log_path), ("web", "", ""));
+    fake.remove(&id(1));
+    fake.event("die", &id(1));
+    rig.removed(&id(1));
+    rig.running.stop().expect("it stops");
 }
 
 #[test]
@@ -187,14 +239,14 @@ fn a_podman_at_docker_s_socket_is_asked_once() {
     assert_eq!((&*told.runtime, &*told.log_driver), ("podman", "k8s-file"));
     rig.unused("podman-docker");
     rig.up(true);
-    let asked = fake.asked(Request::Inspect);
+    let asked = fake.asked(Request::Libpod);
     // What happens is asked for once, too, and told under one name.
     fake.put(container(2, "late"));
     fake.libpod(&id(2), says("", false));
     fake.wait_listeners(1);
     fake.event("start", &id(2));
     rig.told(&id(2), |_| true);
-    assert_eq!(fake.asked(Request::Inspect), asked + 1);
+    assert_eq!((fake.asked(Request::Libpod), fake.asked(Request::Inspect)), (asked + 1, 0));
     assert!(!rig.kit.provided().any(|provided| {
         provided.runtime == "docker" && provided.metadata.iter().any(|told| !told.runtime_id.is_empty())
     }));

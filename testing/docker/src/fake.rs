@@ -3,6 +3,7 @@
 //! connection, a thread each.
 
 mod answer;
+mod libpod;
 mod query;
 
 use answer::Answer;
@@ -179,7 +180,8 @@ impl Fake {
         self.shared.lock().podman = Some(version.to_owned());
     }
 
-    /// What a Podman says of a container or a pod besides.
+    /// What a Podman's own API says of a container beside what it says to
+    /// Docker's clients, or of a pod. Of others that knows nothing.
     pub fn libpod(&self, id: &str, says: Value) {
         self.shared.lock().libpod.insert(id.to_owned(), says);
     }
@@ -373,8 +375,9 @@ impl Shared {
             (Request::Libpod, id) => {
                 let mut state = self.lock();
                 state.libpod_asked.extend(target.split('/').nth(1).map(str::to_owned));
-                match state.libpod.get(id.unwrap_or_default()) {
-                    Some(says) => Answer::json(says),
+                let id = id.unwrap_or_default();
+                match state.libpod.get(id) {
+                    Some(besides) => Answer::json(&libpod::says(state.containers.get(id), besides)),
                     None => Answer::error(404, "no such container"),
                 }
             }

@@ -1,12 +1,13 @@
 //! Podman, as a provider of metadata: it speaks Docker's API, and one of its
-//! own at the same socket, which says of a container what Docker's has no place
-//! for.
+//! own at the same socket, which says of a container also what Docker's has no
+//! place for.
 //!
 //! # Layout
-//! * [`source`]: what a session asks: what Docker is asked, and Podman's own.
-//! * [`own`]: what that says.
+//! * [`source`]: what a session asks of which of them.
+//! * [`own`]: Podman's own; [`described`]: what that says of a container.
 //! * [`users`]: those that users run.
 
+mod described;
 pub mod own;
 pub mod source;
 pub mod users;

@@ -1,11 +1,13 @@
-//! What a session asks of Podman.
+//! What a session asks of Podman: of each container its own API, and Docker's where
+//! that does not answer; events and the list over Docker's, which Podman has too.
 
-use super::own::Own;
+use super::own::{self, Own};
 use crate::docker::client::Client;
 use crate::docker::source::Source as Docker;
 use crate::provider::link::Link;
 use crate::provider::source::{self, Change, Listed, Look};
 use crate::provider::{Ended, Failed};
+use gantry_plugin_api::Container;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ impl Source {
 
 impl source::Source for Source {
     type Part = <Docker as source::Source>::Part;
-    const LOOK: &'static str = Docker::LOOK;
+    const LOOK: &'static str = own::REQUEST;
 
     fn link(&self) -> &Arc<Link> {
         self.docker.link()
@@ -51,15 +53,20 @@ impl source::Source for Source {
     }
 
     fn look(&self, id: &str) -> impl Future<Output = Look> + Send + 'static {
-        let (own, id, look) = (self.own.clone(), id.to_owned(), self.docker.look(id));
+        let (own, id, docker_s) = (self.own.clone(), id.to_owned(), self.docker.look(id));
         async move {
-            match look.await {
-                // Its log driver and its pod may be had the next time.
-                Look::Known(mut container) => match own.add(&id, &mut container).await {
-                    Ok(()) => Look::Known(container),
-                    Err(_) => Look::Partly(container),
+            match own.look(&id).await {
+                Ok(Some(look)) => look,
+                // What stands before the socket may let Docker's requests through alone.
+                Ok(None) => match docker_s.await {
+                    Look::Known(container) => Look::Known(without_log(container)),
+                    look => look,
                 },
-                look => look,
+                // Its log driver and its pod may be had the next time.
+                Err(_) => match docker_s.await {
+                    Look::Known(container) => Look::Partly(without_log(container)),
+                    look => look,
+                },
             }
         }
     }
@@ -71,4 +78,11 @@ impl source::Source for Source {
     async fn change(&mut self) -> Result<Change, Ended> {
         self.docker.change().await
     }
+}
+
+/// What Docker's API says of the log is of another driver.
+fn without_log(mut container: Box<Container>) -> Box<Container> {
+    container.log_driver.clear();
+    container.log_path.clear();
+    container
 }

@@ -10,9 +10,9 @@ const MAX_STAT: u64 = 4096;
 /// `/proc/stat` has a line for each processor, and one of all interrupts.
 const MAX_ALL: u64 = 1 << 20;
 
-/// Seconds since the epoch of an RFC 3339 time in UTC, as
-/// `2026-11-23T05:57:04.123456789Z`; 0 where it is none, or before the epoch,
-/// as is the year 1 by which Docker says "never".
+/// Seconds since the epoch of an RFC 3339 time, as
+/// `2026-11-23T05:57:04.123456789Z` or, in a Podman's own zone, `…04.1-05:00`; 0
+/// where it is none, or before the epoch, as is the year 1 by which Docker says "never".
 pub fn seconds(text: &str) -> u64 {
     parse(text).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0)
 }
@@ -27,9 +27,10 @@ fn parse(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let separated = bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
     let within = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60;
-    if !separated || !within || !text.ends_with('Z') {
+    if !separated || !within {
         return None;
     }
+    let east = offset(text.get(19..)?)?;
     // Days of the proleptic Gregorian calendar: years that begin in March have
     // their leap day last, and 400 of them have always 146,097 days.
     let shifted = if month > 2 { year } else { year - 1 };
@@ -38,7 +39,27 @@ fn parse(text: &str) -> Option<i64> {
     let days =
         365 * shifted + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + of_year
             - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second - east)
+}
+
+/// How far east of UTC a time's zone is, in seconds, by what follows the seconds:
+/// a fraction, which is dropped, and `Z` or `+05:30`.
+fn offset(rest: &str) -> Option<i64> {
+    let digits = rest.strip_prefix('.');
+    let rest = digits.map_or(rest, |digits| digits.trim_start_matches(|sign: char| sign.is_ascii_digit()));
+    if rest == "Z" {
+        return Some(0);
+    }
+    let sign = match rest.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = rest[1..].split_once(':')?;
+    let number = |text: &str| -> Option<i64> {
+        (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    };
+    Some(sign * (number(hours)? * 3600 + number(minutes)? * 60))
 }
 
 /// The process with this pid, if it lives: with its start time, or the pid
@@ -78,6 +99,8 @@ mod tests {
             ("2000-02-29T12:34:56Z", 951_827_696),
             ("2026-11-23T05:57:04.123456789Z", 1_795_413_424),
             ("2100-03-01T00:00:00Z", 4_107_542_400),
+            ("2026-11-23T00:57:04.123456789-05:00", 1_795_413_424),
+            ("2026-11-23T11:27:04+05:30", 1_795_413_424),
             ("0001-01-01T00:00:00Z", 0),
         ] {
             assert_eq!(seconds(text), expected, "{text}");
@@ -88,6 +111,10 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "2026-11-23 05:57:04Z",
             "2026-11-23T05:57:04",
+            "2026-11-23T05:57:04+0100",
+            "2026-11-23T05:57:04 01:00",
+            "2026-11-23T05:57:04+é:00",
+            "2026-11-23T05:57:04.",
             "é026-11-23T05:57:04Z",
             "+026-11-23T05:57:04Z",
         ] {
