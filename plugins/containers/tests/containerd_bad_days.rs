@@ -146,6 +146,8 @@ fn descriptions_that_make_no_sense_cost_what_is_in_them() {
 fn dying_and_returning_again_and_again() {
     let kit = kit();
     let mut rig = Rig::start_of("containerd", kit.clone(), CONFIG);
+    rig.up(false);
+    assert!(rig.running.troubles().expect("has a health").is_empty(), "it does not run: nothing is wrong");
     for number in 1..=3 {
         let fake = Fake::start(&kit.tree().path("run/c.sock"));
         fake.put("default", plain(&id(number)));

@@ -181,6 +181,45 @@ fn what_its_own_api_did_not_say_is_asked_for_again() {
 }
 
 #[test]
+fn one_that_hangs_holds_no_stop() {
+    for request in [Request::Version, Request::Events, Request::List, Request::Libpod] {
+        let (mut rig, fake) = before_podman(CONFIG, None, |fake| {
+            fill(fake);
+            fake.mood(request, Mood::Hang);
+        });
+        fake.wait_asked(request, 1);
+        rig.running.stop().expect("within its deadline");
+        assert!(!rig.kit.log().any(|line| line.message.contains("left behind")), "{request:?}");
+    }
+}
+
+#[test]
+fn dying_and_returning_again_and_again() {
+    let kit = kit();
+    kit.tree().dir("run/podman");
+    let mut rig = Rig::start_of("podman", kit.clone(), CONFIG);
+    rig.up(false);
+    assert!(rig.running.troubles().expect("has a health").is_empty(), "it does not run: nothing is wrong");
+    for number in 1..=3 {
+        let fake = Fake::start(&kit.tree().path("run/podman/podman.sock"));
+        fake.podman("4.3.1");
+        fake.put(container(number, "web"));
+        fake.libpod(&id(number), says("", false));
+        // The host waits for it, and so it is not waited for long.
+        let seen = rig.kit.identity().appear(NewContainer::new("/x").runtime("podman", &id(number)));
+        rig.kit.identity().want_metadata(seen);
+        rig.told(&id(number), |told| told.log_driver == "k8s-file");
+        if number > 1 {
+            rig.removed(&id(number - 1));
+        }
+        fake.hang_up();
+        drop(fake);
+    }
+    rig.up(false);
+    rig.running.stop().expect("it stops");
+}
+
+#[test]
 fn ten_thousand_containers() {
     let (rig, _fake) = before_podman(CONFIG, None, |fake| {
         (0..10_000).for_each(|number| {
