@@ -90,7 +90,14 @@ fn cpu_time_is_that_of_the_kernel_s_files() {
         return;
     }
     fs::write(limit, quota.1).expect("a limit");
-    Waiting::new("i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done").run_in(&made);
+    // Until it was held back, however fast the machine is.
+    let stat = made.of("cpu").join("cpu.stat");
+    let script = format!(
+        "turn=0; until grep -q '^nr_throttled [1-9]' {} || [ $turn -ge 1000 ]; do \
+         turn=$((turn+1)); i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; done",
+        stat.display()
+    );
+    Waiting::new(&script).run_in(&made);
     let cpu = read(&made).cpu;
     let (usage, throttled) = match version {
         Version::V1 => (alone(made.of("cpuacct"), "cpuacct.usage"), "throttled_time"),

@@ -17,8 +17,13 @@ use std::time::{Duration, Instant};
 use support::net::{Net, exchange};
 use support::{Cgroup, counted, kit, own, scanned, settings, skip_without_root, until, until_ledger};
 
-/// How long one generation follows the other before three of them are enough.
-const ENOUGH: Duration = Duration::from_secs(5);
+/// Where one generation takes longer than this to follow the other, as in a machine
+/// that is emulated, three of them are enough.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// How long a client of the load rests after each turn.
+const LEAST_REST: Duration = Duration::from_millis(1);
+const MOST_REST: Duration = Duration::from_millis(20);
 
 const TO: &str = "GANTRY_TEST_CONNECTS_TO";
 
@@ -65,8 +70,8 @@ fn a_process_that_is_gone_is_its_container_s() {
         kit.identity().declare(cgroup.of(NewContainer::new(name)));
     }
     let mut running = kit.start("").expect("it starts");
-    let times = [16, 10];
-    for turn in 0..16 {
+    let times = [8, 5];
+    for turn in 0..8 {
         for (cgroup, times) in cgroups.iter().zip(times) {
             if turn < times {
                 let ended = spawn(&net, cgroup, server.at, 1).wait().expect("it was started");
@@ -106,6 +111,7 @@ fn load(net: &Net, load: &Load, to: SocketAddr, nobody: SocketAddr) {
     net.within(|| {
         let mut kept = Vec::new();
         while !load.ends.load(Relaxed) {
+            let begun = Instant::now();
             let mut stream = TcpStream::connect(to).expect("somebody listens");
             exchange(&mut stream, 100);
             load.made.fetch_add(1, Relaxed);
@@ -115,8 +121,9 @@ fn load(net: &Net, load: &Load, to: SocketAddr, nobody: SocketAddr) {
             }
             TcpStream::connect(nobody).expect_err("nobody listens");
             load.refused.fetch_add(1, Relaxed);
-            // What changes meanwhile needs the processor too.
-            std::thread::park_timeout(Duration::from_millis(1));
+            // What changes meanwhile needs the processor too, most of all of a machine
+            // that is emulated: there this would be all that it has.
+            std::thread::park_timeout((begun.elapsed() * 2).clamp(LEAST_REST, MOST_REST));
         }
     });
 }
@@ -211,16 +218,15 @@ fn an_upgrade_with_a_hash_in_the_kernel_loses_and_doubles_nothing() {
         };
         let begun = Instant::now();
         for turn in 0..10 {
-            // A machine that is emulated takes seconds for each.
-            if turn >= 3 && begun.elapsed() > ENOUGH {
+            if turn >= 3 && begun.elapsed() > SLOW * turn {
                 break;
             }
-            more(60);
+            more(20);
             old.scan();
             let new = watch();
-            more(60);
+            more(20);
             let state = old.stop().encode();
-            more(60);
+            more(20);
             new.activate(State::decode(&state));
             old = new;
         }

@@ -11,6 +11,7 @@ use gantry_tcp_ebpf::shared::Shared;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::LazyLock;
 use support::net::Net;
 use support::{enough_descriptors, in_own_cgroup, kit, load, settings, skip_without_root};
 
@@ -19,13 +20,17 @@ fn small() -> Settings {
     Settings { ring: 64 << 10, ..settings() }
 }
 
-/// Those that this kernel takes.
-fn variants() -> Vec<&'static Variant<'static>> {
-    let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
-    let takes = |variant: &&Variant<'_>| Engine::load(&kernel, variant, &settings()).is_ok();
-    let variants: Vec<_> = [&STORAGE, &HASH].into_iter().filter(takes).collect();
-    assert!(!variants.is_empty(), "the kernel takes neither");
-    variants
+/// Those that this kernel takes: tried once, as loading them takes long in a machine
+/// that is emulated.
+fn variants() -> &'static [&'static Variant<'static>] {
+    static TAKEN: LazyLock<Vec<&Variant<'_>>> = LazyLock::new(|| {
+        let kernel = Kernel::open(Path::new("/sys")).expect("BTF");
+        let takes = |variant: &&Variant<'_>| Engine::load(&kernel, variant, &settings()).is_ok();
+        let variants: Vec<_> = [&STORAGE, &HASH].into_iter().filter(takes).collect();
+        assert!(!variants.is_empty(), "the kernel takes neither");
+        variants
+    });
+    &TAKEN
 }
 
 fn connect(net: &Net, to: SocketAddr, many: usize) -> Vec<TcpStream> {
