@@ -24,7 +24,8 @@ const PROCESSOR: &str = "max,-erms,-fsrm,-smap,-smep,-umip,-la57";
 
 /// Pressure is off unless it is asked for in some of Debian's. What guards against
 /// others on the same processor, and clears what is about to be written, costs and serves nobody here.
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 psi=1 quiet mitigations=off init_on_alloc=0 audit=0 apparmor=0 nowatchdog random.trust_cpu=on";
+/// Without random addresses the emulator finds again what it translated for the process before.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 psi=1 quiet mitigations=off init_on_alloc=0 audit=0 apparmor=0 nowatchdog random.trust_cpu=on norandmaps";
 
 /// What came of it.
 pub struct Ended {
