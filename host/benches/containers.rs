@@ -1,9 +1,10 @@
 //! What a whole agent with the plugins `node` and `containers` costs beside so
 //! many containers, printed as tables: of a machine of plain files, which is all
 //! that is measured where the argument is `fixture`; cgroups of the kernel with a sleeping
-//! process each, then real ones of a Docker, then processes that come and go,
-//! then all runtimes together, and each of them asked alone.
-//! Needs root, and for the later parts Docker and containerd.
+//! process each, then processes that come and go, then real ones of a Docker, asked alone and with
+//! all other runtimes beside it that have nothing, which is all that is measured where it is `docker`;
+//! then all runtimes together, and each of them asked alone. With `starts` no more than the first answers.
+//! Needs root, and for the later parts Docker, containerd and Podman.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::disallowed_methods, reason = "an idle agent is measured by leaving it alone for a while")]
 
@@ -18,7 +19,7 @@ use gantry_test_containerd::Containerd;
 use gantry_test_docker::Docker;
 use gantry_test_podman::Podman;
 use gantry_test_systemd::{Fake, service};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::cgroup::{Cgroup, Member};
@@ -176,16 +177,27 @@ fn fixture_machine(dir: &Path, name: &str, mode: Mode) {
 
 fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    println!(
-        "plain files in the form of the kernel's\n| cgroups | containers | series of them | a scrape, CPU ms | a scrape, ms | KiB a further container, idle |\n|---|---|---|---|---|---|"
-    );
-    for (name, mode) in [("v1", Mode::V1), ("v2", Mode::V2), ("hybrid", Mode::Hybrid)] {
-        fixture_machine(dir.path(), name, mode);
+    if !is_asked_for("docker") {
+        without_runtimes(dir.path());
     }
     if is_asked_for("fixture") {
         return;
     }
-    let absent = config(&dir.path().join("docker.sock"));
+    with_runtimes(dir.path());
+}
+
+/// Plain files, and cgroups of the kernel that nobody names.
+fn without_runtimes(dir: &Path) {
+    println!(
+        "plain files in the form of the kernel's\n| cgroups | containers | series of them | a scrape, CPU ms | a scrape, ms | KiB a further container, idle |\n|---|---|---|---|---|---|"
+    );
+    for (name, mode) in [("v1", Mode::V1), ("v2", Mode::V2), ("hybrid", Mode::Hybrid)] {
+        fixture_machine(dir, name, mode);
+    }
+    if is_asked_for("fixture") {
+        return;
+    }
+    let absent = config(&dir.join("docker.sock"));
     let mut others: Vec<Member> = (0..PROCESSES).map(|_| sleeper()).collect();
     let mut containers: Vec<(Member, Cgroup)> = Vec::new();
     println!("cgroups, and {PROCESSES} processes besides\n{HEAD}");
@@ -194,28 +206,60 @@ fn main() {
             let Some(cgroup) = Cgroup::new() else { return };
             containers.push((cgroup.spawn(&["sleep", "100000"]), cgroup));
         }
-        println!("{}", row(dir.path(), &absent, count));
+        println!("{}", row(dir, &absent, count));
     }
     containers.clear();
     others.clear();
 
-    let server = agent(dir.path(), &absent);
+    let server = agent(dir, &absent);
     first_scrape(server.address);
     processes(&server);
-    drop(server);
+}
 
+/// Real ones of Docker, and of the others.
+fn with_runtimes(dir: &Path) {
     let Some(docker) = Docker::start() else { return };
     (0..OF_DOCKER).for_each(|_| drop(docker.container(&["--network", "none"])));
     println!("Docker\n{HEAD}");
-    println!("{}", row(dir.path(), &config(&docker.socket()), OF_DOCKER));
+    println!("{}", row(dir, &config(&docker.socket()), OF_DOCKER));
     let Some(containerd) = Containerd::start("") else { return };
     let Some(podman) = Podman::start() else { return };
-    runtimes(dir.path(), &docker, &containerd, &podman);
+    let systemd = Fake::start(&dir.join("bus"));
+    let sockets = [
+        ("docker", docker.socket()),
+        ("podman", podman.socket()),
+        ("cri", containerd.socket()),
+        ("containerd", containerd.socket()),
+        ("systemd", dir.join("bus")),
+    ];
+    // The first once more: with the daemons beside it the machine is another one.
+    println!(
+        "the same Docker, and a containerd with CRI, a Podman and a systemd that have nothing; after whom is asked\n{HEAD}"
+    );
+    println!("{} Docker", row(dir, &asking(&sockets, &|api| api == "docker"), OF_DOCKER));
+    println!("{} all", row(dir, &asking(&sockets, &|_| true), OF_DOCKER));
+    if !is_asked_for("docker") {
+        all_runtimes(dir, &sockets, &containerd, &podman, &systemd);
+    }
+}
+
+/// By API, where each listens.
+type Sockets = [(&'static str, PathBuf); 5];
+
+/// Of an agent that asks these of all that are there.
+fn asking(sockets: &Sockets, which: &dyn Fn(&str) -> bool) -> String {
+    let mut text = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"10s\"\n\
+                    [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n"
+        .to_owned();
+    for (api, socket) in sockets {
+        text += &format!("config.{api} = {{ enabled = {}, socket = {socket:?} }}\n", which(api));
+    }
+    text
 }
 
 /// Beside Docker's: containers of pods, plain ones, Podman's, and units of a
 /// systemd that plays one; asked by all providers, by none, and by each alone.
-fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd, podman: &Podman) {
+fn all_runtimes(dir: &Path, sockets: &Sockets, containerd: &Containerd, podman: &Podman, systemd: &Fake) {
     for number in 0..OF_PODMAN {
         podman.container(&["--name", &format!("bench-{number}")]);
     }
@@ -225,7 +269,6 @@ fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd, podman: &Podma
         containerd.container(&pod, "nginx", 0, "sleep 1000000", &[]);
         containerd.plain("default", &format!("{}-{number}", containerd.name()), &[], "sleep 1000000");
     }
-    let systemd = Fake::start(&dir.join("bus"));
     let mut units = Vec::new();
     for number in 0..UNITS {
         let name = format!("gantry-bench-{number}.service");
@@ -233,35 +276,19 @@ fn runtimes(dir: &Path, docker: &Docker, containerd: &Containerd, podman: &Podma
         let cgroup = Cgroup::at(&format!("/system.slice/{name}"));
         units.push((cgroup.spawn(&["sleep", "100000"]), cgroup));
     }
-    let sockets = [
-        ("docker", docker.socket()),
-        ("podman", podman.socket()),
-        ("cri", containerd.socket()),
-        ("containerd", containerd.socket()),
-        ("systemd", dir.join("bus")),
-    ];
     let all = OF_DOCKER + OF_PODMAN + 2 * PODS + UNITS;
-    let asking = |which: &dyn Fn(&str) -> bool| {
-        let mut text = "[host.identity]\nmin_container_age = \"0s\"\nmetadata_wait = \"10s\"\n\
-                        [plugins.node]\nenabled = true\n[plugins.containers]\nenabled = true\n"
-            .to_owned();
-        for (api, socket) in &sockets {
-            text += &format!("config.{api} = {{ enabled = {}, socket = {socket:?} }}\n", which(api));
-        }
-        text
-    };
     println!(
         "{OF_DOCKER} of Docker, {OF_PODMAN} of Podman, {PODS} pods, {PODS} plain of containerd, {UNITS} units; after whom is asked\n{HEAD}"
     );
-    println!("{} all", row(dir, &asking(&|_| true), all));
-    println!("{} none", row(dir, &asking(&|_| false), all));
-    for (api, _) in &sockets {
-        println!("{} {api}", row(dir, &asking(&|one| one == *api), all));
+    println!("{} all", row(dir, &asking(sockets, &|_| true), all));
+    println!("{} none", row(dir, &asking(sockets, &|_| false), all));
+    for (api, _) in sockets {
+        println!("{} {api}", row(dir, &asking(sockets, &|one| one == *api), all));
     }
     // What processes of no container cost beside them.
     for (whom, all) in [("all", true), ("none", false)] {
         print!("{whom} asked; ");
-        let server = agent(dir, &asking(&|_| all));
+        let server = agent(dir, &asking(sockets, &|_| all));
         first_scrape(server.address);
         processes(&server);
     }

@@ -7,7 +7,7 @@
 //! * [`own`]: Podman's own; [`described`]: what that says of a container.
 //! * [`users`]: those that users run.
 
-mod described;
+pub mod described;
 pub mod own;
 pub mod source;
 pub mod users;
