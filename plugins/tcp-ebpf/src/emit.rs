@@ -1,7 +1,7 @@
 //! From what is known to samples.
 
 use crate::addresses::Addresses;
-use crate::counts::Numbers;
+use crate::counts::{Numbers, Series};
 use crate::destination::{Destination, label};
 use crate::listens::{Listen, MAX_EACH, reached};
 use crate::metrics;
@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::tracker::Tracker;
 use gantry_plugin_api::{ContainerRef, Family, Sink};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What is shown of a container and a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -88,6 +88,19 @@ pub fn samples(tracker: &Tracker, mut give: impl FnMut(&'static Family, Containe
             give(&metrics::FAILED, container, &[to], failed as f64);
         }
     }
+}
+
+/// Who connects to whom, by address: each once.
+pub fn pairs(tracker: &Tracker) -> Vec<(ContainerRef, IpAddr)> {
+    let pair = |series: &Series| {
+        let Destination::At(at) = series.to else { return None };
+        // How far away one is oneself says nothing.
+        (!at.ip().is_loopback()).then_some((tracker.counts.account(series.account)?.container?, at.ip()))
+    };
+    let mut all: Vec<_> = tracker.counts.all().filter_map(pair).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Where containers listen.

@@ -29,6 +29,12 @@ families! { ALL:
         "Bytes sent on connections that the container opened.").labels(TO).per_container();
     RECEIVED = Family::counter("container_net_tcp_bytes_received_total",
         "Bytes received on connections that the container opened.").labels(TO).per_container();
+    LATENCY = Family::gauge("container_net_latency_seconds",
+        "How long an echo (ICMP) took from the container's network namespace to a destination and back, the last time.")
+        .labels(&["destination_ip"]).per_container().unit(Unit::Seconds);
+    LATENCY_LOST = Family::counter("container_net_latency_lost_total",
+        "Echoes from the container's network namespace that were not answered, or found no way.")
+        .labels(&["destination_ip"]).per_container();
 
     EVENTS = Family::counter("tcp_ebpf_events_total", "Events that were read from the kernel.");
     LOST = Family::counter("tcp_ebpf_lost_total",

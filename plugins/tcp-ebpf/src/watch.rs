@@ -3,6 +3,7 @@
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::handover::State;
+use crate::latency;
 use crate::shared::{BREATH, Inner, Shared};
 use crate::waiter::Waiter;
 use gantry_plugin_api::{Host, tracing};
@@ -59,6 +60,12 @@ impl Watch {
     /// The same, where nobody has it at the moment.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
         self.shared.try_lock()
+    }
+
+    /// What gives [`pairs`](crate::emit::pairs) whenever it is asked.
+    pub fn pairs(&self) -> impl FnMut() -> Vec<latency::Pair> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || crate::emit::pairs(&shared.lock().tracker)
     }
 
     /// As [`Shared::now`].
