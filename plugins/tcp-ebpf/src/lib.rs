@@ -16,6 +16,7 @@
 //! * [`asked`]: what can be known where there are no programs.
 #![forbid(unsafe_code)]
 
+pub mod actual;
 pub mod addresses;
 pub mod asked;
 pub mod asks;
