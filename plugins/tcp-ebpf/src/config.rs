@@ -48,6 +48,9 @@ pub struct Config {
     /// Whether the kernel measures how long each program runs, for the view
     /// `programs`. It measures all BPF programs of the machine then, at some 50 ns a run.
     pub measure_programs: bool,
+    /// Whether the kernel's connection tracking is listened to, for who really answers
+    /// where a destination is translated.
+    pub translations: bool,
     /// Whether destinations are asked for how far away they are, by ICMP echoes from the
     /// container's own network namespace.
     pub latency: bool,
@@ -143,6 +146,7 @@ impl Default for Config {
             count_aborted: false,
             ring: ByteSize(4 << 20),
             measure_programs: false,
+            translations: true,
             latency: true,
             latency_interval: HumanDuration(Duration::from_secs(15)),
             max_latency_destinations: 1000,
@@ -168,6 +172,8 @@ pub struct Settings {
     pub measure: bool,
     /// See [`Config::ebpf`].
     pub ebpf: bool,
+    /// See [`Config::translations`].
+    pub translations: bool,
     /// See [`Config::latency`]; none: nobody is asked.
     pub latency: Option<latency::Settings>,
 }
@@ -199,6 +205,7 @@ impl Settings {
             ring: check_ring(config.ring)?,
             measure: config.measure_programs,
             ebpf: config.ebpf,
+            translations: config.translations,
             latency: config.latency.then_some(latency::Settings {
                 interval: check_latency_interval(config.latency_interval)?,
                 most: config.max_latency_destinations as usize,

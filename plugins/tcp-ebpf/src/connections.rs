@@ -16,13 +16,14 @@ mod missed;
 pub use handed::Known;
 
 use crate::counts::{Counts, Limits, Moved};
-use crate::destination::Rules;
+use crate::destination::{Destination, Rules};
 use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
 use ahash::RandomState;
 use handed::Handed;
 use hashbrown::HashMap;
 use missed::Missed;
+use std::net::SocketAddr;
 
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
@@ -137,6 +138,14 @@ pub struct Context<'a> {
     pub limits: Limits,
     /// What is added to.
     pub counts: &'a mut Counts,
+    /// Who knows where a connection really goes, if anybody does.
+    pub really: Option<&'a mut (dyn Really + 'static)>,
+}
+
+/// Who knows where a connection really goes.
+pub trait Really: std::fmt::Debug + Send {
+    /// The other end of a connection, which may be another one than was asked for.
+    fn destination(&mut self, record: &Record) -> SocketAddr;
 }
 
 impl Default for Connections {
@@ -315,6 +324,11 @@ impl Connections {
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
         self.found += 1;
         let is_new = !self.open.contains_key(&key(record));
+        if is_new && !record.is(ESTABLISHED) {
+            // It counts when it came to be, or with its end; before, nobody can know where
+            // it really goes.
+            return;
+        }
         if is_new && !self.begin(record, context) {
             self.leave_out(record);
             return;
@@ -420,7 +434,9 @@ fn key(record: &Record) -> (u64, u64) {
 }
 
 fn hold(record: &Record, context: &mut Context<'_>) -> Option<u32> {
-    let to = context.rules.destination(record)?;
+    context.rules.destination(record)?;
+    let actual = context.really.as_mut().map_or(record.remote, |really| really.destination(record));
+    let to = Destination::of(record.remote, actual);
     let counts = &mut *context.counts;
     // One that is open comes again with each scan, and counts once, with its end.
     let once = u64::from(record.kind == Kind::Closed);

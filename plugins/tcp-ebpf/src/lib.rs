@@ -12,6 +12,7 @@
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
+//! * [`actual`]: where connections really go that are translated.
 //! * [`latency`]: how far away destinations are.
 //! * [`asked`]: what can be known where there are no programs.
 #![forbid(unsafe_code)]
@@ -253,8 +254,8 @@ impl Plugin for TcpEbpf {
 
     fn reconfigure(&mut self, config: Config) -> Result<Reconfigured, Error> {
         let settings = settings(&config, &self.host)?;
-        let is_same = |of: fn(&Settings) -> (u32, bool, bool)| of(&settings) == of(&self.settings);
-        if !is_same(|settings| (settings.ring, settings.measure, settings.ebpf)) {
+        let is_same = |of: fn(&Settings) -> (u32, bool, bool, bool)| of(&settings) == of(&self.settings);
+        if !is_same(|settings| (settings.ring, settings.measure, settings.ebpf, settings.translations)) {
             return Ok(Reconfigured::NeedsRestart);
         }
         if let Source::Told(watch) = &self.source {

@@ -6,6 +6,7 @@
 //! taken over while sockets are looked at. The first is taken before the second. The
 //! host is asked, and told, with neither.
 
+use crate::actual::{Actual, SharedActual};
 use crate::asks::{Asks, Meanwhile};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -48,6 +49,8 @@ pub struct Inner {
     pub lost: Losses,
     /// Looks at all sockets after a loss.
     pub resyncs: u64,
+    /// Where connections really go.
+    pub actual: Option<SharedActual>,
     /// What a look at the kernel last complained of.
     pub trouble: Option<String>,
     observed: Observed,
@@ -85,7 +88,13 @@ impl Shared {
     /// One that knows nothing yet.
     pub fn new(host: &Host, settings: Settings, mut engine: Engine) -> Self {
         let clock = Clock::of(&host.proc());
+        // Before the programs are asked anything: what begins from now on is told.
+        let (proc, translates) = (host.proc(), settings.translations);
+        let actual = translates
+            .then(|| Actual::start(&proc, clock, settings.rules.host_netns, &[1, std::process::id()]));
+        let actual = actual.map(SharedActual::new);
         let mut tracker = Tracker::new(settings);
+        tracker.really = actual.clone().map(|actual| Box::new(actual) as _);
         tracker.began = clock.now();
         let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
         let inner = Inner {
@@ -93,6 +102,7 @@ impl Shared {
             engine,
             lost: Losses::default(),
             resyncs: 0,
+            actual,
             trouble: None,
             observed: Observed::default(),
         };
@@ -140,6 +150,16 @@ impl Shared {
             self.host.observe(&observed);
         }
         count
+    }
+
+    /// Lets go of network namespaces in which nobody is any more.
+    pub fn look_at_namespaces(&self) {
+        let Some(actual) = self.lock().actual.clone() else { return };
+        // Without the lock on what is known: the host is asked.
+        actual.lock().look(|netns| {
+            let container = self.host.container_of_network_namespace(u64::from(netns))?;
+            self.host.processes(container).first().map(|process| process.pid)
+        });
     }
 
     /// Takes over all that was told until now, also where one who tells is interrupted.

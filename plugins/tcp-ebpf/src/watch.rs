@@ -11,10 +11,15 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How long events wait at most. The programs wake the reader only when there
 /// are many.
 const EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// How often it is looked which network namespaces are there still. A socket keeps one
+/// alive for as long after its last process.
+const NAMESPACES: Duration = Duration::from_secs(10);
 
 /// Not at all.
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -123,10 +128,15 @@ impl Drop for Watch {
 /// Until it is to end.
 fn read(shared: &Shared, waiter: &Waiter) {
     let mut may_be_more = false;
+    let mut looked = Instant::now();
     while !waiter.wait(if may_be_more { &NOW } else { &EVERY }).stop {
         may_be_more = shared.take_some();
         if may_be_more {
             std::thread::park_timeout(BREATH);
+        }
+        if looked.elapsed() >= NAMESPACES {
+            looked = Instant::now();
+            shared.look_at_namespaces();
         }
     }
 }

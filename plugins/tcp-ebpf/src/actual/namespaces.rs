@@ -10,7 +10,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// The most that are listened to, with two sockets each: of 20,000 descriptors.
@@ -35,36 +35,14 @@ const BATCH: usize = 1 << 16;
 /// Namespaces that had events, of one look.
 const READY: usize = 64;
 
-/// What hears a namespace.
-#[derive(Debug)]
-pub struct Heard {
-    events: Events,
-    table: Table,
-    /// What was translated when it began to listen.
-    begun: Vec<Entry>,
-}
-
-impl Heard {
-    /// Listens in the namespace whose file is at `path`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn open(path: &Path, is_host: bool) -> Result<Self, Error> {
-        let events = Events::open_in(path, if is_host { BUFFER } else { SMALL }, TIMEOUT)?;
-        let mut table = Table::open_in(path, TIMEOUT)?;
-        let mut begun = Vec::new();
-        // What is passed over since the table changed is asked for when it matters.
-        table.translated(BOUNDS, |entry| begun.push(entry))?;
-        Ok(Self { events, table, begun })
-    }
-}
-
 #[derive(Debug)]
 struct Namespace {
     events: Events,
     table: Table,
-    /// All that began later was told.
+    /// All that began later was told, or was in the table when it was read.
     since: u64,
+    /// One who is in it.
+    pid: u32,
 }
 
 /// All that are listened to.
@@ -104,30 +82,49 @@ impl Namespaces {
         self.all.len() < MOST && !self.all.contains_key(&netns) && !self.closed.contains(&netns)
     }
 
-    /// One could not be listened to.
-    pub fn refuse(&mut self, netns: u32, error: &Error) {
-        self.closed.insert(netns);
-        // A namespace that is gone is none of this.
-        if !matches!(error, Error::Namespace { .. }) {
-            self.trouble = Some(error.to_string());
+    /// Listens to one from now on, in which `pid` is. Gives what is translated there
+    /// already.
+    pub fn open(&mut self, netns: u32, pid: u32, path: &Path, is_host: bool, give: impl FnMut(&Entry)) {
+        match self.try_to_open(netns, path, is_host, give) {
+            Ok(mut namespace) => {
+                namespace.pid = pid;
+                self.all.insert(netns, namespace);
+            }
+            Err(error) => {
+                self.pass_over(netns);
+                if is_host {
+                    self.trouble = Some(error.to_string());
+                }
+            }
         }
     }
 
-    /// One is listened to from `now` on, or earlier.
-    pub fn add(&mut self, netns: u32, heard: Heard, now: u64, mut give: impl FnMut(&Entry)) {
-        let Heard { events, table, begun } = heard;
+    /// One cannot be listened to before the next look.
+    pub fn pass_over(&mut self, netns: u32) {
+        self.closed.insert(netns);
+    }
+
+    fn try_to_open(
+        &mut self,
+        netns: u32,
+        path: &Path,
+        is_host: bool,
+        mut give: impl FnMut(&Entry),
+    ) -> Result<Namespace, Error> {
+        let failed = |errno: rustix::io::Errno| Error::Call { call: "epoll", source: errno.into() };
+        let events = Events::open_in(path, if is_host { BUFFER } else { SMALL }, TIMEOUT)?;
+        let mut table = Table::open_in(path, TIMEOUT)?;
+        // What is there while the table is read is given by it: it is gone through place by
+        // place, and grows without those that are in it moving.
+        table.translated(BOUNDS, |entry| give(&entry))?;
         if self.ready.is_none() {
-            self.ready = epoll::create(CreateFlags::CLOEXEC).ok();
+            self.ready = Some(epoll::create(CreateFlags::CLOEXEC).map_err(failed)?);
         }
-        let data = EventData::new_u64(u64::from(netns));
-        let added = self.ready.as_ref().map(|ready| epoll::add(ready, &events, data, EventFlags::IN));
-        if added.is_none_or(|added| added.is_err()) {
-            self.closed.insert(netns);
-            return;
+        if let Some(ready) = &self.ready {
+            let data = EventData::new_u64(u64::from(netns));
+            epoll::add(ready, &events, data, EventFlags::IN).map_err(failed)?;
         }
-        begun.iter().for_each(&mut give);
-        self.trouble = None;
-        self.all.insert(netns, Namespace { events, table, since: now });
+        Ok(Namespace { events, table, since: 0, pid: 0 })
     }
 
     /// Since when all that begins in one is told.
@@ -172,13 +169,14 @@ impl Namespaces {
         namespace.table.find(of).ok().flatten().filter(Entry::is_translated)
     }
 
-    /// See [`super::Actual::keep`].
-    pub fn keep(&mut self, there: impl IntoIterator<Item = (u32, PathBuf)>) -> Vec<(u32, PathBuf)> {
-        let there: HashMap<u32, PathBuf> = there.into_iter().collect();
-        self.all.retain(|netns, _| there.contains_key(netns));
-        self.closed.clear();
-        let room = MOST.saturating_sub(self.all.len());
-        let new = there.into_iter().filter(|(netns, _)| !self.all.contains_key(netns));
-        new.take(room).collect()
+    /// Lets go of those for which `stays` says no: it is given each with one who was in it,
+    /// and may name another.
+    pub fn retain(&mut self, mut stays: impl FnMut(u32, &mut u32) -> bool) {
+        self.all.retain(|netns, namespace| stays(*netns, &mut namespace.pid));
+    }
+
+    /// Those that could not be listened to: they are new again.
+    pub fn passed_over(&mut self) -> HashSet<u32> {
+        std::mem::take(&mut self.closed)
     }
 }

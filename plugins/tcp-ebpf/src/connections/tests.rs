@@ -17,7 +17,7 @@ impl Rig {
     }
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
         let limits = Limits { each: 100, all: 1000 };
-        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts };
+        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts, really: None };
         call(&mut self.connections, &mut context)
     }
     fn scan(&mut self, records: &[Record]) {
