@@ -68,6 +68,7 @@ pub struct TcpEbpf {
     addresses: Addresses,
     published: Published,
     own: Own,
+    translations: actual::own::Own,
     /// Where somebody tells whom containers connect to.
     latency: Option<Latency>,
     last: Option<Instant>,
@@ -157,6 +158,7 @@ impl Plugin for TcpEbpf {
         };
         Ok(Self {
             own: Own::new(&host),
+            translations: actual::own::Own::new(&host),
             settings,
             source,
             addresses: Addresses::default(),
@@ -180,7 +182,7 @@ impl Plugin for TcpEbpf {
     }
 
     fn collect(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        let Self { host, source, addresses, published, own, latency, last, settings } = self;
+        let Self { host, source, addresses, published, own, translations, latency, last, settings } = self;
         published.refresh(host);
         let watch = match source {
             Source::Told(watch) => watch,
@@ -216,7 +218,11 @@ impl Plugin for TcpEbpf {
         }
         emit::connections(&inner.tracker, sink);
         let listens = emit::listens(&inner.tracker, addresses);
+        let actual = inner.actual.clone();
         drop(inner);
+        if let Some(actual) = actual {
+            translations.show(&actual.lock(), sink);
+        }
         own.hides(listens.hidden, |reason, count| sink.skipped(reason, count));
         asked::emit_listens(published, &listens.at, addresses, settings.rules.host_netns, sink);
         Ok(())
@@ -274,7 +280,8 @@ impl Plugin for TcpEbpf {
             }
             Source::Told(watch) => {
                 let inner = watch.lock();
-                inner.engine.missing().iter().chain(&inner.trouble).cloned().collect()
+                let translations = inner.actual.as_ref().and_then(|actual| actual.lock().trouble());
+                inner.engine.missing().iter().chain(&inner.trouble).cloned().chain(translations).collect()
             }
         };
         if reasons.is_empty() { Health::Good } else { Health::Degraded(reasons) }

@@ -52,6 +52,12 @@ families! { ALL:
     UNDERFLOWS = Family::counter("tcp_ebpf_underflows_total",
         "Looks at a socket that found more bytes sent again than sent, as of two moments: taken for none.");
     TRACKED = Family::gauge("tcp_ebpf_tracked_connections", "Connections that are followed at present.");
+    UNKNOWN = Family::counter("tcp_ebpf_translations_unknown_total",
+        "What was not learned of translated addresses, by reason: events that were lost, connections that were not asked for since there were too many, translations for which there was no room.")
+        .labels(&["reason"]);
+    TRANSLATIONS = Family::gauge("tcp_ebpf_translations", "Connections of which it is known that their destination is translated.");
+    TRANSLATING = Family::gauge("tcp_ebpf_translation_namespaces",
+        "Network namespaces whose connection tracking is listened to.");
     PROGRAM = Family::gauge("tcp_ebpf_program_loaded", "Whether the kernel runs a program of the plugin.")
         .labels(&["program"]);
     MAP_BYTES = Family::gauge("tcp_ebpf_map_bytes", "Kernel memory of the plugin's BPF maps.")

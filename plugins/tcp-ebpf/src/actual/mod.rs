@@ -9,9 +9,10 @@
 //! asked for, one by one.
 //!
 //! # Layout
-//! * [`translations`]: what is known. [`namespaces`]: whom it is heard from.
+//! * [`translations`]: what is known. [`namespaces`]: whom it is heard from. [`own`]: what could not be learned.
 
 pub mod namespaces;
+pub mod own;
 pub mod translations;
 
 use crate::addresses::namespace_of;
@@ -172,9 +173,20 @@ impl Actual {
         (self.translations.len(), self.namespaces.len())
     }
 
-    /// Why translations of the machine's own namespace are not known, where that is so.
-    pub fn trouble(&self) -> Option<&str> {
-        self.namespaces.trouble()
+    /// Why translations of the machine's own namespace are not known, or may not be, where
+    /// that is so.
+    pub fn trouble(&self) -> Option<String> {
+        let read = |name: &str| std::fs::read_to_string(self.proc.join("sys/net/netfilter").join(name)).ok();
+        // Where the kernel tracks no connections it translates none.
+        read("nf_conntrack_max")?;
+        let without = "actual_destination is the destination where the machine translates it";
+        if let Some(error) = self.namespaces.trouble() {
+            return Some(format!("connection tracking: {error}; {without}"));
+        }
+        let is_silent = read("nf_conntrack_events").is_some_and(|value| value.trim() == "0");
+        is_silent.then(|| {
+            format!("net.netfilter.nf_conntrack_events is 0: {without}; it is 2 by itself, and 1 before Linux 5.19")
+        })
     }
 }
 
