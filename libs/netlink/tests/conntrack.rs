@@ -122,6 +122,7 @@ fn translated_by(rules: &str) {
     assert_eq!(all, expected);
     let plain = table.find(&since[2].1).expect("it answers").expect("it is tracked");
     assert!(!plain.is_translated());
+    assert!(table.count().expect("it answers") >= 6);
     let nobody = Tuple { source: ([10, 77, 0, 1], 1).into(), destination: ([10, 77, 0, 1], 2).into() };
     assert_eq!(table.find(&nobody).expect("it answers"), None);
 }
@@ -145,6 +146,7 @@ fn a_namespace_without_rules_has_an_empty_table() {
     let (_stream, of) = net.connect("10.77.0.1:8080");
     let mut table = Table::open_in(&net.path(), TIMEOUT).expect("root");
     assert_eq!(table.find(&of).expect("it answers"), None, "listening made the kernel track connections");
+    assert_eq!(table.count().expect("it answers"), 0);
     assert!(!events.read(1, |entry| panic!("{entry:?}")).expect("it reads"));
     let mut all = 0;
     table.translated(Bounds::default(), |_| all += 1).expect("it answers");

@@ -72,7 +72,7 @@ impl Entry {
 }
 
 /// The attributes as far as they are whole.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(Result::ok).map(|attribute| {
         let (kind, length) = (attribute.kind(), attribute.value_length());
         let value = attribute.into_inner().get(4..4 + length).unwrap_or_default();

@@ -23,6 +23,8 @@ const CTNETLINK: u16 = 1 << 8;
 const NEW: u16 = CTNETLINK;
 /// `IPCTNL_MSG_CT_GET`: a question.
 const GET: u16 = CTNETLINK | 1;
+/// `IPCTNL_MSG_CT_GET_STATS`: how many there are.
+const GET_STATS: u16 = CTNETLINK | 5;
 
 /// `IPS_DST_NAT`: the destination is translated.
 pub(crate) const DST_NAT: u32 = 1 << 5;

@@ -1,7 +1,7 @@
 //! Asking for one connection, or for all whose destination is translated.
 
-use super::entry::{CTA_STATUS, CTA_STATUS_MASK, Entry, Tuple, ask_for, put};
-use super::{DST_NAT, GET, HEADER, NEW};
+use super::entry::{CTA_STATUS, CTA_STATUS_MASK, Entry, Tuple, ask_for, attributes, put};
+use super::{DST_NAT, GENERIC, GET, GET_STATS, HEADER, NEW};
 use crate::dump::{Bounds, Outcome, RECEIVE_BUFFER, Step};
 use crate::error::Error;
 use crate::socket::Socket;
@@ -14,6 +14,9 @@ use std::time::Duration;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const NLMSG_ERROR: u16 = 2;
+
+/// `CTA_STATS_GLOBAL_ENTRIES`.
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 
 /// The table of a network namespace.
 #[derive(Debug)]
@@ -52,8 +55,26 @@ impl Table {
         Ok(Self { socket: Socket::open_in(path, NETLINK_NETFILTER, timeout)?, buffer: Vec::new() })
     }
 
+    /// How many connections the kernel tracks, of all protocols. It goes through none of
+    /// them for that.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn count(&mut self) -> Result<u32, Error> {
+        let payload = [0; GENERIC];
+        self.ask(GET_STATS, &payload, |kind, payload| match kind {
+            GET_STATS => attributes(payload.get(GENERIC..)?).find_map(|(kind, value)| {
+                let count = value.try_into().map(u32::from_be_bytes).ok()?;
+                (kind == CTA_STATS_GLOBAL_ENTRIES).then_some(count)
+            }),
+            _ => None,
+        })?
+        .ok_or_else(|| Error::Malformed("an answer without a count".to_owned()))
+    }
+
     /// Gives each TCP connection whose destination is translated, once or, where the
-    /// table changes meanwhile, more often.
+    /// table changes meanwhile, more often. The kernel has one table for all namespaces, and
+    /// goes through all of it.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Refused`] where the kernel tracks nothing.
@@ -84,46 +105,52 @@ impl Table {
     /// # Errors
     /// See [`Error`].
     pub fn find(&mut self, of: &Tuple) -> Result<Option<Entry>, Error> {
+        let mut payload = vec![if of.source.is_ipv4() { AF_INET } else { AF_INET6 }, 0, 0, 0];
+        ask_for(of, &mut payload);
+        self.ask(GET, &payload, |kind, payload| (kind == NEW).then(|| Entry::read(payload)).flatten())
+    }
+
+    /// Asks one thing. `None`: there is no such, or `read` finds nothing in the answer.
+    fn ask<T>(
+        &mut self,
+        kind: u16,
+        payload: &[u8],
+        read: impl FnOnce(u16, &[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let sequence = self.socket.next_sequence();
-        let request = question(of, sequence);
-        self.socket.send(&request)?;
+        self.socket.send(&question(kind, payload, sequence))?;
         self.buffer.resize(RECEIVE_BUFFER, 0);
+        let malformed = |what: &dyn std::fmt::Display| Error::Malformed(what.to_string());
         // What an earlier question was answered, after its time was over, comes first.
         loop {
             let length = self.socket.receive(&mut self.buffer)?;
             let bytes = &self.buffer[..length];
-            let malformed = |what: &dyn std::fmt::Display| Error::Malformed(what.to_string());
             let header = NetlinkBuffer::new_checked(bytes).map_err(|error| malformed(&error))?;
             if header.sequence_number() != sequence {
                 continue;
             }
             let end = usize::try_from(header.length()).unwrap_or(usize::MAX);
             let payload = bytes.get(HEADER..end).ok_or_else(|| malformed(&"a message that is not whole"))?;
-            return match header.message_type() {
-                NEW => Ok(Entry::read(payload)),
-                NLMSG_ERROR => {
-                    let error = ErrorBuffer::new_checked(payload).map_err(|error| malformed(&error))?;
-                    let code = error.code().map_or(0, i32::from).saturating_abs();
-                    if code == Errno::NOENT.raw_os_error() {
-                        return Ok(None);
-                    }
-                    let source = std::io::Error::from_raw_os_error(code);
-                    Err(Error::Refused { request: "IPCTNL_MSG_CT_GET", source })
-                }
-                kind => Err(malformed(&format!("a message of type {kind}"))),
-            };
+            if header.message_type() != NLMSG_ERROR {
+                return Ok(read(header.message_type(), payload));
+            }
+            let error = ErrorBuffer::new_checked(payload).map_err(|error| malformed(&error))?;
+            let code = error.code().map_or(0, i32::from).saturating_abs();
+            if code == Errno::NOENT.raw_os_error() {
+                return Ok(None);
+            }
+            let source = std::io::Error::from_raw_os_error(code);
+            return Err(Error::Refused { request: "IPCTNL_MSG_CT_GET", source });
         }
     }
 }
 
-fn question(of: &Tuple, sequence: u32) -> Vec<u8> {
-    let family = if of.source.is_ipv4() { AF_INET } else { AF_INET6 };
+fn question(kind: u16, payload: &[u8], sequence: u32) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
-    bytes.extend([family, 0, 0, 0]);
-    ask_for(of, &mut bytes);
+    bytes.extend(payload);
     let length = u32::try_from(bytes.len()).expect("a question is of some bytes");
     bytes[..4].copy_from_slice(&length.to_ne_bytes());
-    bytes[4..6].copy_from_slice(&GET.to_ne_bytes());
+    bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
     bytes[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
     bytes

@@ -67,6 +67,7 @@ pub fn churn(to: SocketAddr, times: u32) {
 }
 
 const ROLE: &str = "GANTRY_BENCH_ROLE";
+const THROUGH: &str = "GANTRY_BENCH_THROUGH";
 
 /// In a process that [`Load::start`] started: does what it was started for.
 pub fn played_a_role() -> bool {
@@ -83,7 +84,9 @@ pub fn played_a_role() -> bool {
         }
         "churns" => {
             let server = sink(at);
-            churn(at, number);
+            // Its own address may not be the one that is asked.
+            let to = std::env::var(THROUGH).map_or(at, |to| to.parse().expect("an address"));
+            churn(to, number);
             end(server);
         }
         _ => panic!("{what} is no role"),
@@ -100,10 +103,15 @@ pub struct Load(Child);
 
 impl Load {
     pub fn start(net: &Net, what: &str, at: SocketAddr, number: u32) -> Self {
+        Self::start_through(net, what, at, at, number)
+    }
+
+    /// The same, where whoever serves at `at` is asked at another address.
+    pub fn start_through(net: &Net, what: &str, at: SocketAddr, to: SocketAddr, number: u32) -> Self {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", net.path.display()));
         command.arg(std::env::current_exe().expect("this benchmark"));
-        command.env(ROLE, format!("{what} {at} {number}"));
+        command.env(ROLE, format!("{what} {at} {number}")).env(THROUGH, to.to_string());
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts"))
     }
 

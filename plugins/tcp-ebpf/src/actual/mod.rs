@@ -132,7 +132,7 @@ impl Actual {
         match namespace_of(&self.proc, pid) {
             Some((found, path)) if found == netns => {
                 let give = |entry: &Entry| translations.put(netns, entry, now);
-                self.namespaces.open(netns, pid, &path, netns == self.host, give);
+                self.namespaces.open((netns, pid), now, &path, netns == self.host, give);
             }
             // Gone, or elsewhere by now.
             _ => self.namespaces.pass_over(netns),

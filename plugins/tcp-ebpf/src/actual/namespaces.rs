@@ -39,7 +39,7 @@ const READY: usize = 64;
 struct Namespace {
     events: Events,
     table: Table,
-    /// All that began later was told, or was in the table when it was read.
+    /// All that began later was told. 0: all that began before is known, too.
     since: u64,
     /// One who is in it.
     pid: u32,
@@ -82,10 +82,17 @@ impl Namespaces {
         self.all.len() < MOST && !self.all.contains_key(&netns) && !self.closed.contains(&netns)
     }
 
-    /// Listens to one from now on, in which `pid` is. Gives what is translated there
+    /// Listens to one from `now` on, in which `pid` is. Gives what is translated there
     /// already.
-    pub fn open(&mut self, netns: u32, pid: u32, path: &Path, is_host: bool, give: impl FnMut(&Entry)) {
-        match self.try_to_open(netns, path, is_host, give) {
+    pub fn open(
+        &mut self,
+        (netns, pid): (u32, u32),
+        now: u64,
+        path: &Path,
+        is_host: bool,
+        give: impl FnMut(&Entry),
+    ) {
+        match self.try_to_open(netns, now, path, is_host, give) {
             Ok(mut namespace) => {
                 namespace.pid = pid;
                 self.all.insert(netns, namespace);
@@ -107,6 +114,7 @@ impl Namespaces {
     fn try_to_open(
         &mut self,
         netns: u32,
+        now: u64,
         path: &Path,
         is_host: bool,
         mut give: impl FnMut(&Entry),
@@ -114,9 +122,16 @@ impl Namespaces {
         let failed = |errno: rustix::io::Errno| Error::Call { call: "epoll", source: errno.into() };
         let events = Events::open_in(path, if is_host { BUFFER } else { SMALL }, TIMEOUT)?;
         let mut table = Table::open_in(path, TIMEOUT)?;
-        // What is there while the table is read is given by it: it is gone through place by
-        // place, and grows without those that are in it moving.
-        table.translated(BOUNDS, |entry| give(&entry))?;
+        let is_known = if is_host {
+            // What is there while the table is read is given by it: it is gone through place
+            // by place, and grows without those that are in it moving.
+            table.translated(BOUNDS, |entry| give(&entry))?;
+            true
+        } else {
+            // The table is one for all namespaces: some 50 ms where it has 200,000 entries. In
+            // most there is nothing, and in others what began before is asked for.
+            table.count()? == 0
+        };
         if self.ready.is_none() {
             self.ready = Some(epoll::create(CreateFlags::CLOEXEC).map_err(failed)?);
         }
@@ -124,7 +139,7 @@ impl Namespaces {
             let data = EventData::new_u64(u64::from(netns));
             epoll::add(ready, &events, data, EventFlags::IN).map_err(failed)?;
         }
-        Ok(Namespace { events, table, since: 0, pid: 0 })
+        Ok(Namespace { events, table, since: if is_known { 0 } else { now }, pid: 0 })
     }
 
     /// Since when all that begins in one is told.
