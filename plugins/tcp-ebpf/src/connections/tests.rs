@@ -280,6 +280,8 @@ fn not_more_of_those_that_do_not_count_is_remembered_than_there_is_room_for() {
     assert!(!rig.connections.is_partial());
     rig.scan(&all);
     assert!(rig.connections.is_partial());
+    rig.connections.scan_failed();
+    assert!(rig.connections.is_partial(), "of those that were not looked at nothing is known");
     rig.scan(&[]);
     assert!(!rig.connections.is_partial() && rig.connections.known().next().is_none());
 }
