@@ -1,4 +1,4 @@
-//! When all sockets are looked at: now and then, and once after a loss. A loss that
+//! When all sockets are looked at: now and then, once after a loss, and where only that tells something. A loss that
 //! follows from looks, or that comes again and again, is not looked after at once: each
 //! time in vain it is waited twice as long.
 
@@ -19,6 +19,8 @@ pub struct Looks {
     pause: Duration,
     /// Something was lost that no look came after.
     is_lost: bool,
+    /// Something is only told by a look.
+    is_wanted: bool,
     /// The last one failed.
     has_failed: bool,
 }
@@ -26,12 +28,17 @@ pub struct Looks {
 impl Looks {
     /// None was made yet.
     pub fn new(now: Instant) -> Self {
-        Self { last: now, pause: AFTER_LOSS, is_lost: false, has_failed: false }
+        Self { last: now, pause: AFTER_LOSS, is_lost: false, is_wanted: false, has_failed: false }
     }
 
     /// Something was lost.
     pub fn lost(&mut self) {
         self.is_lost = true;
+    }
+
+    /// Something is to be found that only a look tells.
+    pub fn wanted(&mut self) {
+        self.is_wanted = true;
     }
 
     /// Whether something was lost that no look came after.
@@ -42,7 +49,7 @@ impl Looks {
     /// Whether it is time.
     pub fn is_due(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.last);
-        if self.is_lost || self.has_failed {
+        if self.is_lost || self.is_wanted || self.has_failed {
             return since >= self.pause;
         }
         // It was quiet for long enough.
@@ -54,12 +61,13 @@ impl Looks {
 
     /// There was one; whether it was after a loss and put that right.
     pub fn looked(&mut self, now: Instant, has_failed: bool) -> bool {
-        if self.is_lost || has_failed {
+        if self.is_lost || self.is_wanted || has_failed {
             self.pause = (2 * self.pause).min(NOW_AND_THEN);
         }
         (self.last, self.has_failed) = (now, has_failed);
         let is_over = self.is_lost && !has_failed;
         self.is_lost &= has_failed;
+        self.is_wanted &= has_failed;
         is_over
     }
 }
@@ -109,5 +117,15 @@ mod tests {
         assert!(!looks.looked(Instant::now(), true) && looks.is_lost());
         assert!(looks.looked(Instant::now(), false) && !looks.is_lost());
         assert!(!looks.looked(Instant::now(), false), "there was nothing to be put right");
+    }
+
+    #[test]
+    fn one_that_is_wanted_puts_nothing_right() {
+        let begun = Instant::now();
+        let mut looks = Looks::new(begun);
+        looks.wanted();
+        assert!(looks.is_due(begun + AFTER_LOSS) && !looks.is_lost());
+        assert!(!looks.looked(begun + AFTER_LOSS, false));
+        assert!(!looks.is_due(begun + 2 * AFTER_LOSS), "there was one");
     }
 }
