@@ -41,7 +41,7 @@ fn programs(net: &Net) {
     }
     let programs = engine.programs();
     let state = programs.iter().find(|program| program.program == "tcp_state").expect("loaded");
-    let each = state.costs.time.as_nanos() / u128::from(TIMES);
+    let each = state.costs.expect("the kernel says it").time.as_nanos() / u128::from(TIMES);
     println!(
         "programs: {each} ns a loopback connection, both ends; {events} events of {TIMES}; lost {:?}",
         engine.losses()

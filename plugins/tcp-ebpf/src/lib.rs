@@ -256,7 +256,7 @@ impl Plugin for TcpEbpf {
             }
             Source::Told(watch) => {
                 let inner = watch.lock();
-                inner.engine.missing().iter().chain(&inner.trouble).cloned().collect()
+                inner.engine.missing().iter().chain(inner.troubles()).cloned().collect()
             }
         };
         if reasons.is_empty() { Health::Good } else { Health::Degraded(reasons) }

@@ -30,8 +30,12 @@ const AGAIN: usize = 2;
 pub(crate) const BREATH: Duration = Duration::from_micros(100);
 
 /// How long it is waited for one who is about to tell something: whoever writes into the
-/// ring is interrupted for moments only.
-const BUSY: u32 = 500;
+/// ring is interrupted for moments only, if the machine itself is not.
+const BUSY: u32 = 2000;
+
+/// What is wrong where it takes longer.
+const UNFINISHED: &str =
+    "an event is being written for longer than 0.2 s: the machine is short of processor time";
 
 /// How long where somebody listened is remembered, for what was taken there: as long as
 /// it is shown.
@@ -48,9 +52,17 @@ pub struct Inner {
     pub lost: Losses,
     /// Looks at all sockets after a loss.
     pub resyncs: u64,
-    /// What a look at the kernel last complained of.
-    pub trouble: Option<String>,
+    /// What the last scan complained of, and the last look at all sockets.
+    scan_trouble: Option<String>,
+    look_trouble: Option<String>,
     observed: Observed,
+}
+
+impl Inner {
+    /// What the kernel was asked in vain, for people.
+    pub fn troubles(&self) -> impl Iterator<Item = &String> {
+        self.scan_trouble.iter().chain(&self.look_trouble)
+    }
 }
 
 /// Who goes through all there is.
@@ -93,13 +105,19 @@ impl Shared {
             engine,
             lost: Losses::default(),
             resyncs: 0,
-            trouble: None,
-            observed: Observed::default(),
+            scan_trouble: None,
+            look_trouble: None,
+            observed: Observed::new(clock),
         };
         Self { host: host.clone(), clock, asking: Mutex::new(asking), inner: Mutex::new(inner) }
     }
 
-    /// Now, by the clock that the programs use.
+    /// The clock that the programs use.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Now, by that.
     pub fn now(&self) -> u64 {
         self.clock.now()
     }
@@ -143,18 +161,29 @@ impl Shared {
     }
 
     /// Takes over all that was told until now, also where one who tells is interrupted.
-    pub fn drain(&self) {
+    ///
+    /// # Errors
+    /// It is interrupted for too long.
+    pub fn drain(&self) -> Result<(), String> {
         let until = self.lock().engine.told();
         let mut waited = 0;
         while waited < BUSY {
             let count = self.take();
             if self.lock().engine.is_read(until) {
-                return;
+                return Ok(());
             }
             if count == 0 {
                 waited += 1;
                 std::thread::park_timeout(BREATH);
             }
+        }
+        Err(UNFINISHED.to_owned())
+    }
+
+    /// The same where it makes no difference to what follows.
+    fn drain_for_now(&self) {
+        if let Err(error) = self.drain() {
+            tracing::warn!("{error}");
         }
     }
 
@@ -166,6 +195,9 @@ impl Shared {
             self.lock().tracker.scanned(self.clock.now());
         }
         self.note_losses_of(asking);
+        if self.lock().tracker.listens.take_unbound() {
+            asking.looks.wanted();
+        }
         if asking.looks.is_due(Instant::now()) {
             self.look(asking);
         }
@@ -173,35 +205,40 @@ impl Shared {
 
     /// Goes through all that is open; whether that is known then.
     fn go_through(&self, asking: &Asking) -> bool {
+        let gone = self.try_to_go_through(asking);
+        let inner = &mut *self.lock();
+        if !inner.tracker.is_active() {
+            return false;
+        }
+        if gone != Ok(true) {
+            inner.tracker.not_scanned();
+        }
+        let is_known = gone == Ok(true);
+        inner.scan_trouble = gone.err();
+        is_known
+    }
+
+    fn try_to_go_through(&self, asking: &Asking) -> Result<bool, String> {
         // Also where there is no scan: what was told until now counts now.
-        self.drain();
+        self.drain()?;
         {
             let inner = &mut *self.lock();
             if !inner.tracker.is_active() {
-                return false;
+                return Ok(false);
             }
             inner.tracker.begin_scan();
         }
         for _ in 0..=AGAIN {
-            match asking.asks.live(&mut &*self) {
-                Ok(true) => self.lock().trouble = None,
-                Ok(false) => {
-                    self.lock().tracker.not_scanned();
-                    return false;
-                }
-                Err(error) => {
-                    let inner = &mut *self.lock();
-                    inner.trouble = Some(error);
-                    inner.tracker.not_scanned();
-                    return false;
-                }
+            if !asking.asks.live(&mut &*self)? {
+                return Ok(false);
             }
-            self.drain();
+            // What is about to be told may be the end of one that was not found.
+            self.drain()?;
             if self.lock().tracker.connections.not_found() == 0 {
                 break;
             }
         }
-        true
+        Ok(true)
     }
 
     /// What was lost since the last time: all sockets are looked at after it, when it is
@@ -241,26 +278,21 @@ impl Shared {
         let is_over = asking.looks.looked(Instant::now(), looked.is_err());
         let inner = &mut *self.lock();
         inner.resyncs += u64::from(is_over);
-        if let Err(error) = looked {
-            inner.trouble = Some(error);
-        }
+        inner.look_trouble = looked.err();
     }
 
-    fn try_to_look(&self, asking: &Asking) -> Result<(), String> {
-        self.drain();
+    fn try_to_look(&self, asking: &mut Asking) -> Result<(), String> {
+        self.drain()?;
         self.lock().tracker.begin_listening();
         // Who listens is what was told, as long as nobody can look.
         if !asking.asks.listening(&mut &*self)? {
             return Ok(());
         }
-        self.drain();
-        {
-            let inner = &mut *self.lock();
-            inner.tracker.end_listening(self.clock.now());
-            inner.engine.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
-        }
+        self.drain()?;
+        self.lock().tracker.end_listening(self.clock.now());
+        asking.asks.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
         asking.asks.others(&mut &*self)?;
-        self.drain();
+        self.drain()?;
         self.lock().tracker.looked();
         Ok(())
     }
@@ -268,14 +300,11 @@ impl Shared {
     /// Counting begins.
     pub fn activate(&self, before: Option<State>) {
         let asking = &mut *self.asking();
-        self.drain();
+        self.drain_for_now();
         let goes_on = before.is_some();
-        if !goes_on {
-            // What was lost before anything counts is nobody's concern, but for sockets
-            // that were there before and are.
-            if self.lock().engine.losses().storage > 0 {
-                asking.looks.lost();
-            }
+        // What was lost before anything counts is in no count; but what began then is open still.
+        if !goes_on && self.lock().engine.losses().any() {
+            asking.looks.lost();
         }
         self.lock().tracker.activate(before, self.clock.now());
         if self.go_through(asking) {
@@ -313,7 +342,11 @@ impl Shared {
             inner.tracker.ends_at(cut);
             inner.engine.detach();
         }
-        self.drain();
+        if let Err(error) = self.drain() {
+            // What is not read was this generation's to count.
+            tracing::warn!("{error}");
+            self.lock().tracker.connections.scan_failed();
+        }
         self.note_losses_of(asking);
         self.lock().tracker.state(cut)
     }

@@ -1,5 +1,6 @@
 //! A running tracker: what is known, and the thread that takes events over as they come.
 
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::handover::State;
@@ -61,14 +62,22 @@ impl Watch {
         self.shared.try_lock()
     }
 
+    /// As [`Shared::clock`].
+    pub fn clock(&self) -> Clock {
+        self.shared.clock()
+    }
+
     /// As [`Shared::now`].
     pub fn now(&self) -> u64 {
         self.shared.now()
     }
 
     /// As [`Shared::drain`].
-    pub fn drain(&self) {
-        self.shared.drain();
+    ///
+    /// # Errors
+    /// As there.
+    pub fn drain(&self) -> Result<(), String> {
+        self.shared.drain()
     }
 
     /// As [`Shared::scan`].
