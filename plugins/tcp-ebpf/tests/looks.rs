@@ -99,6 +99,50 @@ fn what_was_taken_where_somebody_listens_is_not_kept() {
     }
 }
 
+/// Its port says that somebody listens there, or did: at another address, or before.
+#[test]
+fn a_client_at_a_port_where_somebody_listens_is_found() {
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(67);
+    net.run("echo 8000 8001 > /proc/sys/net/ipv4/ip_local_port_range");
+    let to = SocketAddr::new(net.v4, 9000);
+    let _server = net.listener(to, 16);
+    let listen = |port| net.within(|| TcpListener::bind((net.v4, port)).expect("a free port"));
+    for variant in variants() {
+        let mut engine = load(variant, &settings());
+        let adopted = |engine: &mut Engine| -> HashSet<SocketAddr> {
+            let found = engine.sockets().expect("it looks").expect("it is loaded");
+            let of = found.iter().filter(|record| record.kind == Kind::Adopted && record.remote == to);
+            of.map(|record| record.local).collect()
+        };
+        let here = listen(8000);
+        let before = [listen(8001), listen(8002)];
+        assert_eq!(adopted(&mut engine), HashSet::new(), "{}", variant.name);
+        drop(before);
+        // From here on nobody tells it of those that begin.
+        engine.detach();
+        let from: SocketAddr = "127.0.0.1:8000".parse().expect("an address");
+        let asked_for: TcpStream = net.within(|| {
+            use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+            let socket = socket.expect("a socket");
+            bind(&socket, &from).expect("nobody else has it at this address");
+            connect(&socket, &to).expect("somebody listens");
+            socket.into()
+        });
+        let chosen = net.connect(to).expect("somebody listens");
+        let own = [&asked_for, &chosen].map(|stream| stream.local_addr().expect("connected"));
+        assert_eq!((own[0], own[1].port()), (from, 8001), "{}", variant.name);
+        assert_eq!(adopted(&mut engine), own.into(), "{}", variant.name);
+        drop(here);
+        for stream in [asked_for, chosen] {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO)).expect("one");
+        }
+    }
+}
+
 /// Descriptors of one socket are told of one by one, and are one.
 #[test]
 fn a_socket_of_many_descriptors_is_one() {
