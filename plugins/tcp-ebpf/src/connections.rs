@@ -27,6 +27,9 @@ use missed::Missed;
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
 
+/// Those of one container, so that none takes the room of all others.
+const MAX_EACH: u32 = 1 << 17;
+
 /// Connections that are open and do not count, as far as they are remembered.
 const MAX_UNCOUNTED: usize = 1 << 16;
 
@@ -420,6 +423,14 @@ impl Connections {
         context: &mut Context<'_>,
     ) -> bool {
         let Some(series) = hold(record, context) else { return false };
+        if context.counts.held_beside(series) > MAX_EACH {
+            context.counts.release(series, record.at);
+            // Once for each that a scan finds, as where the table is full.
+            let is_told = record.is(ADOPTED) || self.uncounted.contains_key(&key(record));
+            self.over[0] += u64::from(!is_told);
+            self.refused += u64::from(record.kind == Kind::Adopted);
+            return false;
+        }
         let known = known.unwrap_or(Known::of(record));
         let open = Open {
             ends: Ends::from(record),
