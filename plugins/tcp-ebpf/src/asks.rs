@@ -4,6 +4,7 @@
 use gantry_bpf::{Hash, Iterator};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What `tcp_adopt` looks for: `looks_for` of the object.
@@ -27,7 +28,7 @@ pub struct Asks {
     pub(crate) live: Option<Iterator>,
     pub(crate) adopt: Option<Iterator>,
     /// Where somebody listens, or did a while ago.
-    pub(crate) listening: Option<Hash>,
+    pub(crate) listening: Option<Mutex<Hash>>,
 }
 
 /// What happens while one of them runs.
@@ -73,15 +74,19 @@ impl Asks {
     ///
     /// # Errors
     /// The system call's, as a text.
-    pub fn forget_listening(&mut self, before: u64) -> Result<(), String> {
-        let Some(listening) = &mut self.listening else { return Ok(()) };
+    pub fn forget_listening(&self, before: u64) -> Result<(), String> {
+        let Some(listening) = &self.listening else { return Ok(()) };
         let mut each: HashMap<u64, usize> = HashMap::new();
         let stays = |place: u64, at: u64| {
             let many = each.entry(place >> 32).or_default();
             *many += 1;
             at >= before && *many <= MAX_PLACES
         };
-        listening.retain(stays).map_err(|error| error.to_string())
+        listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(stays)
+            .map_err(|error| error.to_string())
     }
 
     fn look(&self, what: u32, meanwhile: &mut dyn Meanwhile) -> Result<bool, String> {

@@ -7,6 +7,7 @@ use gantry_bpf::stats::Measuring;
 use gantry_bpf::{Hash, Kernel, Measured, Object, Outcome, Ring};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::sync::Mutex;
 
 /// An array of bytes at an address that the loader can work with.
 #[repr(C, align(8))]
@@ -181,7 +182,7 @@ impl Engine {
         };
         let live = optional(&mut object, LIVE, variant.iterates, Some(CONNECTIONS));
         let adopt = optional(&mut object, ADOPT, "task_file", None);
-        let listening = Some(object.hash("listening")?);
+        let listening = Some(Mutex::new(object.hash("listening")?));
         let measuring = if settings.measure {
             Measuring::begin()
                 .map_err(|error| {

@@ -11,7 +11,7 @@ const AFTER_LOSS: Duration = Duration::from_secs(5);
 const NOW_AND_THEN: Duration = Duration::from_secs(300);
 
 /// When the next look is due.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Looks {
     /// When the last one was, or was tried.
     last: Instant,
@@ -23,22 +23,26 @@ pub struct Looks {
     is_wanted: bool,
     /// The last one failed.
     has_failed: bool,
+    /// How often there was a reason for one.
+    noted: u64,
 }
 
 impl Looks {
     /// None was made yet.
     pub fn new(now: Instant) -> Self {
-        Self { last: now, pause: AFTER_LOSS, is_lost: false, is_wanted: false, has_failed: false }
+        Self { last: now, pause: AFTER_LOSS, is_lost: false, is_wanted: false, has_failed: false, noted: 0 }
     }
 
     /// Something was lost.
     pub fn lost(&mut self) {
         self.is_lost = true;
+        self.noted += 1;
     }
 
     /// Something is to be found that only a look tells.
     pub fn wanted(&mut self) {
         self.is_wanted = true;
+        self.noted += 1;
     }
 
     /// Whether something was lost that no look came after.
@@ -59,16 +63,17 @@ impl Looks {
         since >= NOW_AND_THEN
     }
 
-    /// There was one; whether it was after a loss and put that right.
-    pub fn looked(&mut self, now: Instant, has_failed: bool) -> bool {
+    /// There was one, which began when it was as in `begun`; whether it was after a loss and put that right. What
+    /// was lost while it ran is to be looked after still.
+    pub fn looked(&mut self, begun: Self, now: Instant, has_failed: bool) -> bool {
         if self.is_lost || self.is_wanted || has_failed {
             self.pause = (2 * self.pause).min(NOW_AND_THEN);
         }
         (self.last, self.has_failed) = (now, has_failed);
-        let is_over = self.is_lost && !has_failed;
-        self.is_lost &= has_failed;
-        self.is_wanted &= has_failed;
-        is_over
+        let stays = has_failed || self.noted != begun.noted;
+        self.is_lost &= stays;
+        self.is_wanted &= stays;
+        begun.is_lost && !has_failed
     }
 }
 
@@ -87,7 +92,7 @@ mod tests {
             }
             let now = begun + Duration::from_secs(second);
             if looks.is_due(now) {
-                looks.looked(now, fails(second));
+                looks.looked(looks, now, fails(second));
                 made.push(second);
             }
         }
@@ -114,9 +119,9 @@ mod tests {
         assert_eq!(made(60, |second| second == 5, |second| second < 30), [5, 15, 35]);
         let mut looks = Looks::new(Instant::now());
         looks.lost();
-        assert!(!looks.looked(Instant::now(), true) && looks.is_lost());
-        assert!(looks.looked(Instant::now(), false) && !looks.is_lost());
-        assert!(!looks.looked(Instant::now(), false), "there was nothing to be put right");
+        assert!(!looks.looked(looks, Instant::now(), true) && looks.is_lost());
+        assert!(looks.looked(looks, Instant::now(), false) && !looks.is_lost());
+        assert!(!looks.looked(looks, Instant::now(), false), "there was nothing to be put right");
     }
 
     #[test]
@@ -125,7 +130,18 @@ mod tests {
         let mut looks = Looks::new(begun);
         looks.wanted();
         assert!(looks.is_due(begun + AFTER_LOSS) && !looks.is_lost());
-        assert!(!looks.looked(begun + AFTER_LOSS, false));
+        assert!(!looks.looked(looks, begun + AFTER_LOSS, false));
         assert!(!looks.is_due(begun + 2 * AFTER_LOSS), "there was one");
+    }
+
+    #[test]
+    fn what_is_lost_while_one_runs_has_another() {
+        let begun = Instant::now();
+        let mut looks = Looks::new(begun);
+        looks.lost();
+        let before = looks;
+        looks.lost();
+        assert!(looks.looked(before, begun, false), "the first loss was put right");
+        assert!(looks.is_lost() && looks.is_due(begun + 2 * AFTER_LOSS));
     }
 }

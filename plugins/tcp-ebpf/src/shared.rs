@@ -1,10 +1,10 @@
 //! What is known and the programs it comes from, each under its lock.
 //!
-//! One lock is held by whoever has the kernel go through all there is, for as long as
-//! that takes, so that there is one at a time. The other is on what is known ([`Inner`]),
-//! and is held for a batch of records, or for as long as samples are made: events are
-//! taken over while sockets are looked at. The first is taken before the second. The
-//! host is asked, and told, with neither.
+//! One lock is held by whoever has the kernel go through all that is open, another by whoever
+//! has it go through all sockets, for as long as that takes, so that there is one of each at a time. A third is
+//! on what is known ([`Inner`]), and is held for a batch of records, or for as long as samples are made: events are
+//! taken over while sockets are looked at. It is taken after the others. The
+//! host is told of what processes do with none but the first two, and asked with none.
 
 use crate::asks::{Asks, Meanwhile};
 use crate::clock::Clock;
@@ -15,7 +15,8 @@ use crate::looks::Looks;
 use crate::observed::Observed;
 use crate::tracker::Tracker;
 use gantry_plugin_api::{Host, tracing};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Events that are taken over under one lock.
@@ -65,20 +66,23 @@ impl Inner {
     }
 }
 
-/// Who goes through all there is.
-#[derive(Debug)]
-struct Asking {
-    asks: Asks,
-    looks: Looks,
-}
-
-/// Both, each under its lock.
+/// All of it, each under its lock.
 #[derive(Debug)]
 pub struct Shared {
     host: Host,
     clock: Clock,
-    asking: Mutex<Asking>,
+    asks: Asks,
+    /// When all sockets are looked at.
+    looks: Mutex<Looks>,
+    /// Who looks at them when it is time. Without it who scans does.
+    looker: OnceLock<Thread>,
+    scanning: Mutex<()>,
+    looking: Mutex<()>,
     inner: Mutex<Inner>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Meanwhile for &Shared {
@@ -99,7 +103,7 @@ impl Shared {
         let clock = Clock::of(&host.proc());
         let mut tracker = Tracker::new(settings);
         tracker.began = clock.now();
-        let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
+        let asks = engine.asks();
         let inner = Inner {
             tracker,
             engine,
@@ -109,7 +113,16 @@ impl Shared {
             look_trouble: None,
             observed: Observed::new(clock),
         };
-        Self { host: host.clone(), clock, asking: Mutex::new(asking), inner: Mutex::new(inner) }
+        Self {
+            host: host.clone(),
+            clock,
+            asks,
+            looks: Mutex::new(Looks::new(Instant::now())),
+            looker: OnceLock::new(),
+            scanning: Mutex::default(),
+            looking: Mutex::default(),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// The clock that the programs use.
@@ -124,7 +137,7 @@ impl Shared {
 
     /// All that is known, for as long as the answer lives.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.inner)
     }
 
     /// The same, where nobody has it at the moment.
@@ -136,8 +149,10 @@ impl Shared {
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, Asking> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at all sockets are a thread's from here on, which is woken when it is time for one.
+    pub(crate) fn is_looked_by(&self, looker: Thread) {
+        // There is one of them.
+        let _ = self.looker.set(looker);
     }
 
     /// Takes a batch of records over; whether there may be more.
@@ -187,25 +202,35 @@ impl Shared {
         }
     }
 
-    /// Looks at all that is open: the counts are of now then. And at all sockets, where
+    /// Looks at all that is open: the counts are of now then. And has all sockets looked at, where
     /// it is time for that.
     pub fn scan(&self) {
-        let asking = &mut *self.asking();
-        if self.go_through(asking) {
-            self.lock().tracker.scanned(self.clock.now());
+        {
+            let _scanning = locked(&self.scanning);
+            if self.go_through() {
+                self.lock().tracker.scanned(self.clock.now());
+            }
         }
-        self.note_losses_of(asking);
+        self.note_losses();
         if self.lock().tracker.listens.take_unbound() {
-            asking.looks.wanted();
+            locked(&self.looks).wanted();
         }
-        if asking.looks.is_due(Instant::now()) {
-            self.look(asking);
+        if self.is_look_due() {
+            match self.looker.get() {
+                Some(looker) => looker.unpark(),
+                None => self.look_at_sockets(),
+            }
         }
     }
 
+    /// Whether it is time to look at all sockets.
+    pub(crate) fn is_look_due(&self) -> bool {
+        locked(&self.looks).is_due(Instant::now())
+    }
+
     /// Goes through all that is open; whether that is known then.
-    fn go_through(&self, asking: &Asking) -> bool {
-        let gone = self.try_to_go_through(asking);
+    fn go_through(&self) -> bool {
+        let gone = self.try_to_go_through();
         let inner = &mut *self.lock();
         if !inner.tracker.is_active() {
             return false;
@@ -218,7 +243,7 @@ impl Shared {
         is_known
     }
 
-    fn try_to_go_through(&self, asking: &Asking) -> Result<bool, String> {
+    fn try_to_go_through(&self) -> Result<bool, String> {
         // Also where there is no scan: what was told until now counts now.
         self.drain()?;
         {
@@ -229,7 +254,7 @@ impl Shared {
             inner.tracker.begin_scan();
         }
         for _ in 0..=AGAIN {
-            if !asking.asks.live(&mut &*self)? {
+            if !self.asks.live(&mut &*self)? {
                 return Ok(false);
             }
             // What is about to be told may be the end of one that was not found.
@@ -244,10 +269,6 @@ impl Shared {
     /// What was lost since the last time: all sockets are looked at after it, when it is
     /// time for that.
     pub fn note_losses(&self) {
-        self.note_losses_of(&mut self.asking());
-    }
-
-    fn note_losses_of(&self, asking: &mut Asking) {
         let inner = &mut *self.lock();
         let losses = inner.engine.losses();
         inner.lost.ring += losses.ring;
@@ -256,42 +277,40 @@ impl Shared {
         inner.lost.malformed += losses.malformed;
         inner.lost.listens += losses.listens;
         if losses.any() {
-            asking.looks.lost();
+            locked(&self.looks).lost();
         }
     }
 
     /// Whether something was lost after which not all sockets were looked at yet.
     pub fn is_loss_pending(&self) -> bool {
-        self.asking().looks.is_lost()
+        locked(&self.looks).is_lost()
     }
 
     /// Looks at all sockets that processes hold.
     pub fn look_at_sockets(&self) {
-        self.look(&mut self.asking());
-    }
-
-    fn look(&self, asking: &mut Asking) {
-        let looked = self.try_to_look(asking);
+        let _looking = locked(&self.looking);
+        let begun = *locked(&self.looks);
+        let looked = self.try_to_look();
         if let Err(error) = &looked {
             tracing::warn!("sockets: {error}");
         }
-        let is_over = asking.looks.looked(Instant::now(), looked.is_err());
+        let is_over = locked(&self.looks).looked(begun, Instant::now(), looked.is_err());
         let inner = &mut *self.lock();
         inner.resyncs += u64::from(is_over);
         inner.look_trouble = looked.err();
     }
 
-    fn try_to_look(&self, asking: &mut Asking) -> Result<(), String> {
+    fn try_to_look(&self) -> Result<(), String> {
         self.drain()?;
         self.lock().tracker.begin_listening();
         // Who listens is what was told, as long as nobody can look.
-        if !asking.asks.listening(&mut &*self)? {
+        if !self.asks.listening(&mut &*self)? {
             return Ok(());
         }
         self.drain()?;
         self.lock().tracker.end_listening(self.clock.now());
-        asking.asks.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
-        asking.asks.others(&mut &*self)?;
+        self.asks.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
+        self.asks.others(&mut &*self)?;
         self.drain()?;
         self.lock().tracker.looked();
         Ok(())
@@ -299,28 +318,29 @@ impl Shared {
 
     /// Counting begins.
     pub fn activate(&self, before: Option<State>) {
-        let asking = &mut *self.asking();
+        let scanning = locked(&self.scanning);
         self.drain_for_now();
         let goes_on = before.is_some();
         // What was lost before anything counts is in no count; but what began then is open still.
         if !goes_on && self.lock().engine.losses().any() {
-            asking.looks.lost();
+            locked(&self.looks).lost();
         }
         self.lock().tracker.activate(before, self.clock.now());
-        if self.go_through(asking) {
+        if self.go_through() {
             self.lock().tracker.scanned(self.clock.now());
         }
-        self.note_losses_of(asking);
+        drop(scanning);
+        self.note_losses();
         if goes_on && self.lock().tracker.overheld > 0 {
-            asking.looks.lost();
+            locked(&self.looks).lost();
         }
     }
 
     /// Other settings hold from now on; what was counted until then counted by those
     /// before.
     pub fn reconfigure(&self, settings: Settings) {
-        let asking = &mut *self.asking();
-        if self.go_through(asking) {
+        let _scanning = locked(&self.scanning);
+        if self.go_through() {
             self.lock().tracker.scanned(self.clock.now());
         }
         self.lock().tracker.reconfigure(settings);
@@ -328,13 +348,13 @@ impl Shared {
 
     /// Ends, and says what the next generation needs.
     pub fn stop(&self) -> State {
-        let asking = &mut *self.asking();
+        let _scanning = locked(&self.scanning);
         // All that is open must be known before the programs are gone: the next
         // generation takes what was there before it for counted. Twice, for what an
         // iterator passes over. Not later: what is kept of a socket is true only as
         // long as the programs follow it.
         for _ in 0..2 {
-            self.go_through(asking);
+            self.go_through();
         }
         let cut = self.clock.now();
         {
@@ -347,7 +367,7 @@ impl Shared {
             tracing::warn!("{error}");
             self.lock().tracker.connections.scan_failed();
         }
-        self.note_losses_of(asking);
+        self.note_losses();
         self.lock().tracker.state(cut)
     }
 }
