@@ -281,7 +281,7 @@ impl Plugin for TcpEbpf {
             Source::Told(watch) => {
                 let inner = watch.lock();
                 let translations = inner.actual.as_ref().and_then(|actual| actual.lock().trouble());
-                inner.engine.missing().iter().chain(&inner.trouble).cloned().chain(translations).collect()
+                inner.engine.missing().iter().chain(inner.troubles()).cloned().chain(translations).collect()
             }
         };
         if reasons.is_empty() { Health::Good } else { Health::Degraded(reasons) }

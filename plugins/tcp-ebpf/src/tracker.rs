@@ -193,6 +193,7 @@ impl Tracker {
     pub fn not_scanned(&mut self) {
         self.is_scanned = false;
         self.before = None;
+        self.connections.scan_failed();
         self.counts.all_mut().for_each(|series| (series.active, series.rtt) = (0, 0));
     }
 

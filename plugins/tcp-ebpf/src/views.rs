@@ -94,7 +94,7 @@ pub fn listens(tracker: &Tracker, addresses: &Addresses, rows: &mut Rows<'_>) {
 /// Fills `programs`: what came of each, and what is missing without it.
 pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
     for measured in programs {
-        let costs = measured.costs;
+        let costs = measured.costs.unwrap_or_default();
         let is_loaded = measured.outcome == Outcome::Loaded;
         let number = |known: bool, number: f64| if known { Cell::Number(number) } else { Cell::Empty };
         // Counted only while somebody has the kernel measure.
@@ -105,7 +105,7 @@ pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
             if is_loaded { Cell::Empty } else { Cell::Text(without(measured.program)) },
             number(is_measured, costs.runs as f64),
             number(is_measured, costs.time.as_secs_f64() / costs.runs.max(1) as f64),
-            number(is_loaded, costs.misses as f64),
+            number(is_loaded && measured.costs.is_some(), costs.misses as f64),
         ]);
     }
 }
