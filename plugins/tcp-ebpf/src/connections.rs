@@ -343,10 +343,11 @@ impl Connections {
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
         self.found += 1;
-        if self.is_changed && context.rules.destination(record).is_none() {
-            if let Some(open) = self.open.remove(&key(record)) {
-                context.counts.release(open.series, record.at);
-            }
+        if self.is_changed
+            && context.rules.destination(record).is_none()
+            && let Some(open) = self.open.remove(&key(record))
+        {
+            context.counts.release(open.series, record.at);
         }
         let is_new = !self.open.contains_key(&key(record));
         if is_new && !record.is(ESTABLISHED) {
