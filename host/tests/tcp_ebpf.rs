@@ -14,6 +14,7 @@ use gantry_test_docker::{Docker, IMAGE};
 use net::{Net, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
+use std::path::Path;
 use support::agent::{Agent, sample};
 use support::cgroup::Cgroup;
 use support::process::children;
@@ -183,22 +184,21 @@ fn a_container_of_docker_has_its_name() {
     let server: Server = net.server(8000);
     let (ip, id) = (net.v4.to_string(), "/docker/talks");
     let within = |script: &str| docker.run(&["exec", "talks", "busybox", "sh", "-c", script]);
-    for _ in 0..3 {
-        within(&format!("printf 0123456789 | busybox nc {ip} 8000"));
-    }
+    // Each is a process of its own, which lives for some milliseconds.
+    within(&format!("for turn in $(busybox seq 50); do printf 0123456789 | busybox nc {ip} 8000; done"));
     within(&format!("! busybox nc {ip} 8001 </dev/null"));
     docker.run(&["exec", "-d", "talks", "busybox", "nc", "-l", "-p", "9000"]);
     let (to, nobody) = (server.at.to_string(), SocketAddr::new(net.v4, 8001));
     let text = scrape_until(&agent, "all of it is shown", |text| {
-        numbers(text, id, &to)[0] >= 3.0
+        numbers(text, id, &to)[0] >= 50.0
             && listens(text, id, &format!("{ip}:9000")) == Some(1.0)
             && failures(text, id, nobody, "refused") > 0.0
     });
-    assert_eq!(numbers(&text, id, &to), [3.0, 0.0, 30.0, 30.0], "{IMAGE}");
+    assert_eq!(numbers(&text, id, &to), [50.0, 0.0, 500.0, 500.0], "{IMAGE}");
     assert_eq!(failures(&text, id, nobody, "refused"), 1.0);
     let shown = rows(&agent, "connections", id);
     assert!(
-        shown.iter().any(|row| row["destination"] == to && row["connects"].as_f64() == Some(3.0)),
+        shown.iter().any(|row| row["destination"] == to && row["connects"].as_f64() == Some(50.0)),
         "{shown:?}"
     );
 }
@@ -288,17 +288,31 @@ fn until_listens(net: &Net, port: u16) {
 
 #[test]
 fn an_upgrade_of_the_plugin_under_load_loses_and_doubles_nothing() {
-    let Some((net, cgroup)) = site(64) else { return };
+    let Some(text) = under_upgrades(64, Load::start) else { return };
+    assert_eq!(own(&text, "tcp_ebpf_unwatched_seconds_total"), 0.0);
+}
+
+/// All have the same names, and often the same memory of the kernel.
+#[test]
+fn an_upgrade_while_one_port_is_used_again_and_again_loses_and_doubles_nothing() {
+    under_upgrades(67, Load::from_a_port);
+}
+
+type Starts = fn(&str, &Cgroup, &Path, SocketAddr, usize) -> Load;
+
+/// All of a load is counted once, however often the plugin is upgraded meanwhile; what is shown then.
+/// `None`: this machine cannot.
+fn under_upgrades(number: u8, start: Starts) -> Option<String> {
+    let (net, cgroup) = site(number)?;
     let (mut agent, versions) = upgradable(private_dir());
     let (id, server) = (cgroup.path(), net.server(8000));
     let to = server.at.to_string();
-    let load = Load::start(&client_name(), &cgroup, &net.path, server.at, 100);
+    let load = start(&client_name(), &cgroup, &net.path, server.at, 100);
     scrape_until(&agent, "it is counted", |text| numbers(text, &id, &to)[0] > 0.0);
     upgrade_under(&mut agent, &load, &versions);
     let made = load.end() as f64;
     let all = [made, 0.0, made * 100.0, made * 100.0];
-    let text = scrape_until(&agent, "all of it is over", |text| numbers(text, &id, &to) == all);
-    assert_eq!(own(&text, "tcp_ebpf_unwatched_seconds_total"), 0.0);
+    Some(scrape_until(&agent, "all of it is over", |text| numbers(text, &id, &to) == all))
 }
 
 /// An agent, and what it is upgraded to, one after the other.
@@ -323,21 +337,6 @@ fn upgrade_under(agent: &mut Agent, load: &Load, versions: &[(std::path::PathBuf
         load.goes_on(100);
         agent.scrape();
     }
-}
-
-/// All have the same names, and often the same memory of the kernel.
-#[test]
-fn an_upgrade_while_one_port_is_used_again_and_again_loses_and_doubles_nothing() {
-    let Some((net, cgroup)) = site(67) else { return };
-    let (mut agent, versions) = upgradable(private_dir());
-    let (id, server) = (cgroup.path(), net.server(8000));
-    let to = server.at.to_string();
-    let load = Load::from_a_port(&client_name(), &cgroup, &net.path, server.at, 100);
-    scrape_until(&agent, "it is counted", |text| numbers(text, &id, &to)[0] > 0.0);
-    upgrade_under(&mut agent, &load, &versions);
-    let made = load.end() as f64;
-    let all = [made, 0.0, made * 100.0, made * 100.0];
-    scrape_until(&agent, "all of it is counted", |text| numbers(text, &id, &to) == all);
 }
 
 /// The agent and all its processes do nothing for a while, as on a machine that

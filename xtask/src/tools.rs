@@ -121,7 +121,13 @@ pub const OF_TESTS: &[Tool] = &[
         program: "iptables",
         package: "iptables",
         works: &["iptables", "--version"],
-        shows: "ports that a real Docker publishes are known",
+        shows: "ports that a real Docker publishes are known, and where translated connections go",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
+        works: &["nft", "--version"],
+        shows: "where connections go that nftables translates",
     },
     // Not the package `dbus`, which would start the system's.
     Tool {

@@ -7,12 +7,13 @@
 //!
 //! # Layout
 //! * [`kernel`]: the running kernel's types. [`object`]: maps and programs.
-//! * [`iterator`]: programs that are asked. [`ring`]: events as they come.
+//! * [`iterator`]: programs that are asked. [`ring`]: events as they come. [`hash`]: a hash, apart from its object.
 //! * [`stats`]: what programs cost and maps take.
 //! * `call`: the system call, where aya has no way to it; all `unsafe` here.
 
 mod call;
 mod error;
+pub mod hash;
 pub mod iterator;
 pub mod kernel;
 pub mod object;
@@ -20,6 +21,7 @@ pub mod ring;
 pub mod stats;
 
 pub use error::Error;
+pub use hash::Hash;
 pub use iterator::Iterator;
 pub use kernel::Kernel;
 pub use object::{Object, Outcome};

@@ -2,11 +2,12 @@
 
 use crate::call;
 use crate::error::{Error, chain};
+use crate::hash::Hash;
 use crate::iterator::Iterator;
 use crate::kernel::Kernel;
 use crate::ring::Ring;
 use crate::stats::{self, Measured};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
@@ -15,9 +16,6 @@ use std::time::Duration;
 
 /// By far longer than a program runs, with all that may come in between.
 const SETTLED: Duration = Duration::from_millis(50);
-
-/// Entries of a hash that are gone through at once.
-const MOST: usize = 1 << 20;
 
 /// An object that was loaded. Dropped, all of it leaves the kernel.
 #[derive(Debug)]
@@ -179,29 +177,12 @@ impl Object {
         array.set(0, value, 0).map_err(failed)
     }
 
-    /// Takes away the entries of a hash from `u64` to `u64` that are not to stay.
+    /// A hash from `u64` to `u64`, for somebody who does not have the object.
     ///
     /// # Errors
     /// As [`Self::sum`].
-    pub fn retain(
-        &mut self,
-        map: &'static str,
-        mut stays: impl FnMut(u64, u64) -> bool,
-    ) -> Result<(), Error> {
-        let found = self.ebpf.map_mut(map).ok_or_else(|| no_map(map, "the object has none of this name"))?;
-        let failed = |error: MapError| no_map(map, &chain(&error));
-        let mut hash: HashMap<&mut MapData, u64, u64> = found.try_into().map_err(failed)?;
-        // What cannot be read was taken away meanwhile; and who puts in what is gone
-        // through at the same time keeps nobody here for ever.
-        let old = hash.iter().take(MOST).flatten().filter(|(key, value)| !stays(*key, *value));
-        let old: Vec<u64> = old.map(|(key, _)| key).collect();
-        for key in old {
-            match hash.remove(&key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(())
+    pub fn hash(&self, map: &'static str) -> Result<Hash, Error> {
+        Hash::new(map, self.data(map)?)
     }
 
     /// What each program that was asked for came to, and costs.
@@ -209,7 +190,7 @@ impl Object {
         let measured = |(name, outcome): &(&'static str, Outcome)| {
             let fd = self.ebpf.program(name).and_then(|program| program.fd().ok());
             let costs = fd.and_then(|fd| stats::of_program(fd.as_fd()).ok());
-            Measured { program: name, outcome: outcome.clone(), costs: costs.unwrap_or_default() }
+            Measured { program: name, outcome: outcome.clone(), costs }
         };
         self.programs.iter().map(measured).collect()
     }

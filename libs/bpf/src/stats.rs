@@ -13,8 +13,8 @@ pub struct Measured {
     pub program: &'static str,
     /// What came of it.
     pub outcome: Outcome,
-    /// What it cost so far.
-    pub costs: Costs,
+    /// What it cost so far. `None`: it is not there, or the kernel does not say.
+    pub costs: Option<Costs>,
 }
 
 /// What a program cost, by the kernel's own count.

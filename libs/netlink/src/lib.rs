@@ -6,11 +6,13 @@
 //! * [`link`], [`address`]: the tables of rtnetlink that are read.
 //! * [`route`]: both of them over one socket.
 //! * [`sockets`]: TCP sockets of a namespace.
+//! * [`conntrack`]: where connections really go.
 //! * [`process`]: the connector of process events.
 //! * [`namespace`]: doing something in another namespace of the kernel.
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod conntrack;
 pub mod dump;
 mod error;
 pub mod link;

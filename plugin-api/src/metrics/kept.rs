@@ -188,6 +188,16 @@ impl Metrics {
         self.lock().remove(&Key::new(family, container, labels));
     }
 
+    /// Forgets those series of a family for which `keep` says no. What a generation
+    /// before handed over is among them, also where nobody asked for it yet.
+    pub fn retain(
+        &self,
+        family: &'static Family,
+        mut keep: impl FnMut(Option<ContainerRef>, &[String]) -> bool,
+    ) {
+        self.lock().retain(|key, _| key.family != family.name() || keep(key.container, &key.labels));
+    }
+
     /// Sets all counters and histograms to 0, and leaves gauges as they are.
     pub(crate) fn discard_counts(&self) {
         for cell in self.lock().values() {

@@ -58,7 +58,7 @@ fn programs(net: &Net) -> f64 {
     let _measuring = Measuring::begin().expect("root");
     let time = || {
         let programs = watch.lock().engine.programs();
-        programs.iter().map(|program| program.costs.time).sum::<Duration>()
+        programs.iter().filter_map(|program| Some(program.costs?.time)).sum::<Duration>()
     };
     let before = time();
     Load::start(net, "churns", SocketAddr::new(net.v4, 8001), TIMES).done();

@@ -110,6 +110,7 @@ struct sock {
 	u16 sk_type;
 	int sk_err;
 	int sk_err_soft;
+	unsigned char sk_userlocks : 4;
 };
 
 struct inet_sock {
@@ -117,8 +118,13 @@ struct inet_sock {
 	u16 inet_sport;
 };
 
+struct inet_bind_bucket {
+	signed char fastreuse;
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct inet_bind_bucket *icsk_bind_hash;
 };
 
 struct tcp_sock {

@@ -17,6 +17,7 @@ enum {
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
+	SOCK_BINDPORT_LOCK = 8, /* in sk_userlocks: its port was asked for by bind() */
 	SOCK_DONE = 1, /* a bit of skc_flags: the peer's FIN came */
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,

@@ -35,7 +35,7 @@ struct {
 enum {
 	LOST_RING = 0,	     /* the ring was full */
 	LOST_CONNECTION = 1, /* nothing could be kept of a socket */
-	LOST_LISTENING = 2,  /* it could not be kept where somebody listens */
+	LOST_LISTENING = 2,  /* it could not be kept where somebody began to listen */
 	LOST_KINDS = 3,
 };
 
@@ -46,9 +46,9 @@ struct {
 	__type(value, u64);
 } lost SEC(".maps");
 
-/* Where somebody listens, or did a while ago, and when that was seen last. What has
- * such a port was taken there: nothing of the socket itself says so. User space
- * takes away what is old. */
+/* Where somebody listens, or did a while ago, and when that was seen last: by that a
+ * socket that was taken there is known, where it does not say itself that it was not.
+ * User space takes away what is old. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -240,12 +240,12 @@ ALWAYS_INLINE u64 place_of(u32 netns, u16 port)
 	return (u64)netns << 32 | port;
 }
 
-ALWAYS_INLINE void note_listening(u32 netns, u16 port, u64 at)
+/* 0: it is kept. Where bind() chose none, the port comes after the event. */
+ALWAYS_INLINE long note_listening(u32 netns, u16 port, u64 at)
 {
 	u64 place = place_of(netns, port);
 
-	if (bpf_map_update_elem(&listening, &place, &at, BPF_ANY))
-		count_lost(LOST_LISTENING);
+	return port ? bpf_map_update_elem(&listening, &place, &at, BPF_ANY) : 0;
 }
 
 ALWAYS_INLINE void opens(struct sock *sk)
@@ -296,7 +296,9 @@ ALWAYS_INLINE void listens(struct sock *sk, u32 kind)
 
 	if (kind == KIND_LISTENS) {
 		fill_owner_here(&of.owner);
-		note_listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num, now);
+		/* Looks find it again and again, and do not count it. */
+		if (note_listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num, now))
+			count_lost(LOST_LISTENING);
 	}
 	tell(sk, tp, kind, now, &of, is_v6_only(sk));
 }
@@ -434,7 +436,22 @@ ALWAYS_INLINE int is_known(struct sock *sk)
 	return known && (!known->closed_at || bpf_ktime_get_ns() - known->closed_at < SECOND);
 }
 
-/* From here on the end of it is told. 0: it is kept. */
+/* Whether it may have been taken where somebody listens. One whose port bind() asked for
+ * was not; nor one for which connect() chose it, among ports of which no bucket can be
+ * shared with a socket that listens (__inet_hash_connect). */
+ALWAYS_INLINE int may_be_taken(struct sock *sk)
+{
+	if (READ_BITS(sk, sk->sk_userlocks) & SOCK_BINDPORT_LOCK)
+		return 0;
+	struct inet_connection_sock *socket = (void *)sk;
+	struct inet_bind_bucket *bucket = READ(socket->icsk_bind_hash);
+
+	return !bucket || READ(bucket->fastreuse) >= 0;
+}
+
+/* From here on the end of it is told. 0: it is kept; BEGUN: somebody connected it
+ * meanwhile, and it is followed by that. */
+#define BEGUN 1
 #ifdef TCP_HASH
 ALWAYS_INLINE long keep(struct sock *sk, struct connection *as)
 {
@@ -444,7 +461,9 @@ ALWAYS_INLINE long keep(struct sock *sk, struct connection *as)
 	as->local_port = READ(sk->__sk_common.skc_num);
 	struct net *net = READ(sk->__sk_common.skc_net.net);
 	as->netns = READ(net->ns.inum);
-	return bpf_map_update_elem(&connections, &key, as, BPF_ANY);
+	if (!bpf_map_update_elem(&connections, &key, as, BPF_NOEXIST))
+		return 0;
+	return bpf_map_lookup_elem(&connections, &key) ? BEGUN : -1;
 }
 
 ALWAYS_INLINE void give_up(struct sock *sk)
@@ -456,6 +475,10 @@ ALWAYS_INLINE void give_up(struct sock *sk)
 #else
 ALWAYS_INLINE long keep(struct sock *sk, struct connection *as)
 {
+	struct connection *connection = find(sk);
+
+	if (connection && !connection->closed_at)
+		return BEGUN;
 	return begin(sk, as);
 }
 
@@ -508,7 +531,7 @@ int tcp_adopt(struct bpf_iter__task_file *context)
 	} else {
 		u64 place = place_of(netns, port);
 
-		if (bpf_map_lookup_elem(&listening, &place) || is_known(sk))
+		if (is_known(sk) || (bpf_map_lookup_elem(&listening, &place) && may_be_taken(sk)))
 			return NEXT;
 	}
 #ifndef TCP_HASH
@@ -536,8 +559,11 @@ int tcp_adopt(struct bpf_iter__task_file *context)
 	of.opened_at = bpf_ktime_get_ns();
 	found(record, KIND_ADOPTED, &of);
 	/* Its place in the ring is before that of its end, which is told from here on. */
-	if (keep(sk, &of)) {
+	long kept = keep(sk, &of);
+	if (kept) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		if (kept == BEGUN)
+			return NEXT;
 		/* In an iterator the kernel takes memory out of a reserve, which fills by itself. */
 		if (*looks == LOOK_OTHERS)
 			return SAME;

@@ -6,7 +6,7 @@
 //! counted: a wrong number is worse than none.
 
 use crate::addresses::{Addresses, namespace_of};
-use crate::destination::{Destination, Rules, is_link_local, label};
+use crate::destination::{Destination, Labels, Rules, is_link_local};
 use crate::listens::{Listen, reached};
 use crate::metrics;
 use crate::published::Published;
@@ -56,9 +56,9 @@ impl Asked {
     ) {
         self.trouble = None;
         let found = self.look(host, rules);
-        let mut text = String::new();
+        let mut text = Labels::default();
         for ((container, to), active) in &found.active {
-            let to = label(*to, &mut text);
+            let [to, _] = text.of(*to);
             sink.container(&metrics::ACTIVE, *container, &[to, to], *active);
         }
         let mut wanted: HashMap<u32, Vec<u32>> = HashMap::new();

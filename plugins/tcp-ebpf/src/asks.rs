@@ -1,8 +1,10 @@
 //! The programs that go through all there is. They write into the ring of events, which
 //! is to be read meanwhile: nothing of it is ever in memory as a whole.
 
-use gantry_bpf::Iterator;
+use gantry_bpf::{Hash, Iterator};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What `tcp_adopt` looks for: `looks_for` of the object.
@@ -17,11 +19,16 @@ const REFILL: Duration = Duration::from_millis(5);
 const MORE: u32 = 10;
 const STUCK: u32 = 400;
 
+/// Places of one namespace where somebody listens, of 16,384 in the kernel.
+const MAX_PLACES: usize = 4096;
+
 /// What can be asked.
 #[derive(Debug, Default)]
 pub struct Asks {
     pub(crate) live: Option<Iterator>,
     pub(crate) adopt: Option<Iterator>,
+    /// Where somebody listens, or did a while ago.
+    pub(crate) listening: Option<Mutex<Hash>>,
 }
 
 /// What happens while one of them runs.
@@ -60,6 +67,26 @@ impl Asks {
     /// As [`Self::live`].
     pub fn others(&self, meanwhile: &mut dyn Meanwhile) -> Result<bool, String> {
         self.look(OTHERS, meanwhile)
+    }
+
+    /// Nobody listens any more where that was seen last before then. Of one namespace so many are
+    /// remembered, so that none takes the room of all others.
+    ///
+    /// # Errors
+    /// The system call's, as a text.
+    pub fn forget_listening(&self, before: u64) -> Result<(), String> {
+        let Some(listening) = &self.listening else { return Ok(()) };
+        let mut each: HashMap<u64, usize> = HashMap::new();
+        let stays = |place: u64, at: u64| {
+            let many = each.entry(place >> 32).or_default();
+            *many += 1;
+            at >= before && *many <= MAX_PLACES
+        };
+        listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(stays)
+            .map_err(|error| error.to_string())
     }
 
     fn look(&self, what: u32, meanwhile: &mut dyn Meanwhile) -> Result<bool, String> {

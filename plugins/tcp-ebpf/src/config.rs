@@ -2,6 +2,7 @@
 
 use crate::counts::Limits;
 use crate::destination::{Network, Rules};
+use crate::latency;
 use gantry_plugin_api::schemars::JsonSchema;
 use gantry_plugin_api::serde::de::Error as _;
 use gantry_plugin_api::serde::{Deserialize, Deserializer, Serialize};
@@ -47,6 +48,17 @@ pub struct Config {
     /// Whether the kernel measures how long each program runs, for the view
     /// `programs`. It measures all BPF programs of the machine then, at some 50 ns a run.
     pub measure_programs: bool,
+    /// Whether the kernel's connection tracking is listened to, for who really answers
+    /// where a destination is translated.
+    pub translations: bool,
+    /// Whether destinations are asked for how far away they are, by ICMP echoes from the
+    /// container's own network namespace.
+    pub latency: bool,
+    /// How often each of them is: 1s to 10m.
+    #[serde(deserialize_with = "checked::latency_interval")]
+    pub latency_interval: HumanDuration,
+    /// How many are asked at most, of all containers together.
+    pub max_latency_destinations: u32,
     /// Whether programs are loaded at all; without, connections are looked at
     /// only when metrics are collected.
     pub ebpf: bool,
@@ -60,6 +72,12 @@ mod checked {
     pub(super) fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HumanDuration, D::Error> {
         let idle = HumanDuration::deserialize(deserializer)?;
         check_idle(idle).map(|_| idle).map_err(D::Error::custom)
+    }
+    pub(super) fn latency_interval<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<HumanDuration, D::Error> {
+        let interval = HumanDuration::deserialize(deserializer)?;
+        check_latency_interval(interval).map(|_| interval).map_err(D::Error::custom)
     }
     pub(super) fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
         let ports = String::deserialize(deserializer)?;
@@ -80,6 +98,13 @@ fn check_idle(idle: HumanDuration) -> Result<Duration, Error> {
         return Err(Error::config("idle: must be 1m at least: a scrape may come once a minute"));
     }
     Ok(idle.0)
+}
+
+fn check_latency_interval(interval: HumanDuration) -> Result<Duration, Error> {
+    if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&interval.0) {
+        return Ok(interval.0);
+    }
+    Err(Error::config("latency_interval: must be between 1s and 10m"))
 }
 
 fn check_ports(text: &str) -> Result<Option<RangeInclusive<u16>>, Error> {
@@ -121,6 +146,10 @@ impl Default for Config {
             count_aborted: false,
             ring: ByteSize(4 << 20),
             measure_programs: false,
+            translations: true,
+            latency: true,
+            latency_interval: HumanDuration(Duration::from_secs(15)),
+            max_latency_destinations: 1000,
             ebpf: true,
         }
     }
@@ -143,6 +172,10 @@ pub struct Settings {
     pub measure: bool,
     /// See [`Config::ebpf`].
     pub ebpf: bool,
+    /// See [`Config::translations`].
+    pub translations: bool,
+    /// See [`Config::latency`]; none: nobody is asked.
+    pub latency: Option<latency::Settings>,
 }
 
 impl Settings {
@@ -172,6 +205,11 @@ impl Settings {
             ring: check_ring(config.ring)?,
             measure: config.measure_programs,
             ebpf: config.ebpf,
+            translations: config.translations,
+            latency: config.latency.then_some(latency::Settings {
+                interval: check_latency_interval(config.latency_interval)?,
+                most: config.max_latency_destinations as usize,
+            }),
         })
     }
 }
@@ -200,6 +238,8 @@ mod tests {
             (r#"{"ephemeral_ports": "5-4"}"#, "ephemeral_ports"),
             (r#"{"ephemeral_ports": "all"}"#, "ephemeral_ports"),
             (r#"{"public_networks": ["::/0", "10.0.0.0"]}"#, "public_networks[1]"),
+            (r#"{"latency_interval": "0s"}"#, "latency_interval"),
+            (r#"{"latency_interval": "11m"}"#, "latency_interval"),
             (r#"{"ring": "1KiB"}"#, "ring"),
             (r#"{"ring": "1GiB"}"#, "ring"),
         ] {

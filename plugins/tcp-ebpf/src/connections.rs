@@ -16,16 +16,20 @@ mod missed;
 pub use handed::Known;
 
 use crate::counts::{Counts, Limits, Moved};
-use crate::destination::Rules;
+use crate::destination::{Destination, Rules};
 use crate::reason::Reason;
 use crate::record::{ADOPTED, ESTABLISHED, Kind, ORPHAN, Record};
 use ahash::RandomState;
 use handed::Handed;
 use hashbrown::HashMap;
 use missed::Missed;
+use std::net::SocketAddr;
 
 /// Connections in the table: each takes some 100 bytes.
 const MAX_OPEN: usize = 1 << 18;
+
+/// Those of one container, so that none takes the room of all others.
+const MAX_EACH: u32 = 1 << 17;
 
 /// Connections that are open and do not count, as far as they are remembered.
 const MAX_UNCOUNTED: usize = 1 << 16;
@@ -50,6 +54,18 @@ pub struct Open {
     at: u64,
     /// It was there before any generation knew of it.
     is_adopted: bool,
+}
+
+impl Open {
+    fn known(&self) -> Known {
+        Known {
+            opened_at: self.began,
+            at: self.at,
+            is_adopted: self.is_adopted,
+            counted: self.counted,
+            counts: true,
+        }
+    }
 }
 
 /// What tells connections apart that had the same socket.
@@ -112,8 +128,10 @@ pub struct Connections {
     missed: Missed,
     /// What the last scan found and does not count.
     uncounted: HashMap<(u64, u64), (Ends, Known), RandomState>,
-    /// There were more of these than are remembered.
+    /// There were more of these than are remembered, or the last scan did not come to its end.
     is_partial: bool,
+    /// The rules changed since the last scan: what is open may count no more.
+    is_changed: bool,
     scan: u32,
     handed_scans: u32,
     /// When counting began: of what began before it, what comes on top counts.
@@ -137,6 +155,14 @@ pub struct Context<'a> {
     pub limits: Limits,
     /// What is added to.
     pub counts: &'a mut Counts,
+    /// Who knows where a connection really goes, if anybody does.
+    pub really: Option<&'a mut (dyn Really + 'static)>,
+}
+
+/// Who knows where a connection really goes.
+pub trait Really: std::fmt::Debug + Send {
+    /// The other end of a connection, which may be another one than was asked for.
+    fn destination(&mut self, record: &Record) -> SocketAddr;
 }
 
 impl Default for Connections {
@@ -146,7 +172,8 @@ impl Default for Connections {
             handed: Handed::default(),
             missed: Missed::default(),
             uncounted: HashMap::with_hasher(RandomState::new()),
-            is_partial: false,
+            is_partial: true,
+            is_changed: false,
             scan: 0,
             handed_scans: 0,
             since: 0,
@@ -169,19 +196,13 @@ impl Connections {
         self.open.is_empty()
     }
 
-    /// What is known of all that are open, or were when this generation began.
+    /// What is known of all that are open, or were when this generation began; and of those
+    /// that scans did not find any more and that may come back.
     pub fn known(&self) -> impl Iterator<Item = (Ends, Known)> {
         let waits = self.handed_scans < 2;
-        let known = |open: &Open| Known {
-            opened_at: open.began,
-            at: open.at,
-            is_adopted: open.is_adopted,
-            counted: open.counted,
-            counts: true,
-        };
-        let counted = self.open.values().map(move |open| (open.ends, known(open)));
+        let counted = self.open.values().map(|open| (open.ends, open.known()));
         let handed = self.handed.iter().filter(move |_| waits);
-        counted.chain(self.uncounted.values().copied()).chain(handed)
+        counted.chain(self.uncounted.values().copied()).chain(handed).chain(self.missed.iter())
     }
 
     /// Whether these are not all that are open.
@@ -201,8 +222,9 @@ impl Connections {
     }
 
     /// The rules change: what was open and did not count until now adds what comes on
-    /// top where it does from here on.
+    /// top where it does from here on; what did and does not from here on is let go by the next scan.
     pub fn rules_change(&mut self) {
+        self.is_changed = true;
         let uncounted: Vec<(Ends, Known)> = self.uncounted.drain().map(|(_, of)| of).collect();
         self.hand(uncounted);
     }
@@ -242,6 +264,11 @@ impl Connections {
         }
     }
 
+    /// The scan did not come to its end: what does not count may not be known.
+    pub fn scan_failed(&mut self) {
+        self.is_partial = true;
+    }
+
     /// How many the scan has not found that are open as far as is known.
     pub fn not_found(&self) -> usize {
         self.open.values().filter(|open| open.scan != self.scan).count()
@@ -256,12 +283,14 @@ impl Connections {
             let stays = scan.wrapping_sub(open.scan) <= 1;
             if !stays {
                 gone += 1;
-                missed.keep(*key, open.counted);
+                // Whoever comes next must not count it as gone once more.
+                missed.keep(*key, (open.ends, Known { counts: false, ..open.known() }));
                 counts.release(open.series, now);
             }
             stays
         });
         self.corrected += gone;
+        self.is_changed = false;
         // Those that are there for long are lost once, and not with each scan.
         self.refused += self.over[0].saturating_sub(self.over[1]);
         self.handed_scans = self.handed_scans.saturating_add(1);
@@ -314,7 +343,18 @@ impl Connections {
     /// A scan found it.
     pub fn live(&mut self, record: &Record, context: &mut Context<'_>) {
         self.found += 1;
+        if self.is_changed
+            && context.rules.destination(record).is_none()
+            && let Some(open) = self.open.remove(&key(record))
+        {
+            context.counts.release(open.series, record.at);
+        }
         let is_new = !self.open.contains_key(&key(record));
+        if is_new && !record.is(ESTABLISHED) {
+            // It counts when it came to be, or with its end; before, nobody can know where
+            // it really goes.
+            return;
+        }
         if is_new && !self.begin(record, context) {
             self.leave_out(record);
             return;
@@ -398,6 +438,14 @@ impl Connections {
         context: &mut Context<'_>,
     ) -> bool {
         let Some(series) = hold(record, context) else { return false };
+        if context.counts.held_beside(series) > MAX_EACH {
+            context.counts.release(series, record.at);
+            // Once for each that a scan finds, as where the table is full.
+            let is_told = record.is(ADOPTED) || self.uncounted.contains_key(&key(record));
+            self.over[0] += u64::from(!is_told);
+            self.refused += u64::from(record.kind == Kind::Adopted);
+            return false;
+        }
         let known = known.unwrap_or(Known::of(record));
         let open = Open {
             ends: Ends::from(record),
@@ -420,7 +468,9 @@ fn key(record: &Record) -> (u64, u64) {
 }
 
 fn hold(record: &Record, context: &mut Context<'_>) -> Option<u32> {
-    let to = context.rules.destination(record)?;
+    context.rules.destination(record)?;
+    let actual = context.really.as_mut().map_or(record.remote, |really| really.destination(record));
+    let to = Destination::of(record.remote, actual);
     let counts = &mut *context.counts;
     // One that is open comes again with each scan, and counts once, with its end.
     let once = u64::from(record.kind == Kind::Closed);

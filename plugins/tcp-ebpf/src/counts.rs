@@ -97,6 +97,8 @@ pub struct Account {
     is_sure: bool,
     groups: u32,
     series: u32,
+    /// Connections of the table that refer to its series.
+    pub(crate) held: u32,
 }
 
 /// What was counted, of all groups.
@@ -145,7 +147,8 @@ impl Counts {
         if self.groups.len() >= MAX_GROUPS || self.accounts.len() >= MAX_ACCOUNTS {
             return None;
         }
-        let account = Account { container: None, last: *owner, is_sure: false, groups: 1, series: 0 };
+        let account =
+            Account { container: None, last: *owner, is_sure: false, groups: 1, series: 0, held: 0 };
         let group = Group {
             cgroups,
             first: *owner,
@@ -174,6 +177,9 @@ impl Counts {
         let series = self.series.get_mut(index)?;
         series.held += 1;
         series.used = now;
+        if let Some(account) = self.accounts.get_mut(series.account) {
+            account.held += 1;
+        }
         Some(index)
     }
 
@@ -224,10 +230,18 @@ impl Counts {
 
     /// It is held no more.
     pub fn release(&mut self, index: u32, now: u64) {
-        if let Some(series) = self.series(index) {
-            series.held = series.held.saturating_sub(1);
-            series.used = now;
+        let Some(series) = self.series.get_mut(index) else { return };
+        series.held = series.held.saturating_sub(1);
+        series.used = now;
+        if let Some(account) = self.accounts.get_mut(series.account) {
+            account.held = account.held.saturating_sub(1);
         }
+    }
+
+    /// Connections of the table that are of the same container as a series.
+    pub fn held_beside(&self, series: u32) -> u32 {
+        let account = self.series.get(series).and_then(|series| self.accounts.get(series.account));
+        account.map_or(0, |account| account.held)
     }
 
     /// All series.
@@ -289,10 +303,11 @@ impl Counts {
     fn remove(&mut self, index: u32) -> Option<Series> {
         let series = self.series.take(index)?;
         self.by_destination.remove(&(series.account, series.to));
-        if let Some(account) = self.accounts.get_mut(series.account)
-            && series.to != Destination::Other
-        {
-            account.series = account.series.saturating_sub(1);
+        if let Some(account) = self.accounts.get_mut(series.account) {
+            account.held = account.held.saturating_sub(series.held);
+            if series.to != Destination::Other {
+                account.series = account.series.saturating_sub(1);
+            }
         }
         Some(series)
     }

@@ -1,23 +1,61 @@
 //! Which connections count, and under which name.
 
 use crate::record::Record;
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// Where connections go to, as a series has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// An address and a port.
     At(SocketAddr),
+    /// The same, where somebody else answers.
+    Translated {
+        /// Who was asked.
+        to: SocketAddr,
+        /// Who answers.
+        actual: SocketAddr,
+    },
     /// All those for which there is no series of their own.
     Other,
+}
+
+impl Destination {
+    /// To an address, and really to this one.
+    pub fn of(to: SocketAddr, actual: SocketAddr) -> Self {
+        if to == actual { Self::At(to) } else { Self::Translated { to, actual } }
+    }
+
+    /// Who was asked, and who answers.
+    pub fn ends(self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::At(at) => Some((at, at)),
+            Self::Translated { to, actual } => Some((to, actual)),
+            Self::Other => None,
+        }
+    }
+}
+
+/// Those of one address lie side by side; what has no series of its own comes last.
+impl Ord for Destination {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |to: &Self| (to.ends().is_none(), to.ends());
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Destination {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At(address) => address.fmt(f),
+            Self::At(address) | Self::Translated { to: address, .. } => address.fmt(f),
             Self::Other => f.write_str("~other"),
         }
     }
@@ -130,12 +168,24 @@ pub const ALL_V4: Network = Network { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED)
 /// As [`ALL_V4`].
 pub const ALL_V6: Network = Network { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), bits: 0 };
 
-/// A destination as a label, in a text that is used again.
-pub fn label(to: Destination, text: &mut String) -> &str {
-    text.clear();
-    // A String takes anything.
-    let _ = write!(text, "{to}");
-    text
+/// A destination as two labels: who was asked, and who answers.
+#[derive(Debug, Default)]
+pub struct Labels {
+    to: String,
+    actual: String,
+}
+
+impl Labels {
+    /// Those of a destination, in texts that are used again.
+    pub fn of(&mut self, to: Destination) -> [&str; 2] {
+        self.to.clear();
+        // A String takes anything.
+        let _ = write!(self.to, "{to}");
+        let Destination::Translated { actual, .. } = to else { return [&self.to, &self.to] };
+        self.actual.clear();
+        let _ = write!(self.actual, "{actual}");
+        [&self.to, &self.actual]
+    }
 }
 
 #[cfg(test)]

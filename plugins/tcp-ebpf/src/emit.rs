@@ -1,15 +1,15 @@
 //! From what is known to samples.
 
 use crate::addresses::Addresses;
-use crate::counts::Numbers;
-use crate::destination::{Destination, label};
+use crate::counts::{Numbers, Series};
+use crate::destination::{Destination, Labels};
 use crate::listens::{Listen, MAX_EACH, reached};
 use crate::metrics;
 use crate::reason::Reason;
 use crate::tracker::Tracker;
 use gantry_plugin_api::{ContainerRef, Family, Sink};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What is shown of a container and a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -61,12 +61,10 @@ pub fn connections(tracker: &Tracker, sink: &mut Sink<'_>) {
 
 /// Gives all samples of connections.
 pub fn samples(tracker: &Tracker, mut give: impl FnMut(&'static Family, ContainerRef, &[&str], f64)) {
-    let mut text = String::new();
-    for (container, to, shown) in shown(tracker) {
-        let to = label(to, &mut text);
-        // Where an address is translated, the other one comes after it.
-        let ends = [to, to];
-        let numbers = shown.numbers;
+    let mut labels = Labels::default();
+    let all = shown(tracker);
+    for (container, to, shown) in &all {
+        let (ends, container, numbers) = (labels.of(*to), *container, shown.numbers);
         if numbers.connects > 0 || shown.active > 0 || numbers.sent > 0 || numbers.received > 0 {
             give(&metrics::CONNECTS, container, &ends, numbers.connects as f64);
             give(&metrics::CONNECT_TIME, container, &ends, numbers.connect_time as f64 / 1e9);
@@ -80,14 +78,33 @@ pub fn samples(tracker: &Tracker, mut give: impl FnMut(&'static Family, Containe
         for reason in Reason::ALL {
             let count = numbers.failures[reason as usize];
             if count > 0 {
-                give(&metrics::FAILURES, container, &[to, to, reason.as_str()], count as f64);
+                give(&metrics::FAILURES, container, &[ends[0], ends[1], reason.as_str()], count as f64);
             }
         }
-        if numbers.failed(true) > 0 {
-            let failed = numbers.failed(tracker.settings.count_aborted);
-            give(&metrics::FAILED, container, &[to], failed as f64);
+    }
+    // Whoever it was that did not answer: that label is not there.
+    let asked = |to: &Destination| to.ends().map(|(to, _)| to);
+    for those in all.chunk_by(|one, next| (one.0, asked(&one.1)) == (next.0, asked(&next.1))) {
+        let sum = |aborted| those.iter().map(|(_, _, shown)| shown.numbers.failed(aborted)).sum::<u64>();
+        if sum(true) > 0 {
+            let [to, _] = labels.of(those[0].1);
+            give(&metrics::FAILED, those[0].0, &[to], sum(tracker.settings.count_aborted) as f64);
         }
     }
+}
+
+/// Who connects to whom, by address: each once.
+pub fn pairs(tracker: &Tracker) -> Vec<(ContainerRef, IpAddr)> {
+    let pair = |series: &Series| {
+        let (_, actual) = series.to.ends()?;
+        // How far away one is oneself says nothing.
+        let container = tracker.counts.account(series.account)?.container?;
+        (!actual.ip().is_loopback()).then_some((container, actual.ip()))
+    };
+    let mut all: Vec<_> = tracker.counts.all().filter_map(pair).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Where containers listen.

@@ -4,9 +4,10 @@ use crate::asks::{Asks, Meanwhile};
 use crate::config::Settings;
 use crate::record::{Kind, Record, UNDERFLOW};
 use gantry_bpf::stats::Measuring;
-use gantry_bpf::{Kernel, Measured, Object, Outcome, Ring};
+use gantry_bpf::{Hash, Kernel, Measured, Object, Outcome, Ring};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::sync::Mutex;
 
 /// An array of bytes at an address that the loader can work with.
 #[repr(C, align(8))]
@@ -67,6 +68,10 @@ const WAKES: u32 = 16;
 
 /// Iterators leave the half of the ring to events.
 const SCANS: u32 = 2;
+
+/// Nor do they write more without a pause: the kernel goes through a part of a map without
+/// letting anybody else run, some 2 ms for as much.
+const MOST_SCANNED: u32 = 512 << 10;
 
 /// Bytes that the kernel keeps of a connection besides what the map says of
 /// itself: a storage with one element (kernel/bpf/bpf_local_storage.c), or an
@@ -166,7 +171,7 @@ impl Engine {
             variant.name,
             variant.bytes,
             &[("events", settings.ring)],
-            &[("wake_at", wake_at), ("scan_most", settings.ring / SCANS)],
+            &[("wake_at", wake_at), ("scan_most", (settings.ring / SCANS).min(MOST_SCANNED))],
         )?;
         object.trace(kernel, STATE, "inet_sock_set_state")?;
         let ring = object.ring("events")?;
@@ -177,6 +182,7 @@ impl Engine {
         };
         let live = optional(&mut object, LIVE, variant.iterates, Some(CONNECTIONS));
         let adopt = optional(&mut object, ADOPT, "task_file", None);
+        let listening = Some(Mutex::new(object.hash("listening")?));
         let measuring = if settings.measure {
             Measuring::begin()
                 .map_err(|error| {
@@ -189,7 +195,7 @@ impl Engine {
         let engine = Self {
             object,
             ring,
-            asks: Asks { live, adopt },
+            asks: Asks { live, adopt, listening },
             missing,
             lost_before: Losses::default(),
             read: Read::default(),
@@ -246,12 +252,12 @@ impl Engine {
         self.object.set("looks_for", what).map_err(|error| error.to_string())
     }
 
-    /// Nobody listens any more where that was seen last before then.
+    /// Where somebody listens.
     ///
     /// # Errors
     /// The system call's, as a text.
-    pub fn forget_listening(&mut self, before: u64) -> Result<(), String> {
-        self.object.retain("listening", |_, at| at >= before).map_err(|error| error.to_string())
+    pub fn hash(&self) -> Result<Hash, String> {
+        self.object.hash("listening").map_err(|error| error.to_string())
     }
 
     /// All that is open, at once. Events that come meanwhile are lost, so this is for
@@ -297,8 +303,8 @@ impl Engine {
     pub fn losses(&mut self) -> Losses {
         // What cannot be read is as it was.
         let sum = |index, before| self.object.sum("lost", index).unwrap_or(before);
-        let missed = self.object.programs().iter().map(|program| program.costs.misses).sum();
         let before = self.lost_before;
+        let missed = missed(&self.object.programs()).unwrap_or(before.missed);
         let now = Losses {
             ring: sum(0, before.ring),
             storage: sum(1, before.storage),
@@ -332,6 +338,13 @@ impl Engine {
     }
 }
 
+/// What all of them passed over. `None`: the kernel does not say it of one at the moment, and
+/// what it had said would count again.
+fn missed(programs: &[Measured]) -> Option<u64> {
+    let loaded = programs.iter().filter(|program| program.outcome == Outcome::Loaded);
+    loaded.map(|program| Some(program.costs?.misses)).sum()
+}
+
 /// Whether a program is there, as a text for people.
 pub fn shown(outcome: &Outcome) -> &str {
     match outcome {
@@ -356,5 +369,23 @@ impl Meanwhile for Collects<'_> {
 
     fn look_for(&mut self, what: u32) -> Result<(), String> {
         self.engine.look_for(what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_bpf::Costs;
+
+    #[test]
+    fn what_is_not_known_is_not_nothing() {
+        let loaded = |misses: Option<u64>| Measured {
+            program: "one",
+            outcome: Outcome::Loaded,
+            costs: misses.map(|misses| Costs { misses, ..Costs::default() }),
+        };
+        let refused = Measured { outcome: Outcome::Refused(String::new()), ..loaded(None) };
+        assert_eq!(missed(&[loaded(Some(3)), refused, loaded(Some(4))]), Some(7));
+        assert_eq!(missed(&[loaded(Some(3)), loaded(None)]), None);
     }
 }

@@ -18,7 +18,10 @@ use gantry_plugin_api::Handover;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The version of the bytes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// The one before: without who really answers.
+const BEFORE: u32 = 2;
 
 /// Entries of each kind that are read: far beyond what is ever written.
 const MAX: u64 = 1 << 20;
@@ -94,10 +97,10 @@ impl State {
 
     /// Out of bytes. `None`: they are of another version, or are damaged.
     pub fn decode(handover: &Handover) -> Option<Self> {
-        if handover.version != VERSION {
+        if ![VERSION, BEFORE].contains(&handover.version) {
             return None;
         }
-        let mut from = Reader(&handover.bytes);
+        let mut from = Reader { bytes: &handover.bytes, version: handover.version };
         let cut = from.u64()?;
         let groups = from.list(|from| {
             let first = from.owner()?;
@@ -108,7 +111,7 @@ impl State {
         let is_partial = from.u32()? != 0;
         let late =
             from.list(|from| Some(Ended { ends: from.ends()?, opened_at: from.u64()?, at: from.u64()? }))?;
-        from.0.is_empty().then_some(Self { cut, groups, open, is_partial, late })
+        from.bytes.is_empty().then_some(Self { cut, groups, open, is_partial, late })
     }
 }
 
@@ -150,16 +153,16 @@ impl Writer {
     }
     /// Port 0 is none that anybody connects to.
     fn destination(&mut self, to: Destination) {
-        let (ip, port) = match to {
-            Destination::At(at) => (at.ip(), at.port()),
-            Destination::Other => (Ipv6Addr::UNSPECIFIED.into(), 0),
-        };
-        let octets = match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-            IpAddr::V6(ip) => ip.octets(),
-        };
-        self.0.extend_from_slice(&octets);
-        self.u16(port);
+        let none = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+        let (to, actual) = to.ends().unwrap_or((none, none));
+        for at in [to, actual] {
+            let octets = match at.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            self.0.extend_from_slice(&octets);
+            self.u16(at.port());
+        }
     }
     fn numbers(&mut self, numbers: &Numbers) {
         let Numbers { connects, connect_time, failures, sent, received, retransmits } = *numbers;
@@ -168,12 +171,15 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    bytes: &'a [u8],
+    version: u32,
+}
 
 impl Reader<'_> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
+        let (array, rest) = self.bytes.split_first_chunk()?;
+        self.bytes = rest;
         Some(*array)
     }
     fn u64(&mut self) -> Option<u64> {
@@ -204,12 +210,14 @@ impl Reader<'_> {
         Some(Known { opened_at, at, is_adopted, counted, counts })
     }
     fn destination(&mut self) -> Option<Destination> {
+        let to = self.address()?;
+        let actual = if self.version == BEFORE { to } else { self.address()? };
+        Some(if to.port() == 0 { Destination::Other } else { Destination::of(to, actual) })
+    }
+    fn address(&mut self) -> Option<SocketAddr> {
         let ip = Ipv6Addr::from(self.array::<16>()?);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        Some(match self.u16()? {
-            0 => Destination::Other,
-            port => Destination::At(SocketAddr::new(ip, port)),
-        })
+        Some(SocketAddr::new(ip, self.u16()?))
     }
     fn numbers(&mut self) -> Option<Numbers> {
         let (connects, connect_time) = (self.u64()?, self.u64()?);
@@ -230,8 +238,12 @@ mod tests {
     fn state() -> State {
         let numbers = Numbers { connects: 3, failures: [1, 2, 3, 4, 5, 6, 7], sent: 9, ..Numbers::default() };
         let at = |text: &str| Destination::At(text.parse().expect("an address"));
-        let series =
-            vec![(at("10.0.0.1:80"), numbers), (at("[fd00::1]:443"), numbers), (Destination::Other, numbers)];
+        let translated = Destination::Translated {
+            to: "10.96.0.1:80".parse().expect("an address"),
+            actual: "[fd00::7]:8080".parse().expect("an address"),
+        };
+        let all = [at("10.0.0.1:80"), at("[fd00::1]:443"), translated, Destination::Other];
+        let series = all.map(|to| (to, numbers)).to_vec();
         let ends = Ends::from(&some());
         State {
             cut: 77,

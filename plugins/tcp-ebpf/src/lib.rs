@@ -12,9 +12,12 @@
 //!   generation needs. [`observed`]: what the identity service is told.
 //! * [`refresh`]: whose everything is. [`addresses`]: those of namespaces. [`published`]: ports of the machine that
 //!   are a container's. [`emit`]: samples.
+//! * [`actual`]: where connections really go that are translated.
+//! * [`latency`]: how far away destinations are.
 //! * [`asked`]: what can be known where there are no programs.
 #![forbid(unsafe_code)]
 
+pub mod actual;
 pub mod addresses;
 pub mod asked;
 pub mod asks;
@@ -26,6 +29,7 @@ pub mod destination;
 pub mod emit;
 pub mod engine;
 pub mod handover;
+pub mod latency;
 pub mod listens;
 pub mod looks;
 pub mod metrics;
@@ -49,6 +53,7 @@ use gantry_plugin_api::{
     tracing,
 };
 use handover::State;
+use latency::Latency;
 use own::{Own, Totals};
 use published::Published;
 use std::time::{Duration, Instant};
@@ -63,6 +68,9 @@ pub struct TcpEbpf {
     addresses: Addresses,
     published: Published,
     own: Own,
+    translations: actual::own::Own,
+    /// Where somebody tells whom containers connect to.
+    latency: Option<Latency>,
     last: Option<Instant>,
 }
 
@@ -94,7 +102,7 @@ impl Plugin for TcpEbpf {
         env!("CARGO_PKG_VERSION"),
         env!("CARGO_PKG_DESCRIPTION"),
     )
-    .claims(&["container_net_tcp_", "tcp_ebpf_"])
+    .claims(&["container_net_tcp_", "container_net_latency_", "tcp_ebpf_"])
     .needs(&[
         Need::kernel("5.10", "older ones have no iterators over sockets").optional(),
         Need::btf(
@@ -106,6 +114,11 @@ impl Plugin for TcpEbpf {
         Need::capability("CAP_PERFMON", "to attach programs to the kernel's tracepoints").optional(),
         Need::capability("CAP_NET_ADMIN", "to ask for the sockets of all network namespaces").optional(),
         Need::capability("CAP_SYS_ADMIN", "to enter the network namespaces of containers").optional(),
+        Need::capability(
+            "CAP_NET_RAW",
+            "to send echoes from namespaces whose net.ipv4.ping_group_range allows none",
+        )
+        .optional(),
         Need::capability("CAP_SYS_PTRACE", "to find the network namespaces of processes").optional(),
     ]);
     type Config = Config;
@@ -145,10 +158,12 @@ impl Plugin for TcpEbpf {
         };
         Ok(Self {
             own: Own::new(&host),
+            translations: actual::own::Own::new(&host),
             settings,
             source,
             addresses: Addresses::default(),
             published: Published::default(),
+            latency: None,
             last: None,
             host,
         })
@@ -162,11 +177,12 @@ impl Plugin for TcpEbpf {
         if let Source::Told(watch) = &self.source {
             watch.activate(before);
         }
+        self.ask_for_latency();
         Ok(())
     }
 
     fn collect(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        let Self { host, source, addresses, published, own, last, settings } = self;
+        let Self { host, source, addresses, published, own, translations, latency, last, settings } = self;
         published.refresh(host);
         let watch = match source {
             Source::Told(watch) => watch,
@@ -175,6 +191,9 @@ impl Plugin for TcpEbpf {
                 return Ok(());
             }
         };
+        if let Some(latency) = latency {
+            latency.tally().tell(|reason, count| sink.skipped(reason, count));
+        }
         watch.scan();
         refresh::refresh(host, published, watch, addresses, addresses::ask);
         let mut inner = watch.lock();
@@ -199,7 +218,11 @@ impl Plugin for TcpEbpf {
         }
         emit::connections(&inner.tracker, sink);
         let listens = emit::listens(&inner.tracker, addresses);
+        let actual = inner.actual.clone();
         drop(inner);
+        if let Some(actual) = actual {
+            translations.show(&actual.lock(), sink);
+        }
         own.hides(listens.hidden, |reason, count| sink.skipped(reason, count));
         asked::emit_listens(published, &listens.at, addresses, settings.rules.host_netns, sink);
         Ok(())
@@ -237,14 +260,15 @@ impl Plugin for TcpEbpf {
 
     fn reconfigure(&mut self, config: Config) -> Result<Reconfigured, Error> {
         let settings = settings(&config, &self.host)?;
-        let is_same = |of: fn(&Settings) -> (u32, bool, bool)| of(&settings) == of(&self.settings);
-        if !is_same(|settings| (settings.ring, settings.measure, settings.ebpf)) {
+        let is_same = |of: fn(&Settings) -> (u32, bool, bool, bool)| of(&settings) == of(&self.settings);
+        if !is_same(|settings| (settings.ring, settings.measure, settings.ebpf, settings.translations)) {
             return Ok(Reconfigured::NeedsRestart);
         }
         if let Source::Told(watch) = &self.source {
             watch.reconfigure(settings.clone());
         }
         self.settings = settings;
+        self.ask_for_latency();
         Ok(Reconfigured::Applied)
     }
 
@@ -256,13 +280,16 @@ impl Plugin for TcpEbpf {
             }
             Source::Told(watch) => {
                 let inner = watch.lock();
-                inner.engine.missing().iter().chain(&inner.trouble).cloned().collect()
+                let translations = inner.actual.as_ref().and_then(|actual| actual.lock().trouble());
+                inner.engine.missing().iter().chain(inner.troubles()).cloned().chain(translations).collect()
             }
         };
         if reasons.is_empty() { Health::Good } else { Health::Degraded(reasons) }
     }
 
     fn stop(&mut self, _deadline: Duration) -> Result<Option<Handover>, Error> {
+        // What it counts is handed over with the rest.
+        self.latency = None;
         match &mut self.source {
             Source::Told(watch) => {
                 let state = watch.stop();
@@ -281,6 +308,25 @@ impl Plugin for TcpEbpf {
         match &self.source {
             Source::Told(watch) => Ok(Some(watch.lock().tracker.state(watch.now()).encode())),
             Source::Asked(..) => Ok(None),
+        }
+    }
+}
+
+impl TcpEbpf {
+    /// As the settings say.
+    fn ask_for_latency(&mut self) {
+        let (Source::Told(watch), Some(settings)) = (&self.source, self.settings.latency) else {
+            self.latency = None;
+            latency::forget(&self.host);
+            return;
+        };
+        if let Some(latency) = &self.latency {
+            latency.reconfigure(settings);
+            return;
+        }
+        match Latency::start(&self.host, settings, watch.pairs()) {
+            Ok(latency) => self.latency = Some(latency),
+            Err(error) => tracing::warn!("clone: {error}; latency is not known"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::counts::Counts;
 use crate::destination::{Rules, is_link_local};
-use crate::record::{Record, V6_ONLY};
+use crate::record::{Kind, Record, V6_ONLY};
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +47,8 @@ pub struct Listens {
     each: HashMap<u32, usize, RandomState>,
     /// Those that found no room, as far as they are remembered: a look finds them again.
     without_room: HashSet<u64, RandomState>,
+    /// Somebody listens where the event did not tell the port: a look does.
+    is_unbound: bool,
     /// Sockets for which there was no room.
     pub refused: u64,
 }
@@ -57,6 +59,7 @@ impl Default for Listens {
             by_sock: HashMap::with_hasher(RandomState::new()),
             each: HashMap::with_hasher(RandomState::new()),
             without_room: HashSet::with_hasher(RandomState::new()),
+            is_unbound: false,
             refused: 0,
         }
     }
@@ -71,20 +74,30 @@ impl Listens {
     /// A socket listens.
     pub fn begins(&mut self, record: &Record, rules: &Rules, counts: &mut Counts) {
         let ip = record.local.ip();
+        // The kernel chooses a port after the event, where none was asked for.
+        self.is_unbound |= record.kind == Kind::Listens && record.local.port() == 0;
         let is_seen = rules.is_service(record.local.port())
             && (!ip.is_loopback() || rules.is_host(record.netns))
             && !is_link_local(ip);
         if !is_seen {
             return;
         }
-        let known = self.by_sock.get_mut(&record.sock);
-        if let Some(known) = known.filter(|known| known.at == record.local && known.netns == record.netns) {
-            // Others that hold it after a fork change nothing but who is there to be asked.
-            (known.ceased, known.found, known.pid) = (None, true, record.owner.tgid);
-            known.is_v6_only = record.is(V6_ONLY);
-            return;
+        let found = counts.group(&record.owner, record.at);
+        let is_same = |known: &&mut Listen| known.at == record.local && known.netns == record.netns;
+        if let Some(known) = self.by_sock.get_mut(&record.sock).filter(is_same) {
+            // Another socket may have the same memory, of another owner. Others that hold one
+            // after a fork change nothing but who is there to be asked.
+            let begins = record.kind == Kind::Listens || known.ceased.is_some();
+            if !begins || found == Some(known.group) {
+                (known.ceased, known.found, known.pid) = (None, true, record.owner.tgid);
+                known.is_v6_only = record.is(V6_ONLY);
+                return;
+            }
         }
-        let group = counts.group(&record.owner, record.at).filter(|group| {
+        if let Some(before) = self.by_sock.remove(&record.sock) {
+            leaves(&mut self.each, before.group);
+        }
+        let group = found.filter(|group| {
             let is_full = self.by_sock.len() >= MAX;
             !is_full && self.each.get(group).is_none_or(|many| *many < MAX_EACH)
         });
@@ -104,9 +117,7 @@ impl Listens {
             found: true,
         };
         *self.each.entry(group).or_default() += 1;
-        if let Some(before) = self.by_sock.insert(record.sock, listen) {
-            leaves(&mut self.each, before.group);
-        }
+        self.by_sock.insert(record.sock, listen);
     }
 
     /// It does so no more.
@@ -115,6 +126,11 @@ impl Listens {
         if let Some(known) = self.by_sock.get_mut(&record.sock) {
             known.ceased = Some(record.at);
         }
+    }
+
+    /// Whether somebody began to listen at a port that only a look tells, since it was asked last.
+    pub fn take_unbound(&mut self) -> bool {
+        std::mem::take(&mut self.is_unbound)
     }
 
     /// A look at all sockets begins.
@@ -179,7 +195,7 @@ pub fn reached(listen: &Listen, own: &[IpAddr], is_host: bool) -> Vec<SocketAddr
 mod tests {
     use super::*;
     use crate::destination::tests::rules;
-    use crate::record::{Kind, tests::some};
+    use crate::record::{Owner, tests::some};
 
     fn listens(sock: u64, at: &str) -> Record {
         Record { kind: Kind::Listens, sock, local: at.parse().expect("an address"), ..some() }
@@ -226,6 +242,40 @@ mod tests {
         assert_eq!(known.wildcards()[&some().netns], HashSet::from([8]));
     }
 
+    /// The memory of a socket that ceased is the next one's, at the same place, of somebody else.
+    #[test]
+    fn who_listens_with_memory_that_was_used_is_asked_for_anew() {
+        let other = Owner { cgroup2: 5, ..some().owner };
+        for (kind, ceases, changes) in [
+            (Kind::Listens, false, true),
+            (Kind::Listens, true, true),
+            (Kind::Listening, true, true),
+            // A child in another cgroup has it as well.
+            (Kind::Listening, false, false),
+        ] {
+            let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+            let first = listens(1, "0.0.0.0:80");
+            known.begins(&first, &rules, &mut counts);
+            let group = known.by_sock[&1].group;
+            if ceases {
+                known.ceases(&first);
+            }
+            known.begins(&Record { kind, owner: other, ..first }, &rules, &mut counts);
+            let now = known.by_sock[&1];
+            assert_eq!((now.group != group, now.ceased), (changes, None), "{kind:?} {ceases}");
+            assert_eq!(known.each.values().sum::<usize>(), 1);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_known_yet_is_asked_for() {
+        let (mut known, mut counts, rules) = (Listens::default(), Counts::default(), rules());
+        known.begins(&listens(1, "0.0.0.0:80"), &rules, &mut counts);
+        assert!(!known.take_unbound());
+        known.begins(&listens(2, "0.0.0.0:0"), &rules, &mut counts);
+        assert!(known.take_unbound() && !known.take_unbound());
+    }
+
     /// Descriptors of one socket are one, however many; sockets of one cgroup have a
     /// bound; and what found no room is lost once, however often a look finds it.
     #[test]
@@ -237,7 +287,7 @@ mod tests {
             }
         }
         assert_eq!((known.all().count(), known.refused), (MAX_EACH, 5));
-        let other = crate::record::Owner { cgroup2: 5, ..some().owner };
+        let other = Owner { cgroup2: 5, ..some().owner };
         known.begins(&Record { owner: other, ..listens(1 << 40, "0.0.0.0:80") }, &rules, &mut counts);
         assert_eq!((known.all().count(), known.refused), (MAX_EACH + 1, 5));
         // Where one goes there is room again.

@@ -29,6 +29,12 @@ families! { ALL:
         "Bytes sent on connections that the container opened.").labels(TO).per_container();
     RECEIVED = Family::counter("container_net_tcp_bytes_received_total",
         "Bytes received on connections that the container opened.").labels(TO).per_container();
+    LATENCY = Family::gauge("container_net_latency_seconds",
+        "How long an echo (ICMP) took from the container's network namespace to a destination and back, the last time.")
+        .labels(&["destination_ip"]).per_container().unit(Unit::Seconds);
+    LATENCY_LOST = Family::counter("container_net_latency_lost_total",
+        "Echoes from the container's network namespace that were not answered, or found no way.")
+        .labels(&["destination_ip"]).per_container();
 
     EVENTS = Family::counter("tcp_ebpf_events_total", "Events that were read from the kernel.");
     LOST = Family::counter("tcp_ebpf_lost_total",
@@ -46,6 +52,12 @@ families! { ALL:
     UNDERFLOWS = Family::counter("tcp_ebpf_underflows_total",
         "Looks at a socket that found more bytes sent again than sent, as of two moments: taken for none.");
     TRACKED = Family::gauge("tcp_ebpf_tracked_connections", "Connections that are followed at present.");
+    UNKNOWN = Family::counter("tcp_ebpf_translations_unknown_total",
+        "What was not learned of translated addresses, by reason: events that were lost, connections that were not asked for since there were too many, translations for which there was no room.")
+        .labels(&["reason"]);
+    TRANSLATIONS = Family::gauge("tcp_ebpf_translations", "Connections of which it is known that their destination is translated.");
+    TRANSLATING = Family::gauge("tcp_ebpf_translation_namespaces",
+        "Network namespaces whose connection tracking is listened to.");
     PROGRAM = Family::gauge("tcp_ebpf_program_loaded", "Whether the kernel runs a program of the plugin.")
         .labels(&["program"]);
     MAP_BYTES = Family::gauge("tcp_ebpf_map_bytes", "Kernel memory of the plugin's BPF maps.")

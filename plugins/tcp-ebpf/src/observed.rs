@@ -1,6 +1,7 @@
 //! Processes that the kernel told of, for the identity service: it learns of
 //! one that lives for milliseconds only, and is sure where it was.
 
+use crate::clock::Clock;
 use crate::record::{Kind, Record};
 use ahash::RandomState;
 use gantry_plugin_api::Process;
@@ -13,23 +14,19 @@ const REMEMBERED: usize = 8192;
 /// What is told, each process once.
 #[derive(Debug)]
 pub struct Observed {
+    clock: Clock,
     last: (u32, u64),
     told: HashSet<(u32, u64), RandomState>,
     waiting: Vec<Observation>,
 }
 
-/// Nanoseconds since boot, as the kernel's files have them: in ticks.
-pub fn ticks(nanoseconds: u64) -> u64 {
-    nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second()).max(1)
-}
-
-impl Default for Observed {
-    fn default() -> Self {
-        Self { last: (0, 0), told: HashSet::with_hasher(RandomState::new()), waiting: Vec::new() }
-    }
-}
-
 impl Observed {
+    /// One that told of none.
+    pub fn new(clock: Clock) -> Self {
+        let told = HashSet::with_hasher(RandomState::new());
+        Self { clock, last: (0, 0), told, waiting: Vec::new() }
+    }
+
     /// A record names a process.
     pub fn saw(&mut self, record: &Record) {
         let (tgid, start) = (record.owner.tgid, record.owner.start);
@@ -48,7 +45,7 @@ impl Observed {
         let (hierarchy, cgroup) = record.owner.cgroup();
         self.waiting.push(Observation {
             kind: EventKind::ProcessStarted,
-            process: Process { pid: tgid, start: ticks(start) },
+            process: Process { pid: tgid, start: self.clock.ticks(start) },
             hierarchy,
             cgroup,
             network_namespace: u64::from(record.netns),
@@ -68,7 +65,7 @@ mod tests {
 
     #[test]
     fn each_process_is_told_once() {
-        let mut observed = Observed::default();
+        let mut observed = Observed::new(Clock::default());
         let other = |tgid| Record { owner: Owner { tgid, ..some().owner }, ..some() };
         for tgid in [7, 8, 7, 7, 8] {
             observed.saw(&other(tgid));
@@ -80,10 +77,7 @@ mod tests {
         let told = observed.take();
         let of: Vec<_> = told.iter().map(|seen| (seen.process.pid, seen.hierarchy, seen.cgroup)).collect();
         assert_eq!(of, [(7, 0, 77), (8, 0, 77), (9, 4, 33), (10, 0, 77)]);
-        assert_eq!(
-            told[2].process.start,
-            25_000_000 / (1_000_000_000 / rustix::param::clock_ticks_per_second())
-        );
+        assert_eq!(told[2].process.start, Clock::default().ticks(25_000_000));
         assert!(observed.take().is_empty());
     }
 }

@@ -4,8 +4,8 @@
 //! answer may take its time, and events are taken over meanwhile.
 
 use crate::addresses::Addresses;
+use crate::clock::Clock;
 use crate::counts::{Cgroups, Group, Whose};
-use crate::observed;
 use crate::published::Published;
 use crate::record::ROOT;
 use crate::tracker::Tracker;
@@ -31,8 +31,11 @@ pub fn refresh(
         let groups: Vec<Group> = counts.groups().cloned().collect();
         (groups, counts.containers().collect::<HashSet<_>>())
     };
-    let owners: HashMap<Cgroups, Whose> =
-        groups.iter().filter_map(|group| Some((group.cgroups, whose(host, published, group)?))).collect();
+    let clock = watch.clock();
+    let owners: HashMap<Cgroups, Whose> = groups
+        .iter()
+        .filter_map(|group| Some((group.cgroups, whose(host, published, clock, group)?)))
+        .collect();
     let is_gone = |container: &ContainerRef| {
         host.container(*container).is_none() || published.is_left_alone(*container)
     };
@@ -49,13 +52,13 @@ pub fn refresh(
 }
 
 /// Whose a group is: by its cgroup, and before that is known by its process.
-pub fn whose(host: &Host, published: &Published, group: &Group) -> Option<Whose> {
-    let found = of_group(host, group)?;
+pub fn whose(host: &Host, published: &Published, clock: Clock, group: &Group) -> Option<Whose> {
+    let found = of_group(host, clock, group)?;
     let (Whose::Cgroup(container) | Whose::Process(container)) = found;
     (!published.is_left_alone(container)).then_some(found)
 }
 
-fn of_group(host: &Host, group: &Group) -> Option<Whose> {
+fn of_group(host: &Host, clock: Clock, group: &Group) -> Option<Whose> {
     let (hierarchy, cgroup) = group.first.cgroup();
     if let Some(container) = host.container_of_cgroup(hierarchy, cgroup) {
         return Some(Whose::Cgroup(container));
@@ -65,7 +68,7 @@ fn of_group(host: &Host, group: &Group) -> Option<Whose> {
     if cgroup <= ROOT || group.is_sure {
         return None;
     }
-    host.container_of_pid(group.first.tgid, observed::ticks(group.first.start)).map(Whose::Process)
+    host.container_of_pid(group.first.tgid, clock.ticks(group.first.start)).map(Whose::Process)
 }
 
 /// Who listens where.
@@ -124,15 +127,15 @@ mod tests {
             NewContainer::new("/system.slice/docker.service").cgroup("/system.slice/docker.service", 50);
         let service = kit.identity().appear(service);
         let within = group(Owner { cgroup2: 50, cgroup1: 33, hierarchy: 4, ..some().owner });
-        assert_eq!(of_group(&host, &within), None, "its own is not known yet");
+        assert_eq!(of_group(&host, Clock::default(), &within), None, "its own is not known yet");
         let own = NewContainer::new("/docker/own").cgroup_v1(4, &["memory"], "/docker/own", 33);
         let own = kit.identity().appear(own);
-        assert_eq!(of_group(&host, &within), Some(Whose::Cgroup(own)));
+        assert_eq!(of_group(&host, Clock::default(), &within), Some(Whose::Cgroup(own)));
         // In none of version 1.
         let beside = group(Owner { cgroup2: 50, cgroup1: ROOT, hierarchy: 4, ..some().owner });
-        assert_eq!(of_group(&host, &beside), Some(Whose::Cgroup(service)));
+        assert_eq!(of_group(&host, Clock::default(), &beside), Some(Whose::Cgroup(service)));
         let pure = group(Owner { cgroup2: 50, cgroup1: 0, hierarchy: 0, ..some().owner });
-        assert_eq!(of_group(&host, &pure), Some(Whose::Cgroup(service)));
+        assert_eq!(of_group(&host, Clock::default(), &pure), Some(Whose::Cgroup(service)));
     }
 
     #[test]
@@ -140,8 +143,8 @@ mod tests {
         let kit = Kit::of::<crate::TcpEbpf>();
         let by_process = kit.identity().appear(NewContainer::new("/docker/own").process(4242, 0));
         let mut group = group(some().owner);
-        assert_eq!(of_group(&kit.host(), &group), Some(Whose::Process(by_process)));
+        assert_eq!(of_group(&kit.host(), Clock::default(), &group), Some(Whose::Process(by_process)));
         group.is_sure = true;
-        assert_eq!(of_group(&kit.host(), &group), None, "its cgroup is gone");
+        assert_eq!(of_group(&kit.host(), Clock::default(), &group), None, "its cgroup is gone");
     }
 }

@@ -1,11 +1,12 @@
 //! What is known and the programs it comes from, each under its lock.
 //!
-//! One lock is held by whoever has the kernel go through all there is, for as long as
-//! that takes, so that there is one at a time. The other is on what is known ([`Inner`]),
-//! and is held for a batch of records, or for as long as samples are made: events are
-//! taken over while sockets are looked at. The first is taken before the second. The
-//! host is asked, and told, with neither.
+//! One lock is held by whoever has the kernel go through all that is open, another by whoever
+//! has it go through all sockets, for as long as that takes, so that there is one of each at a time. A third is
+//! on what is known ([`Inner`]), and is held for a batch of records, or for as long as samples are made: events are
+//! taken over while sockets are looked at. It is taken after the others. The
+//! host is told of what processes do with none but the first two, and asked with none.
 
+use crate::actual::{Actual, SharedActual};
 use crate::asks::{Asks, Meanwhile};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -15,7 +16,8 @@ use crate::looks::Looks;
 use crate::observed::Observed;
 use crate::tracker::Tracker;
 use gantry_plugin_api::{Host, tracing};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Events that are taken over under one lock.
@@ -30,8 +32,12 @@ const AGAIN: usize = 2;
 pub(crate) const BREATH: Duration = Duration::from_micros(100);
 
 /// How long it is waited for one who is about to tell something: whoever writes into the
-/// ring is interrupted for moments only.
-const BUSY: u32 = 500;
+/// ring is interrupted for moments only, if the machine itself is not.
+const BUSY: u32 = 2000;
+
+/// What is wrong where it takes longer.
+const UNFINISHED: &str =
+    "an event is being written for longer than 0.2 s: the machine is short of processor time";
 
 /// How long where somebody listened is remembered, for what was taken there: as long as
 /// it is shown.
@@ -48,25 +54,38 @@ pub struct Inner {
     pub lost: Losses,
     /// Looks at all sockets after a loss.
     pub resyncs: u64,
-    /// What a look at the kernel last complained of.
-    pub trouble: Option<String>,
+    /// Where connections really go.
+    pub actual: Option<SharedActual>,
+    /// What the last scan complained of, and the last look at all sockets.
+    scan_trouble: Option<String>,
+    look_trouble: Option<String>,
     observed: Observed,
 }
 
-/// Who goes through all there is.
-#[derive(Debug)]
-struct Asking {
-    asks: Asks,
-    looks: Looks,
+impl Inner {
+    /// What the kernel was asked in vain, for people.
+    pub fn troubles(&self) -> impl Iterator<Item = &String> {
+        self.scan_trouble.iter().chain(&self.look_trouble)
+    }
 }
 
-/// Both, each under its lock.
+/// All of it, each under its lock.
 #[derive(Debug)]
 pub struct Shared {
     host: Host,
     clock: Clock,
-    asking: Mutex<Asking>,
+    asks: Asks,
+    /// When all sockets are looked at.
+    looks: Mutex<Looks>,
+    /// Who looks at them when it is time. Without it who scans does.
+    looker: OnceLock<Thread>,
+    scanning: Mutex<()>,
+    looking: Mutex<()>,
     inner: Mutex<Inner>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Meanwhile for &Shared {
@@ -85,28 +104,50 @@ impl Shared {
     /// One that knows nothing yet.
     pub fn new(host: &Host, settings: Settings, mut engine: Engine) -> Self {
         let clock = Clock::of(&host.proc());
+        // Before the programs are asked anything: what begins from now on is told.
+        let (proc, translates) = (host.proc(), settings.translations);
+        let actual = translates
+            .then(|| Actual::start(&proc, clock, settings.rules.host_netns, &[1, std::process::id()]));
+        let actual = actual.map(SharedActual::new);
         let mut tracker = Tracker::new(settings);
+        tracker.really = actual.clone().map(|actual| Box::new(actual) as _);
         tracker.began = clock.now();
-        let asking = Asking { asks: engine.asks(), looks: Looks::new(Instant::now()) };
+        let asks = engine.asks();
         let inner = Inner {
             tracker,
             engine,
             lost: Losses::default(),
             resyncs: 0,
-            trouble: None,
-            observed: Observed::default(),
+            actual,
+            scan_trouble: None,
+            look_trouble: None,
+            observed: Observed::new(clock),
         };
-        Self { host: host.clone(), clock, asking: Mutex::new(asking), inner: Mutex::new(inner) }
+        Self {
+            host: host.clone(),
+            clock,
+            asks,
+            looks: Mutex::new(Looks::new(Instant::now())),
+            looker: OnceLock::new(),
+            scanning: Mutex::default(),
+            looking: Mutex::default(),
+            inner: Mutex::new(inner),
+        }
     }
 
-    /// Now, by the clock that the programs use.
+    /// The clock that the programs use.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Now, by that.
     pub fn now(&self) -> u64 {
         self.clock.now()
     }
 
     /// All that is known, for as long as the answer lives.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.inner)
     }
 
     /// The same, where nobody has it at the moment.
@@ -118,8 +159,10 @@ impl Shared {
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, Asking> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at all sockets are a thread's from here on, which is woken when it is time for one.
+    pub(crate) fn is_looked_by(&self, looker: Thread) {
+        // There is one of them.
+        let _ = self.looker.set(looker);
     }
 
     /// Takes a batch of records over; whether there may be more.
@@ -142,75 +185,110 @@ impl Shared {
         count
     }
 
+    /// Lets go of network namespaces in which nobody is any more.
+    pub fn look_at_namespaces(&self) {
+        let Some(actual) = self.lock().actual.clone() else { return };
+        // Without the lock on what is known: the host is asked.
+        actual.lock().look(|netns| {
+            let container = self.host.container_of_network_namespace(u64::from(netns))?;
+            self.host.processes(container).first().map(|process| process.pid)
+        });
+    }
+
     /// Takes over all that was told until now, also where one who tells is interrupted.
-    pub fn drain(&self) {
+    ///
+    /// # Errors
+    /// It is interrupted for too long.
+    pub fn drain(&self) -> Result<(), String> {
         let until = self.lock().engine.told();
         let mut waited = 0;
         while waited < BUSY {
             let count = self.take();
             if self.lock().engine.is_read(until) {
-                return;
+                return Ok(());
             }
             if count == 0 {
                 waited += 1;
                 std::thread::park_timeout(BREATH);
             }
         }
+        Err(UNFINISHED.to_owned())
     }
 
-    /// Looks at all that is open: the counts are of now then. And at all sockets, where
+    /// The same where it makes no difference to what follows.
+    fn drain_for_now(&self) {
+        if let Err(error) = self.drain() {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Looks at all that is open: the counts are of now then. And has all sockets looked at, where
     /// it is time for that.
     pub fn scan(&self) {
-        let asking = &mut *self.asking();
-        if self.go_through(asking) {
-            self.lock().tracker.scanned(self.clock.now());
+        {
+            let _scanning = locked(&self.scanning);
+            if self.go_through() {
+                self.lock().tracker.scanned(self.clock.now());
+            }
         }
-        self.note_losses_of(asking);
-        if asking.looks.is_due(Instant::now()) {
-            self.look(asking);
+        self.note_losses();
+        if self.lock().tracker.listens.take_unbound() {
+            locked(&self.looks).wanted();
         }
+        if self.is_look_due() {
+            match self.looker.get() {
+                Some(looker) => looker.unpark(),
+                None => self.look_at_sockets(),
+            }
+        }
+    }
+
+    /// Whether it is time to look at all sockets.
+    pub(crate) fn is_look_due(&self) -> bool {
+        locked(&self.looks).is_due(Instant::now())
     }
 
     /// Goes through all that is open; whether that is known then.
-    fn go_through(&self, asking: &Asking) -> bool {
+    fn go_through(&self) -> bool {
+        let gone = self.try_to_go_through();
+        let inner = &mut *self.lock();
+        if !inner.tracker.is_active() {
+            return false;
+        }
+        if gone != Ok(true) {
+            inner.tracker.not_scanned();
+        }
+        let is_known = gone == Ok(true);
+        inner.scan_trouble = gone.err();
+        is_known
+    }
+
+    fn try_to_go_through(&self) -> Result<bool, String> {
         // Also where there is no scan: what was told until now counts now.
-        self.drain();
+        self.drain()?;
         {
             let inner = &mut *self.lock();
             if !inner.tracker.is_active() {
-                return false;
+                return Ok(false);
             }
             inner.tracker.begin_scan();
         }
         for _ in 0..=AGAIN {
-            match asking.asks.live(&mut &*self) {
-                Ok(true) => self.lock().trouble = None,
-                Ok(false) => {
-                    self.lock().tracker.not_scanned();
-                    return false;
-                }
-                Err(error) => {
-                    let inner = &mut *self.lock();
-                    inner.trouble = Some(error);
-                    inner.tracker.not_scanned();
-                    return false;
-                }
+            if !self.asks.live(&mut &*self)? {
+                return Ok(false);
             }
-            self.drain();
+            // What is about to be told may be the end of one that was not found.
+            self.drain()?;
             if self.lock().tracker.connections.not_found() == 0 {
                 break;
             }
         }
-        true
+        Ok(true)
     }
 
     /// What was lost since the last time: all sockets are looked at after it, when it is
     /// time for that.
     pub fn note_losses(&self) {
-        self.note_losses_of(&mut self.asking());
-    }
-
-    fn note_losses_of(&self, asking: &mut Asking) {
         let inner = &mut *self.lock();
         let losses = inner.engine.losses();
         inner.lost.ring += losses.ring;
@@ -219,79 +297,70 @@ impl Shared {
         inner.lost.malformed += losses.malformed;
         inner.lost.listens += losses.listens;
         if losses.any() {
-            asking.looks.lost();
+            locked(&self.looks).lost();
         }
     }
 
     /// Whether something was lost after which not all sockets were looked at yet.
     pub fn is_loss_pending(&self) -> bool {
-        self.asking().looks.is_lost()
+        locked(&self.looks).is_lost()
     }
 
     /// Looks at all sockets that processes hold.
     pub fn look_at_sockets(&self) {
-        self.look(&mut self.asking());
-    }
-
-    fn look(&self, asking: &mut Asking) {
-        let looked = self.try_to_look(asking);
+        let _looking = locked(&self.looking);
+        let begun = *locked(&self.looks);
+        let looked = self.try_to_look();
         if let Err(error) = &looked {
             tracing::warn!("sockets: {error}");
         }
-        let is_over = asking.looks.looked(Instant::now(), looked.is_err());
+        let is_over = locked(&self.looks).looked(begun, Instant::now(), looked.is_err());
         let inner = &mut *self.lock();
         inner.resyncs += u64::from(is_over);
-        if let Err(error) = looked {
-            inner.trouble = Some(error);
-        }
+        inner.look_trouble = looked.err();
     }
 
-    fn try_to_look(&self, asking: &Asking) -> Result<(), String> {
-        self.drain();
+    fn try_to_look(&self) -> Result<(), String> {
+        self.drain()?;
         self.lock().tracker.begin_listening();
         // Who listens is what was told, as long as nobody can look.
-        if !asking.asks.listening(&mut &*self)? {
+        if !self.asks.listening(&mut &*self)? {
             return Ok(());
         }
-        self.drain();
-        {
-            let inner = &mut *self.lock();
-            inner.tracker.end_listening(self.clock.now());
-            inner.engine.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
-        }
-        asking.asks.others(&mut &*self)?;
-        self.drain();
+        self.drain()?;
+        self.lock().tracker.end_listening(self.clock.now());
+        self.asks.forget_listening(self.clock.now().saturating_sub(LISTENED))?;
+        self.asks.others(&mut &*self)?;
+        self.drain()?;
         self.lock().tracker.looked();
         Ok(())
     }
 
     /// Counting begins.
     pub fn activate(&self, before: Option<State>) {
-        let asking = &mut *self.asking();
-        self.drain();
+        let scanning = locked(&self.scanning);
+        self.drain_for_now();
         let goes_on = before.is_some();
-        if !goes_on {
-            // What was lost before anything counts is nobody's concern, but for sockets
-            // that were there before and are.
-            if self.lock().engine.losses().storage > 0 {
-                asking.looks.lost();
-            }
+        // What was lost before anything counts is in no count; but what began then is open still.
+        if !goes_on && self.lock().engine.losses().any() {
+            locked(&self.looks).lost();
         }
         self.lock().tracker.activate(before, self.clock.now());
-        if self.go_through(asking) {
+        if self.go_through() {
             self.lock().tracker.scanned(self.clock.now());
         }
-        self.note_losses_of(asking);
+        drop(scanning);
+        self.note_losses();
         if goes_on && self.lock().tracker.overheld > 0 {
-            asking.looks.lost();
+            locked(&self.looks).lost();
         }
     }
 
     /// Other settings hold from now on; what was counted until then counted by those
     /// before.
     pub fn reconfigure(&self, settings: Settings) {
-        let asking = &mut *self.asking();
-        if self.go_through(asking) {
+        let _scanning = locked(&self.scanning);
+        if self.go_through() {
             self.lock().tracker.scanned(self.clock.now());
         }
         self.lock().tracker.reconfigure(settings);
@@ -299,13 +368,13 @@ impl Shared {
 
     /// Ends, and says what the next generation needs.
     pub fn stop(&self) -> State {
-        let asking = &mut *self.asking();
+        let _scanning = locked(&self.scanning);
         // All that is open must be known before the programs are gone: the next
         // generation takes what was there before it for counted. Twice, for what an
         // iterator passes over. Not later: what is kept of a socket is true only as
         // long as the programs follow it.
         for _ in 0..2 {
-            self.go_through(asking);
+            self.go_through();
         }
         let cut = self.clock.now();
         {
@@ -313,8 +382,12 @@ impl Shared {
             inner.tracker.ends_at(cut);
             inner.engine.detach();
         }
-        self.drain();
-        self.note_losses_of(asking);
+        if let Err(error) = self.drain() {
+            // What is not read was this generation's to count.
+            tracing::warn!("{error}");
+            self.lock().tracker.connections.scan_failed();
+        }
+        self.note_losses();
         self.lock().tracker.state(cut)
     }
 }

@@ -2,7 +2,7 @@
 //! and no clock.
 
 use crate::config::Settings;
-use crate::connections::{Connections, Context, Ends};
+use crate::connections::{Connections, Context, Ends, Really};
 use crate::counts::{Counts, Group, Whose};
 use crate::handover::{self, Ended, State};
 use crate::listens::Listens;
@@ -37,6 +37,8 @@ pub struct Tracker {
     pub connections: Connections,
     /// Who listens.
     pub listens: Listens,
+    /// Who knows where connections really go, if anybody does.
+    pub really: Option<Box<dyn Really>>,
     /// Until counting begins: what ended since the programs were there.
     held: Option<Vec<Record>>,
     /// What the generation before counted of what ended around its cut.
@@ -93,6 +95,7 @@ impl Tracker {
             counts: Counts::default(),
             connections: Connections::default(),
             listens: Listens::default(),
+            really: None,
             held: Some(Vec::new()),
             before: None,
             recent: std::collections::VecDeque::new(),
@@ -159,7 +162,8 @@ impl Tracker {
 
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
         let Settings { rules, limits, .. } = &self.settings;
-        let mut context = Context { rules, limits: *limits, counts: &mut self.counts };
+        let really = self.really.as_deref_mut();
+        let mut context = Context { rules, limits: *limits, counts: &mut self.counts, really };
         call(&mut self.connections, &mut context)
     }
 
@@ -189,6 +193,7 @@ impl Tracker {
     pub fn not_scanned(&mut self) {
         self.is_scanned = false;
         self.before = None;
+        self.connections.scan_failed();
         self.counts.all_mut().for_each(|series| (series.active, series.rtt) = (0, 0));
     }
 

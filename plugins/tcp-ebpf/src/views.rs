@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use crate::addresses::Addresses;
-use crate::destination::label;
+use crate::destination::Labels;
 use crate::emit;
 use crate::engine::{PROGRAMS, shown, without};
 use crate::tracker::Tracker;
@@ -49,7 +49,7 @@ pub static VIEWS: [View; 3] = [
 
 /// Fills `connections`.
 pub fn connections(tracker: &Tracker, rows: &mut Rows<'_>) {
-    let mut text = String::new();
+    let mut labels = Labels::default();
     let mut all = emit::shown(tracker);
     let knows_active = tracker.knows_active();
     // A view may be cut: what is used most comes first.
@@ -58,13 +58,13 @@ pub fn connections(tracker: &Tracker, rows: &mut Rows<'_>) {
         key(&other.2).cmp(&key(&one.2))
     });
     for (container, to, shown) in all {
-        let to = label(to, &mut text);
+        let [to, actual] = labels.of(to);
         let numbers = &shown.numbers;
         let each = |sum: f64, of: u64| if of == 0 { Cell::Empty } else { Cell::Number(sum / of as f64) };
         let more = rows.push(&[
             Cell::Container(container),
             Cell::Text(to),
-            Cell::Text(to),
+            Cell::Text(actual),
             if knows_active { Cell::Number(f64::from(shown.active)) } else { Cell::Empty },
             Cell::Number(numbers.connects as f64),
             Cell::Number(shown.rate),
@@ -94,7 +94,7 @@ pub fn listens(tracker: &Tracker, addresses: &Addresses, rows: &mut Rows<'_>) {
 /// Fills `programs`: what came of each, and what is missing without it.
 pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
     for measured in programs {
-        let costs = measured.costs;
+        let costs = measured.costs.unwrap_or_default();
         let is_loaded = measured.outcome == Outcome::Loaded;
         let number = |known: bool, number: f64| if known { Cell::Number(number) } else { Cell::Empty };
         // Counted only while somebody has the kernel measure.
@@ -105,7 +105,7 @@ pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
             if is_loaded { Cell::Empty } else { Cell::Text(without(measured.program)) },
             number(is_measured, costs.runs as f64),
             number(is_measured, costs.time.as_secs_f64() / costs.runs.max(1) as f64),
-            number(is_loaded, costs.misses as f64),
+            number(is_loaded && measured.costs.is_some(), costs.misses as f64),
         ]);
     }
 }

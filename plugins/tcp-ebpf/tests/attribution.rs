@@ -15,7 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::net::{Net, exchange};
-use support::{Cgroup, counted, kit, own, scanned, settings, skip_without_root, until, until_ledger};
+use support::{
+    Cgroup, counted, kit, own, scanned, settings, skip_without_root, until, until_exact, until_ledger,
+};
 
 /// Where one generation takes longer than this to follow the other, as in a machine
 /// that is emulated, three of them are enough.
@@ -128,10 +130,15 @@ fn load(net: &Net, load: &Load, to: SocketAddr, nobody: SocketAddr) {
     });
 }
 
-fn under_load(
+/// Until nothing is lost meanwhile.
+fn under_load(number: u8, change: impl Fn(gantry_plugin_testkit::Running) -> gantry_plugin_testkit::Running) {
+    until_exact(|| loaded(number, &change));
+}
+
+fn loaded(
     number: u8,
     change: impl FnOnce(gantry_plugin_testkit::Running) -> gantry_plugin_testkit::Running,
-) {
+) -> bool {
     let net = Net::new(number);
     let server = net.server(8000);
     let nobody = SocketAddr::new(net.v4, 8001);
@@ -157,7 +164,7 @@ fn under_load(
         running
     });
     let (made, refused) = (f64::from(ledger.made.load(Relaxed)), f64::from(ledger.refused.load(Relaxed)));
-    until_ledger(&mut running, (server.at, made), 100.0, (nobody, refused));
+    until_ledger(&mut running, (server.at, made), 100.0, (nobody, refused))
 }
 
 #[test]

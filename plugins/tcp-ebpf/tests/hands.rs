@@ -4,14 +4,19 @@
 mod support;
 
 use gantry_plugin_testkit::eventually;
+use gantry_tcp_ebpf::config::Settings;
+use gantry_tcp_ebpf::engine::Engine;
+use gantry_tcp_ebpf::record::Kind;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType,
     recvmsg, sendmsg, socket_with, socketpair, sockopt,
 };
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::net::{Net, exchange};
@@ -148,8 +153,19 @@ fn still_open(net: &Net, to: SocketAddr) -> usize {
     text.lines().skip(1).filter(is_open).count()
 }
 
+/// The connections of a namespace whose ends were told, each once.
+fn told(engine: &mut Engine, net: &Net, ended: &mut HashMap<(u64, u64), u32>) -> usize {
+    engine.drain(usize::MAX, |record| {
+        if record.kind == Kind::Closed && u64::from(record.netns) == net.inode() {
+            *ended.entry((record.sock, record.opened_at)).or_default() += 1;
+        }
+    });
+    assert!(ended.values().all(|times| *times == 1), "an end is told once");
+    ended.len()
+}
+
 /// Its sockets end at once, while those of the other end do: some ends are missed
-/// (`recursion`), and two scans find them gone.
+/// (`recursion`), and two scans find them gone. Each end is told, or counted as lost.
 #[test]
 fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
     if skip_without_root() {
@@ -160,6 +176,9 @@ fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
     let at = SocketAddr::new(net.v4, 8000);
     let listener = net.listener(at, 20_000);
     let watch = counting(&kit, settings());
+    // Beside it, for what is told of this namespace alone: all of it has room.
+    let all = Settings { ring: 32 << 20, ..settings() };
+    let mut engine = Engine::start(Path::new("/sys"), &all).expect("the kernel takes it");
     let mut command = child(&net, "opens_many");
     command.env(TO, at.to_string()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
@@ -194,6 +213,21 @@ fn a_process_that_ends_with_twenty_thousand_open_leaves_none() {
         }
     })
     .expect("the others are gone");
+    let (mut ended, mut lost) = (HashMap::new(), 0);
+    eventually(|| {
+        let told = told(&mut engine, &net, &mut ended);
+        let losses = engine.losses();
+        assert_eq!((losses.ring, losses.storage, losses.malformed), (0, 0, 0));
+        // Those of all namespaces.
+        lost += usize::try_from(losses.missed).expect("few");
+        let open = still_open(&net, at);
+        if told + open <= MANY && told + lost + open >= MANY {
+            Ok(())
+        } else {
+            Err(format!("{told} told, {lost} lost, {open} open of {MANY}"))
+        }
+    })
+    .expect("each is told of, or counted as lost");
     drop(listener);
     let failed = counted(&watch.lock().tracker, at).0.failed(true);
     assert_eq!(failed, 0, "those came to be");

@@ -171,3 +171,24 @@ fn a_socket_of_version_6_alone_takes_no_other() {
     });
     until_shown(&mut running, ["10.77.74.1:8000", "[fd77::74:1]:8000"], [None, Some(1.0)]);
 }
+
+/// The kernel chooses the port, after the event.
+#[test]
+fn who_listens_without_a_port_of_its_own_is_found_by_a_look() {
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(88);
+    net.run("echo 8100 8109 > /proc/sys/net/ipv4/ip_local_port_range");
+    let (kit, mut running) = own();
+    is_in(&kit, net.pid());
+    let socket = net.within(|| {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, listen, socket_with};
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("one");
+        listen(&socket, 5).expect("it listens");
+        socket
+    });
+    let at = SocketAddr::try_from(rustix::net::getsockname(&socket).expect("bound")).expect("an address");
+    until_shown(&mut running, [&format!("10.77.88.1:{}", at.port())], [Some(1.0)]);
+}

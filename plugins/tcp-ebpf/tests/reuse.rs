@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use support::net::{Net, Server, exchange, family};
-use support::{own, skip_without_root, until_failures, until_ledger, until_numbers};
+use support::{own, skip_without_root, until_exact, until_failures, until_ledger, until_numbers};
 
 /// Bytes each way of a connection.
 const BYTES: usize = 100;
@@ -55,7 +55,12 @@ fn again_and_again(net: &Net, ledger: &Ledger, from: u16, to: SocketAddr) {
 }
 
 /// Three ports from which connections are made, one from which they are refused.
-fn under_reuse(number: u8, change: impl FnOnce(Running, &dyn Fn(u32)) -> Running) {
+/// Until nothing is lost meanwhile.
+fn under_reuse(number: u8, change: impl Fn(Running, &dyn Fn(u32)) -> Running) {
+    until_exact(|| reused(number, &change));
+}
+
+fn reused(number: u8, change: impl FnOnce(Running, &dyn Fn(u32)) -> Running) -> bool {
     let net = Net::new(number);
     let (server, ledger) = (net.server(8000), Ledger::default());
     let nobody = SocketAddr::new(net.v4, 8001);
@@ -82,9 +87,12 @@ fn under_reuse(number: u8, change: impl FnOnce(Running, &dyn Fn(u32)) -> Running
     });
     let (made, refused, failed) = (&ledger.made, &ledger.refused, &ledger.failed);
     let [made, refused, failed] = [made, refused, failed].map(|count| f64::from(count.load(Relaxed)));
-    until_ledger(&mut running, (server.at, made), BYTES as f64, (nobody, refused));
+    if !until_ledger(&mut running, (server.at, made), BYTES as f64, (nobody, refused)) {
+        return false;
+    }
     let own_fault = [("no_address", failed)];
     until_failures(&mut running, server.at, if failed > 0.0 { &own_fault } else { &[] });
+    true
 }
 
 #[test]

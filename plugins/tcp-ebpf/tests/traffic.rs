@@ -2,7 +2,11 @@
 
 mod support;
 
+use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use support::net::{Net, exchange};
 use support::{assert_traced, has_storage, of, own, skip_without_root, until_numbers};
@@ -34,6 +38,50 @@ fn each_connection_and_each_byte_is_counted() {
         drop(open);
         until_numbers(&mut running, server.at, [5.0, 0.0, 106_002.0, 106_002.0]);
     }
+}
+
+/// No read or write of a process carries these.
+#[test]
+fn each_byte_of_sendfile_and_splice_is_counted() {
+    const BYTES: usize = 50_000;
+    const NONE: SpliceFlags = SpliceFlags::empty();
+    if skip_without_root() {
+        return;
+    }
+    let net = Net::new(9);
+    let server = net.server(8000);
+    let (_kit, mut running) = own();
+    let mut file = File::from(memfd_create("bytes", MemfdFlags::CLOEXEC).expect("memory"));
+    file.write_all(&[7; BYTES]).expect("there is room");
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+    let mut out = File::from(out);
+    let stream = net.connect(server.at).expect("somebody listens");
+    // What comes back goes through the pipe as well.
+    let comes_back = |out: &mut File| {
+        let mut left = BYTES;
+        while left > 0 {
+            let came = splice(&stream, None, &into, None, left, NONE).expect("it is answered");
+            out.read_exact(&mut vec![0; came]).expect("it is there");
+            left -= came;
+        }
+    };
+    let mut at = 0;
+    while at < BYTES as u64 {
+        sendfile(&stream, &file, Some(&mut at), BYTES).expect("it is sent");
+    }
+    comes_back(&mut out);
+    let bytes = BYTES as f64;
+    until_numbers(&mut running, server.at, [1.0, 1.0, bytes, bytes]);
+    let mut at = 0;
+    while at < BYTES as u64 {
+        let mut left = splice(&file, Some(&mut at), &into, None, BYTES, NONE).expect("it is read");
+        while left > 0 {
+            left -= splice(&out, None, &stream, None, left, NONE).expect("it is sent");
+        }
+    }
+    comes_back(&mut out);
+    drop(stream);
+    until_numbers(&mut running, server.at, [1.0, 0.0, 2.0 * bytes, 2.0 * bytes]);
 }
 
 #[test]

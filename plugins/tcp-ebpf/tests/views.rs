@@ -72,7 +72,8 @@ fn programs_say_how_often_they_ran_and_how_long() {
     let [runs, each, misses] = figures(&mut running, "tcp_state");
     // The client's end alone goes through four states.
     assert!(runs - before[0] >= f64::from(TIMES * 4), "{runs} after {}", before[0]);
-    assert!(each > 0.0 && misses >= 0.0, "{each} s, {misses} misses");
+    // An interrupt within a program has it passed over: far less often than each tenth time.
+    assert!(each > 0.0 && misses * 10.0 < runs, "{each} s, {misses} misses of {runs}");
     for program in ["tcp_live", "tcp_adopt"] {
         running.collect().expect("it collects");
         let [runs, each, _] = figures(&mut running, program);

@@ -67,6 +67,7 @@ pub fn churn(to: SocketAddr, times: u32) {
 }
 
 const ROLE: &str = "GANTRY_BENCH_ROLE";
+const THROUGH: &str = "GANTRY_BENCH_THROUGH";
 
 /// In a process that [`Load::start`] started: does what it was started for.
 pub fn played_a_role() -> bool {
@@ -83,7 +84,9 @@ pub fn played_a_role() -> bool {
         }
         "churns" => {
             let server = sink(at);
-            churn(at, number);
+            // Its own address may not be the one that is asked.
+            let to = std::env::var(THROUGH).map_or(at, |to| to.parse().expect("an address"));
+            churn(to, number);
             end(server);
         }
         _ => panic!("{what} is no role"),
@@ -100,10 +103,15 @@ pub struct Load(Child);
 
 impl Load {
     pub fn start(net: &Net, what: &str, at: SocketAddr, number: u32) -> Self {
+        Self::start_through(net, what, at, at, number)
+    }
+
+    /// The same, where whoever serves at `at` is asked at another address.
+    pub fn start_through(net: &Net, what: &str, at: SocketAddr, to: SocketAddr, number: u32) -> Self {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", net.path.display()));
         command.arg(std::env::current_exe().expect("this benchmark"));
-        command.env(ROLE, format!("{what} {at} {number}"));
+        command.env(ROLE, format!("{what} {at} {number}")).env(THROUGH, to.to_string());
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts"))
     }
 
@@ -132,9 +140,9 @@ pub fn long_queues(net: &Net) {
     net.run("echo 65535 > /proc/sys/net/core/somaxconn; echo 65535 > /proc/sys/net/ipv4/tcp_max_syn_backlog");
 }
 
-/// Resident memory of this process that is its own, in KiB.
+/// Resident memory of this process, in KiB: with pages of files and of rings that it has touched.
 pub fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").expect("/proc");
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("it is there");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -11,7 +11,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 /// Connections that are taken over.
-const MAX: usize = super::MAX_OPEN + super::MAX_UNCOUNTED;
+const MAX: usize = super::MAX_OPEN + super::MAX_UNCOUNTED + super::missed::MAX;
 
 /// The programs of two generations run one after the other, those of the one before
 /// first. It may have seen a connection that the next one was about to note, and an

@@ -17,7 +17,7 @@ impl Rig {
     }
     fn with<T>(&mut self, call: impl FnOnce(&mut Connections, &mut Context<'_>) -> T) -> T {
         let limits = Limits { each: 100, all: 1000 };
-        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts };
+        let mut context = Context { rules: &self.rules, limits, counts: &mut self.counts, really: None };
         call(&mut self.connections, &mut context)
     }
     fn scan(&mut self, records: &[Record]) {
@@ -257,7 +257,10 @@ fn one_without_a_process_is_not_active() {
 fn those_without_room_are_lost_once_and_not_with_each_scan() {
     const OVER: u64 = 5;
     let mut rig = Rig::new();
-    let all: Vec<Record> = (0..MAX_OPEN as u64 + OVER).map(|sock| Record { sock, ..live(1) }).collect();
+    // Of three containers.
+    let of = |sock: u64| crate::record::Owner { cgroup2: 1 + sock % 3, ..some().owner };
+    let each = |sock| Record { sock, owner: of(sock), ..live(1) };
+    let all: Vec<Record> = (0..MAX_OPEN as u64 + OVER).map(each).collect();
     for _ in 0..3 {
         rig.scan(&all);
         assert_eq!((rig.connections.len(), rig.connections.refused), (MAX_OPEN, OVER));
@@ -280,6 +283,28 @@ fn not_more_of_those_that_do_not_count_is_remembered_than_there_is_room_for() {
     assert!(!rig.connections.is_partial());
     rig.scan(&all);
     assert!(rig.connections.is_partial());
+    rig.connections.scan_failed();
+    assert!(rig.connections.is_partial(), "of those that were not looked at nothing is known");
     rig.scan(&[]);
     assert!(!rig.connections.is_partial() && rig.connections.known().next().is_none());
+}
+
+#[test]
+fn none_takes_the_room_of_all_others() {
+    const OVER: u64 = 5;
+    let mut rig = Rig::new();
+    let mut all: Vec<Record> =
+        (0..u64::from(MAX_EACH) + OVER).map(|sock| Record { sock, ..live(1) }).collect();
+    let other = crate::record::Owner { cgroup2: 5, ..some().owner };
+    all.push(Record { sock: 1 << 40, owner: other, ..live(1) });
+    for _ in 0..2 {
+        rig.scan(&all);
+        assert_eq!((rig.connections.len(), rig.connections.refused), (MAX_EACH as usize + 1, OVER));
+    }
+    // Where some end there is room again.
+    for record in &all[..OVER as usize] {
+        rig.closed(&Record { kind: Kind::Closed, ..*record });
+    }
+    rig.scan(&all[OVER as usize..]);
+    assert_eq!((rig.connections.len(), rig.connections.refused), (MAX_EACH as usize + 1, OVER));
 }

@@ -45,7 +45,8 @@ impl Counts {
                     } else if own.is_sure {
                         own.groups -= 1;
                         let mut fresh = own.clone();
-                        (fresh.groups, fresh.series, fresh.container) = (0, 0, Some(container));
+                        (fresh.groups, fresh.series, fresh.held) = (0, 0, 0);
+                        fresh.container = Some(container);
                         group.account = self.accounts.put(fresh);
                         self.by_container.insert(container, group.account);
                     } else {
@@ -100,6 +101,9 @@ impl Counts {
             };
             if let Some(other) = self.series.get_mut(found) {
                 other.join(&series);
+            }
+            if let Some(account) = self.accounts.get_mut(into) {
+                account.held += series.held;
             }
             moved.insert(index, found);
         }

@@ -231,6 +231,25 @@ fn under_wider_rules_what_was_left_out_is_not_new() {
 }
 
 #[test]
+fn under_narrower_rules_what_is_open_adds_nothing_more() {
+    let (mut one, wide) = (begun(), tracker().settings);
+    scan(&mut one, &[live(1, 20)]);
+    one.scanned(30);
+    let mut narrow = wide.clone();
+    narrow.rules.ephemeral = 80..=80;
+    one.reconfigure(narrow);
+    scan(&mut one, &[Record { sent: 500, at: 200, ..live(1, 20) }]);
+    one.scanned(210);
+    let active = |one: &Tracker| one.counts.all().map(|series| series.active).sum::<u32>();
+    assert_eq!((total(&one).sent, active(&one), one.connections.len()), (400, 0, 0));
+    assert_eq!(one.connections.corrected, 0, "it is there");
+    // And goes on from there where it counts again.
+    one.reconfigure(wide);
+    scan(&mut one, &[Record { sent: 700, at: 300, ..live(1, 20) }]);
+    assert_eq!((total(&one).connects, total(&one).sent, active(&one)), (1, 600, 1));
+}
+
+#[test]
 fn what_is_handed_over_and_finds_no_room_is_told() {
     const MANY: u64 = 16_384 + 3;
     let numbers = Numbers { connects: 1, ..Numbers::default() };
@@ -413,4 +432,40 @@ fn a_million_events_with_losses_leave_the_numbers_of_what_is_open_right() {
     let connects = total(&tracker).connects;
     assert!(connects >= told + KEPT && connects <= MANY, "{connects}");
     assert!(tracker.connections.corrected > 0, "no scan had found one of them: nothing was tried");
+}
+
+/// It is there, and two scans passed over it: whoever comes next has what was counted.
+#[test]
+fn what_scans_passed_over_is_handed_over() {
+    let mut old = begun();
+    for open in [&[live(1, 20)][..], &[], &[]] {
+        scan(&mut old, open);
+        old.scanned(30);
+    }
+    assert_eq!((old.connections.len(), old.connections.corrected, total(&old).sent), (0, 1, 400));
+    let (mut new, known) = (tracker(), found(live(1, 80), 80));
+    new.began = 70;
+    look(&mut new, &[], &[known]);
+    activate(&mut new, Some(old.state(60)), &[known], 90);
+    assert_eq!((total(&new).connects, total(&new).sent), (1, 400));
+    // One that is gone was counted as that by the other one.
+    let mut new = tracker();
+    activate(&mut new, Some(old.state(60)), &[], 90);
+    for _ in 0..3 {
+        scan(&mut new, &[]);
+        new.scanned(99);
+    }
+    assert_eq!(new.connections.corrected, 0);
+}
+
+#[test]
+fn after_a_scan_that_failed_not_all_is_known() {
+    let mut old = begun();
+    assert!(!old.state(60).is_partial);
+    scan(&mut old, &[live(1, 20)]);
+    old.not_scanned();
+    assert!(old.state(60).is_partial);
+    scan(&mut old, &[live(1, 20)]);
+    old.scanned(70);
+    assert!(!old.state(80).is_partial);
 }

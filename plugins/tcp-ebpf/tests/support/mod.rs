@@ -16,7 +16,9 @@ use gantry_tcp_ebpf::shared::Inner;
 use gantry_tcp_ebpf::tracker::Tracker;
 use gantry_tcp_ebpf::watch::Watch;
 use net::Net;
-pub use series::{failures, numbers, of, until, until_failures, until_ledger, until_numbers};
+pub use series::{
+    failures, numbers, of, passed_over, until, until_exact, until_failures, until_ledger, until_numbers,
+};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
