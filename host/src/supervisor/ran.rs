@@ -34,9 +34,10 @@ pub fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
 }
 
 impl Unit {
-    /// Has what serves just now written down, and which events it lost of late, where that is news: what is written
-    /// is compared, so that what a disk refused is tried again. What an operator's
-    /// word brought until the agent ends is nothing that the next one goes back to.
+    /// Has what serves just now written down, and which events it lost of late, where
+    /// that is news: what is written is compared, so that what a disk refused is tried
+    /// again. What an operator's word brought until the agent ends is nothing that the
+    /// next one goes back to.
     pub(super) fn keep_ran(&self) {
         // Asked on both sides: where a generation comes by such a word that is set
         // before it is seen, and where one goes it is taken back after.
