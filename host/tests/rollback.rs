@@ -79,6 +79,13 @@ impl Site {
         let file = self.agent.dir.path().join("state/lineage/hostile.json");
         serde_json::from_slice(&std::fs::read(file).unwrap_or_default()).unwrap_or_default()
     }
+    fn wait_for_lineage(&self, what: &str, holds: impl Fn(&serde_json::Value) -> bool) {
+        let until = std::time::Instant::now() + support::http::PATIENCE;
+        while !holds(&self.lineage()) {
+            assert!(std::time::Instant::now() < until, "{what} is not kept: {}", self.lineage());
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    }
     /// Where what ran before lies in the store.
     fn kept(&self) -> PathBuf {
         PathBuf::from(self.lineage()["previous"]["file"].as_str().expect("a path"))
@@ -260,12 +267,9 @@ fn an_upgrade_that_comes_with_a_restart_of_the_agent_is_on_probation() {
 fn what_was_wrong_before_a_restart_is_no_reason_to_roll_back() {
     let mut site = site_of("fault = \"error\"\nat = \"health\"");
     site.agent.scrape();
-    let known = |site: &Site| site.lineage()["ran"]["known"].to_string().contains("an error on request");
-    let until = std::time::Instant::now() + support::http::PATIENCE;
-    while !known(&site) {
-        assert!(std::time::Instant::now() < until, "it is not kept: {}", site.lineage());
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    site.wait_for_lineage("what is wrong", |lineage| {
+        lineage["ran"]["known"].to_string().contains("an error on request")
+    });
     // Without a word, so that what was written meanwhile is all there is.
     site.agent.kill();
     site.install();
@@ -283,6 +287,62 @@ fn what_was_wrong_before_a_restart_is_no_reason_to_roll_back() {
     site.start_again();
     assert_eq!(site.version(), "0.2.0");
     site.no_upgrade_comes_with_the_start();
+}
+
+#[test]
+fn events_that_were_lost_before_a_restart_are_no_reason_to_roll_back() {
+    let mut site = site_of("emit = \"lossy\"\ncount = 5");
+    let keeps = |site: &Site| {
+        site.agent.scrape();
+        site.wait_for_lineage("what is lost", |lineage| {
+            let of = &lineage["lost"]["digest"];
+            of.is_string() && *of == lineage["ran"]["stored"]["digest"]
+        });
+    };
+    keeps(&site);
+    // What a word until the restart brought is nothing that an upgrade is compared with.
+    let another = build(site.agent.dir.path(), "0.3.0");
+    site.agent.good(&["upgrade", "hostile", another.to_str().expect("UTF-8"), "--until-restart"]);
+    site.agent.scrape();
+    assert!(site.agent.terminate().success());
+    let lost = &site.lineage()["lost"]["digest"];
+    assert!(lost.is_null() || *lost == site.lineage()["ran"]["stored"]["digest"], "{lost}");
+    site.agent.again();
+    assert_eq!(site.version(), "0.1.0");
+    keeps(&site);
+    // Without a word, as at a crash.
+    site.agent.kill();
+    site.install();
+    site.agent.again();
+    site.agent.wait_for_log(WITH_THE_START);
+    (0..5).for_each(|_| drop(site.agent.scrape()));
+    site.agent.good(&["restart", "hostile"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
+}
+
+/// What it needs may be starting as well, as after a boot.
+#[test]
+fn an_upgrade_that_fails_at_its_first_start_is_tried_again_before_it_is_rolled_back() {
+    let dir = private_dir();
+    let until = dir.path().join("it is there");
+    let table = format!("until = {until:?}\nfault = \"error\"\nat = \"start\"");
+    let mut site = site_in(dir, "", "", &table);
+    site.agent.scrape();
+    assert!(site.agent.terminate().success());
+    site.install();
+    site.agent.again();
+    site.agent.wait_for_log(WITH_THE_START);
+    site.agent.wait_for_log("plugin hostile is failed: an error on request in Start; it is tried again");
+    std::fs::write(&until, "").expect("own directory");
+    site.agent.wait_for_state("hostile", "running");
+    assert_eq!(site.version(), "0.2.0");
+    assert!(site.agent.table(&["history", "hostile", "--where", "what=rollback"]).is_empty());
+    // Once it has served, an end is an end.
+    std::fs::remove_file(&until).expect("own file");
+    // Rolled back before it is answered, or after.
+    drop(site.agent.ask(&["restart", "hostile"]));
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
 }
 
 #[test]

@@ -101,7 +101,6 @@ impl Fleet {
         // Where other records are written: an older snapshot that is on its way
         // there comes before, and a disk that hangs holds nobody up for ever.
         for unit in units.iter() {
-            unit.keep_losses();
             let unit = unit.clone();
             self.parts.records.then(move || unit.hand_over());
         }

@@ -8,7 +8,7 @@ use super::unit::{Thread, Unit};
 use super::worker::{Command, Generation as Thereby, Turn};
 use crate::config::PluginConfig;
 use crate::loader::Loaded;
-use crate::records::{Entry, File, Lineage, Lost, OnProbation, What};
+use crate::records::{Entry, File, OnProbation, What};
 use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -277,15 +277,6 @@ impl Unit {
     pub fn on_probation(&self) -> Option<OnProbation> {
         let now = (Instant::now(), SystemTime::now());
         lock(&self.probation).as_ref().map(|probation| probation.kept(now))
-    }
-
-    /// For the next agent: what it lost of late, by which an upgrade is judged.
-    pub(super) fn keep_losses(&self) {
-        let status = self.status();
-        let at = lock(&self.losses).kept((Instant::now(), SystemTime::now()));
-        let digest = status.digest().filter(|_| !at.is_empty()).map(str::to_owned);
-        let lost = digest.map(|digest| Lost { digest, at });
-        self.parts.records.amend_lineage(self.name(), |lineage| Lineage { lost, ..lineage });
     }
 
     /// An upgrade of what did not serve just then, with nothing to compare with.

@@ -2,6 +2,7 @@
 //! ends in [`SUFFIX`]. Other reasons are of samples that could not be made, which
 //! says nothing of the plugin's version.
 
+use crate::records::Lost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,9 +12,22 @@ const SUFFIX: &str = "_lost";
 /// More reasons than these are not remembered; a collection has 17 at most.
 const MAX_REASONS: usize = 64;
 
+/// What is lost all the time is written anew so often, in seconds.
+const WRITTEN_EVERY: f64 = 60.0;
+
 /// Whether a reason says that events are lost.
 pub fn is_loss(reason: &str) -> bool {
     reason.ends_with(SUFFIX)
+}
+
+/// Whether what was written down of the same file says as much as this does.
+pub fn is_as_good(written: &Lost, now: &Lost) -> bool {
+    let is_close = |reason: &String, at: f64| {
+        written.at.get(reason).is_some_and(|written| (written - at).abs() < WRITTEN_EVERY)
+    };
+    written.digest == now.digest
+        && written.at.len() == now.at.len()
+        && now.at.iter().all(|(reason, at)| is_close(reason, *at))
 }
 
 /// When events were lost last, by reason.
@@ -81,6 +95,20 @@ mod tests {
         assert!(again(span / 2).since(now + late, span).is_empty(), "by the next agent as well");
         let kept = [("future_lost".to_owned(), 1e18), ("odd_lost".to_owned(), f64::NAN)].into();
         assert!(Losses::resumed(kept, (now, clock)).since(now, span).is_empty());
+        let lost = |digest: &str, at: &[(&str, f64)]| Lost {
+            digest: digest.to_owned(),
+            at: at.iter().map(|(reason, at)| ((*reason).to_owned(), *at)).collect(),
+        };
+        let written = lost("x", &[("a_lost", 100.0), ("b_lost", 200.0)]);
+        assert!(is_as_good(&written, &lost("x", &[("a_lost", 159.0), ("b_lost", 199.9)])));
+        for other in [
+            lost("x", &[("a_lost", 160.0), ("b_lost", 200.0)]),
+            lost("x", &[("a_lost", 100.0)]),
+            lost("x", &[("a_lost", 100.0), ("c_lost", 200.0)]),
+            lost("y", &[("a_lost", 100.0), ("b_lost", 200.0)]),
+        ] {
+            assert!(!is_as_good(&written, &other), "{other:?}");
+        }
         let mut many = Losses::default();
         (0..1000).for_each(|at| many.note(&[(&format!("{at}_lost"), 1)], now));
         assert_eq!(many.since(now, span).len(), MAX_REASONS);

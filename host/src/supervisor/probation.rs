@@ -17,8 +17,9 @@ const VANISHED_AFTER: u32 = 3;
 /// before would have lost as well.
 const LOST_IN: u32 = 3;
 
-/// A plugin complains of what is not there yet when the agent starts, as the file
-/// before may have done at its own start: what lasts as long as this counts.
+/// A plugin complains of what is not there yet when the agent starts, or cannot begin
+/// without it, as may have been so with the file before: what lasts as long as this
+/// counts, or half of what is left of its time.
 const LASTS: Duration = Duration::from_secs(60);
 
 /// More of them say nothing new.
@@ -47,6 +48,7 @@ pub struct Before {
 pub struct Probation {
     /// Of the file that is on probation.
     pub digest: String,
+    since: Instant,
     until: Instant,
     /// Of its families those that have not been seen since.
     before: Before,
@@ -54,7 +56,8 @@ pub struct Probation {
     /// Events that were lost by reasons that are new, and in how many collections.
     lost: BTreeMap<String, u64>,
     lossy: u32,
-    /// How long a complaint that is new must last, and since when each does.
+    /// How long a complaint that is new must last, and since when each does. Before
+    /// it is over no instance need begin to serve.
     patience: Duration,
     complains: Vec<(String, Instant)>,
     /// It was told once.
@@ -66,6 +69,8 @@ pub struct Probation {
 pub enum Trouble<'a> {
     /// An instance is over, by itself.
     Ended(&'a str),
+    /// The same of one that never served, as none of its file did in this agent.
+    NeverBegan(&'a str),
     /// What is wrong with it, by its own word or because it is late.
     Complains(&'a [String]),
     /// It took more of something than it may.
@@ -77,12 +82,18 @@ impl Probation {
         let (digest, until) = (digest.to_owned(), now + span);
         let (lost, complains) = (BTreeMap::new(), Vec::new());
         let patience = Duration::ZERO;
-        Self { digest, until, before, collections: 0, lost, lossy: 0, patience, complains, told: false }
+        let (collections, lossy, told) = (0, 0, false);
+        Self { digest, since: now, until, before, collections, lost, lossy, patience, complains, told }
     }
 
     /// Of an upgrade that comes with a start, or is gone on with at one.
     pub fn begun_by_a_start(self) -> Self {
-        Self { patience: LASTS, ..self }
+        Self { patience: LASTS.min(self.until.saturating_duration_since(self.since) / 2), ..self }
+    }
+
+    /// From when on one that cannot begin is rolled back.
+    pub fn patient_until(&self) -> Instant {
+        self.since + self.patience
     }
 
     /// Goes on with what an earlier agent began, if that is of this file and not
@@ -111,7 +122,8 @@ impl Probation {
     /// Why it is to be rolled back, once.
     pub fn on(&mut self, trouble: Trouble<'_>, now: Instant) -> Option<String> {
         let why = match trouble {
-            Trouble::Ended(why) => why.to_owned(),
+            Trouble::NeverBegan(_) if now < self.patient_until() => return None,
+            Trouble::Ended(why) | Trouble::NeverBegan(why) => why.to_owned(),
             // What was so before is not the upgrade's doing.
             Trouble::Breach(what) if self.before.complaints.iter().any(|known| known == what) => return None,
             Trouble::Breach(what) => what.to_owned(),
@@ -249,6 +261,7 @@ mod tests {
         let now = Instant::now();
         for trouble in [
             Trouble::Ended("collect: panicked"),
+            Trouble::NeverBegan("start: no such thing"),
             Trouble::Breach("series"),
             Trouble::Complains(&["late".to_owned()]),
         ] {
@@ -295,6 +308,22 @@ mod tests {
         }
         let mut begun = probation(now).begun_by_a_start();
         assert!(begun.on(Trouble::Ended("collect: panicked"), now).is_some(), "that needs no patience");
+    }
+
+    #[test]
+    fn after_a_start_one_that_cannot_begin_has_a_minute_or_half_of_what_is_left() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let fails = Trouble::NeverBegan("start: it does not answer");
+        for (left, patience) in [(SPAN, LASTS), (LASTS, LASTS / 2), (second, second / 2)] {
+            let begun = || Probation::new("digest", (now, left), Before::default()).begun_by_a_start();
+            let mut early = begun();
+            assert_eq!(early.patient_until(), now + patience);
+            assert_eq!(early.on(fails, now), None, "what it needs starts as well");
+            assert_eq!(early.on(fails, now + patience - Duration::from_millis(1)), None);
+            assert!(early.on(fails, now + patience).is_some(), "it lasts");
+            assert!(begun().on(Trouble::Ended("start: it does not answer"), now).is_some(), "it had served");
+        }
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //! file, an upgrade came with the restart, and is on probation like any other.
 
 use super::lock;
-use super::losses::Losses;
+use super::losses::{self, Losses};
 use super::probation::{Before, Probation};
 use super::state::{State, Status};
 use super::unit::Unit;
 use crate::config::PluginConfig;
 use crate::isolation::capability_names;
 use crate::loader::{Loaded, Place};
-use crate::records::{Entry, File, Lineage, Ran, Stored, What};
+use crate::records::{Entry, File, Lineage, Lost, Ran, Stored, What};
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
@@ -34,9 +34,10 @@ pub fn record(loaded: &Loaded, config: &PluginConfig) -> Stored {
 }
 
 impl Unit {
-    /// Has what serves just now written down, where that is news: what is written
-    /// is compared, so that what a disk refused is tried again. What an operator's
-    /// word brought until the agent ends is nothing that the next one goes back to.
+    /// Has what serves just now written down, and which events it lost of late, where
+    /// that is news: what is written is compared, so that what a disk refused is tried
+    /// again. What an operator's word brought until the agent ends is nothing that the
+    /// next one goes back to.
     pub(super) fn keep_ran(&self) {
         // Asked on both sides: where a generation comes by such a word that is set
         // before it is seen, and where one goes it is taken back after.
@@ -48,7 +49,16 @@ impl Unit {
         let serves = status.state.collects() && status.digest() == lock(&self.served).as_deref();
         let Some(loaded) = status.loaded.filter(|_| serves && self.parts.records.is_open()) else { return };
         let ran = Some(Ran { stored: record(&loaded, &self.config()), known });
-        self.parts.records.amend_lineage(self.name(), |lineage| Lineage { ran, ..lineage });
+        let at = lock(&self.losses).kept((Instant::now(), SystemTime::now()));
+        let digest = loaded.verified.bytes.digest.clone();
+        let lost = (!at.is_empty()).then_some(Lost { digest, at });
+        self.parts.records.amend_lineage(self.name(), move |lineage| {
+            let lost = match (&lineage.lost, &lost) {
+                (Some(written), Some(now)) if losses::is_as_good(written, now) => lineage.lost,
+                _ => lost,
+            };
+            Lineage { ran, lost, ..lineage }
+        });
     }
 
     /// Nobody wants back what was given up.
@@ -83,7 +93,7 @@ impl Unit {
         let kept = lineage.probation.take().and_then(|kept| Probation::resumed(kept, digest, now));
         if let Some(probation) = kept {
             tracing::info!("plugin {name}: its upgrade is still on probation");
-            *lock(&self.probation) = Some(probation);
+            self.on_patient_probation(probation);
         } else if let Some(ran) = lineage.behind(digest).filter(|_| !held).cloned() {
             let losses = match lost {
                 Some((of, losses)) if of == ran.stored.digest => losses.since(now.0, span),
@@ -118,6 +128,43 @@ impl Unit {
                  one may not know which file ran before"
             );
         }
+        self.on_patient_probation(probation);
+    }
+
+    fn on_patient_probation(&self, probation: Probation) {
+        lock(&self.life).be_patient_until(probation.patient_until());
         *lock(&self.probation) = Some(probation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Agent;
+    use crate::config;
+    use crate::notify::Notifier;
+    use crate::supervisor::life::{Event, Progress};
+    use crate::supervisor::probation::Trouble;
+    use std::path::Path;
+    use std::time::Duration;
+
+    #[test]
+    fn what_the_probe_missed_was_wrong_before_as_well() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = config::check(Path::new("plugins.toml"), "[plugins.x]\n").expect("a good one");
+        let agent = Agent::new(config, dir.path(), false, Notifier::new(None, None));
+        let unit = agent.fleet.unit("x").expect("it is configured");
+        unit.apply(Event::Enable);
+        let attempt = lock(&unit.life).attempt();
+        let says = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        unit.apply(Event::Of(attempt, Progress::Activated(says(&["no pressure files"]))));
+        unit.apply(Event::Of(attempt, Progress::Collected(says(&["ring full"]))));
+        assert_eq!(unit.complaints_now(), says(&["no pressure files", "ring full"]));
+        // What takes its place says the one of itself, as its probe does not.
+        let before = Before { complaints: unit.complaints_now(), ..Before::default() };
+        let now = Instant::now();
+        let mut next = Probation::new("next", (now, Duration::from_secs(600)), before);
+        assert_eq!(next.on(Trouble::Complains(&says(&["no pressure files"])), now), None);
+        assert!(next.on(Trouble::Complains(&says(&["map full"])), now).is_some());
     }
 }

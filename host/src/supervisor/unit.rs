@@ -349,9 +349,10 @@ impl Unit {
         }
     }
 
-    /// What is wrong with what serves, by which what takes its place is judged.
+    /// What is wrong with what serves, by which what takes its place is judged: also
+    /// what its probe missed, as the next one may say the same of itself later.
     pub(super) fn complaints_now(&self) -> Vec<String> {
-        let mut complaints = lock(&self.life).complaints();
+        let mut complaints = lock(&self.life).reasons().to_vec();
         if self.over_cap.load(Relaxed) {
             complaints.push(OVER_CAP.to_owned());
         }
@@ -366,7 +367,10 @@ impl Unit {
             State::Failed | State::Hung | State::Quarantined | State::Unsupported
                 if before != life.state() =>
             {
-                watched.on(Trouble::Ended(&life.reasons().join("; ")), now)
+                let served = lock(&self.served).as_deref() == Some(&*watched.digest);
+                let is_given_up = life.state() == State::Quarantined;
+                let kind = if served || is_given_up { Trouble::Ended } else { Trouble::NeverBegan };
+                watched.on(kind(&life.reasons().join("; ")), now)
             }
             // What is over is no trouble that lasts.
             State::Running | State::Degraded => watched.on(Trouble::Complains(&life.complaints()), now),

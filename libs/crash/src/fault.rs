@@ -17,6 +17,14 @@ pub(crate) const SIGNALS: [i32; 6] =
 
 static FILE: AtomicPtr<File> = AtomicPtr::new(ptr::null_mut());
 
+/// So many ways into the handler: who takes a handler of its own away again puts the
+/// one back that it found, and by which way that is, it is known what was handed on to
+/// before it came.
+pub(crate) const WAYS: usize = 4;
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+static HANDLERS: [Handler; WAYS] = [on_fault::<0>, on_fault::<1>, on_fault::<2>, on_fault::<3>];
+
 /// What was set before, by the place of the signal.
 static BEFORE: [AtomicPtr<libc::sigaction>; SIGNALS.len()] =
     [const { AtomicPtr::new(ptr::null_mut()) }; SIGNALS.len()];
@@ -55,7 +63,7 @@ pub(crate) fn install(file: &'static File) -> io::Result<()> {
     for (signal, before) in SIGNALS.into_iter().zip(&BEFORE) {
         // Never freed: the handler may be reading it.
         let old = Box::into_raw(Box::new(MaybeUninit::<libc::sigaction>::zeroed()));
-        set(signal, old.cast())?;
+        set(signal, 0, old.cast())?;
         before.store(old.cast(), Release);
     }
     // SAFETY: the function stays as long as the process, and does not unwind.
@@ -64,12 +72,13 @@ pub(crate) fn install(file: &'static File) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the handler in place; what was there goes to `old`, where that is not null.
+/// Puts the handler in place, to be entered by that way; what was there goes to `old`,
+/// where that is not null.
 #[allow(unsafe_code, reason = "signal handlers are set by nothing safe")]
-pub(crate) fn set(signal: i32, old: *mut libc::sigaction) -> io::Result<()> {
+pub(crate) fn set(signal: i32, way: usize, old: *mut libc::sigaction) -> io::Result<()> {
     // SAFETY: all-zero is a valid sigaction (no flags, empty mask).
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = on_fault as *const () as usize;
+    action.sa_sigaction = address(HANDLERS[way]);
     // On the thread's alternate stack, where it has one: its own may have overflowed.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: `action` is whole; `old` is null or memory for one sigaction, which
@@ -81,9 +90,13 @@ pub(crate) fn set(signal: i32, old: *mut libc::sigaction) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal goes to the handler here.
-pub(crate) fn is_own(action: &libc::sigaction) -> bool {
-    action.sa_sigaction == on_fault as *const () as usize
+/// By which way a signal goes to the handler here; `None`: it goes to another one.
+pub(crate) fn way_of(action: &libc::sigaction) -> Option<usize> {
+    HANDLERS.iter().position(|handler| action.sa_sigaction == address(*handler))
+}
+
+fn address(handler: Handler) -> usize {
+    handler as *const () as usize
 }
 
 /// Somebody called `exit` though the process was not to end (atexit(3): on the
@@ -105,7 +118,7 @@ extern "C" fn on_exit() {
 /// handler returns, the fault happens again, or `abort` raises it again. What
 /// another process sent ends this one, as it would have without a handler.
 #[allow(unsafe_code, reason = "a signal handler")]
-extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn on_fault<const WAY: usize>(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel hands a valid siginfo.
     let info = unsafe { info.as_ref() };
     let sent = info.is_some_and(is_sent);
@@ -124,7 +137,7 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_
     }
     let place = SIGNALS.iter().position(|known| *known == signal);
     let before = place.map_or(ptr::null_mut(), |place| BEFORE[place].load(Acquire));
-    let theirs = place.filter(|_| !sent).map_or(ptr::null(), handlers::next);
+    let theirs = place.filter(|_| !sent).map_or(ptr::null(), |place| handlers::next(place, WAY));
     // SAFETY: all-zero is a valid sigaction, and asks for the default.
     let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     let action = match (theirs.is_null(), sent || before.is_null()) {

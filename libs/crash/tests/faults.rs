@@ -68,6 +68,20 @@ fn replace(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut l
     }
 }
 
+/// What is in place, which is put back by whoever sets a handler now.
+fn find(signal: i32) {
+    unsafe {
+        let old = Box::into_raw(Box::new(std::mem::zeroed::<libc::sigaction>()));
+        assert_eq!(libc::sigaction(signal, std::ptr::null(), old), 0);
+        OLD.store(old, Relaxed);
+    }
+}
+
+/// The handler that was found is in place again.
+fn put_back(signal: i32) {
+    assert_eq!(unsafe { libc::sigaction(signal, OLD.load(Relaxed), std::ptr::null_mut()) }, 0);
+}
+
 extern "C" fn ends(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     unsafe { libc::_exit(9) };
 }
@@ -192,6 +206,10 @@ fn set_anew(stamps: Stamps) {
         stamps.mind_handlers().is_some_and(|found| found.are_back)
     };
     assert_eq!((1 << 20..1 << 21).take_while(kept).count(), 64 - 2 * signals.len());
+    assert_eq!(stamps.mind_handlers(), None, "whoever is in a call now did not set the one that stays");
+    put(libc::SIGSEGV, 1 << 22);
+    let found = stamps.mind_handlers().expect("it is another one");
+    assert_eq!((found.handler, found.are_back), (1 << 22, false));
     assert!(kept(&4096), "what is known is dealt with as ever");
 }
 
@@ -242,10 +260,18 @@ fn body() {
         | "made good, then aborted"
         | "made good and put back"
         | "made good together"
+        | "for a while"
+        | "for a while, unseen"
+        | "over another"
+        | "over another, for a while"
         | "at work" => {
             own.enter(7);
             let (handler, signal): (extern "C" fn(_, _, _), _) = match what.as_str() {
-                "replaced" => (ends, libc::SIGSEGV),
+                "replaced"
+                | "for a while"
+                | "for a while, unseen"
+                | "over another"
+                | "over another, for a while" => (ends, libc::SIGSEGV),
                 "replaced and aborted" => (ends, libc::SIGABRT),
                 "chained" => (chains, libc::SIGSEGV),
                 "made good together" => (makes_each_good, libc::SIGSEGV),
@@ -278,13 +304,37 @@ fn body() {
                     kill();
                 }
                 "made good and put back" => {
+                    find(signal);
                     for _ in 0..3 {
                         touch_page();
-                        let own = OLD.load(Relaxed);
-                        assert_eq!(unsafe { libc::sigaction(signal, own, std::ptr::null_mut()) }, 0);
+                        put_back(signal);
                         assert_eq!(stamps.mind_handlers(), None, "it is in place");
                     }
                     kill();
+                }
+                "for a while" | "for a while, unseen" => {
+                    put_back(signal);
+                    if what == "for a while" {
+                        assert_eq!(stamps.mind_handlers(), None, "it is in place");
+                    }
+                    null_write();
+                }
+                "over another" | "over another, for a while" => {
+                    // However many there were before: they are over.
+                    let others: [extern "C" fn(_, _, _); _] = [makes_good, works_long, makes_each_good, ends];
+                    for other in others {
+                        put_back(signal);
+                        assert_eq!(stamps.mind_handlers(), None, "it is in place");
+                        replace(signal, other);
+                        assert!(stamps.mind_handlers().is_some_and(|found| found.are_back));
+                    }
+                    replace(signal, chains);
+                    assert!(stamps.mind_handlers().is_some_and(|found| found.are_back));
+                    if what == "over another, for a while" {
+                        put_back(signal);
+                    }
+                    assert_eq!(stamps.mind_handlers(), None, "it is in place");
+                    null_write();
                 }
                 "made good together" => {
                     fault_together(stamps);
@@ -481,6 +531,21 @@ fn faults_that_a_handler_makes_good_are_nobodys_end() {
 #[test]
 fn a_handler_that_is_put_back_by_others_hands_on_the_next_fault_too() {
     killed_without_a_note("made good and put back");
+}
+
+/// As who asks whether an instruction is there does.
+#[test]
+fn a_handler_that_was_taken_away_again_gets_no_fault() {
+    for what in ["for a while", "for a while, unseen"] {
+        let left = culprit(what, Some(libc::SIGSEGV), Evidence::InCall(7));
+        assert_eq!((left.signal, left.address), (Some(libc::SIGSEGV), 16), "{what}");
+    }
+    // The other one gets it, at once or from this one.
+    for what in ["over another, for a while", "over another"] {
+        let (status, left) = ended_by(what);
+        assert_eq!(status.code(), Some(9), "{what}: {status}");
+        assert_eq!(left.expect("left").signal, Some(libc::SIGSEGV), "{what}");
+    }
 }
 
 #[test]

@@ -116,9 +116,16 @@ impl<T: Send + 'static> Looker<T> {
     }
 
     fn leave(self, behind: &AtomicUsize) {
-        if !self.one_ended.swap(true, SeqCst) {
-            behind.fetch_add(1, SeqCst);
-        }
+        leave(behind, || self.one_ended.swap(true, SeqCst));
+    }
+}
+
+/// Counts one that nobody waits for any longer, unless it has ended.
+fn leave(behind: &AtomicUsize, has_ended: impl FnOnce() -> bool) {
+    // First: it may come back as soon as that is asked, and is taken off again then.
+    behind.fetch_add(1, SeqCst);
+    if has_ended() {
+        behind.fetch_sub(1, SeqCst);
     }
 }
 
@@ -160,6 +167,22 @@ mod tests {
             left => Err(format!("{left} left behind")),
         })
         .expect("it is no longer behind");
+    }
+
+    /// Fewer than none would be more than may be left behind.
+    #[test]
+    fn one_that_comes_back_as_it_is_left_is_counted_first() {
+        static HERE: AtomicUsize = AtomicUsize::new(0);
+        let one_ended = Arc::new(AtomicBool::new(false));
+        leave(&HERE, || {
+            let had_ended = one_ended.swap(true, SeqCst);
+            drop(CameBack(Arc::clone(&one_ended), &HERE));
+            assert_eq!(HERE.load(SeqCst), 0, "it came back at once");
+            had_ended
+        });
+        assert_eq!(HERE.load(SeqCst), 0);
+        leave(&HERE, || one_ended.swap(true, SeqCst));
+        assert_eq!(HERE.load(SeqCst), 0, "it had ended before");
     }
 
     #[test]

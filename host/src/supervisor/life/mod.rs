@@ -73,6 +73,8 @@ pub struct Life {
     /// What it was asked, since when, and for how long at most.
     busy: Option<(Call, Instant, Duration)>,
     retry_at: Option<Instant>,
+    /// Until then what this node lacks may only be starting.
+    patient_until: Option<Instant>,
     row: Row,
     /// Late collections in a row, and when the last one was noticed.
     late: u32,
@@ -112,6 +114,7 @@ impl Life {
             apart: BTreeSet::new(),
             busy: None,
             retry_at: None,
+            patient_until: None,
             row: Row::default(),
             late: 0,
             last_late: None,
@@ -151,6 +154,11 @@ impl Life {
     }
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
+    }
+    /// What this node lacks may be there by then: it is tried again at that time
+    /// where it would be later.
+    pub fn be_patient_until(&mut self, until: Instant) {
+        self.patient_until = Some(until);
     }
     /// An attempt runs in a process of its own.
     pub fn runs_apart(&mut self, attempt: u64) {
@@ -278,7 +286,8 @@ impl Life {
             Progress::Failed(Failure::Unsupported(why)) => {
                 let todo = self.no_swap(&format!("the generation that runs failed meanwhile: {why}"));
                 self.let_go();
-                self.retry_at = Some(now + TRY_AGAIN);
+                let patience = self.patient_until.filter(|until| now < *until);
+                self.retry_at = Some(patience.unwrap_or(now + TRY_AGAIN));
                 self.enter(State::Unsupported, vec![why]);
                 return todo;
             }

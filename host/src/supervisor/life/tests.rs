@@ -385,6 +385,19 @@ fn unsupported_is_no_failure_and_is_looked_at_again_in_an_hour() {
 }
 
 #[test]
+fn what_a_node_lacks_at_the_start_is_looked_for_once_more_where_patience_is_asked_for() {
+    let lacks = || Progress::Failed(Failure::Unsupported("no BTF".to_owned()));
+    let mut driven = Driven::new();
+    driven.on(Event::Enable);
+    driven.life.be_patient_until(driven.now + Duration::from_secs(60));
+    driven.after(Duration::from_secs(1)).of(lacks()).is(State::Unsupported);
+    assert_eq!(driven.next().as_secs(), 59);
+    driven.is(State::Discovered);
+    driven.of(lacks()).is(State::Unsupported);
+    assert_eq!(driven.next().as_secs(), 3600);
+}
+
+#[test]
 fn threads_left_behind_are_bounded() {
     let mut driven = Driven::running();
     for hung in 1..=8 {
