@@ -115,6 +115,9 @@ fn note(unit: &Unit) -> Option<String> {
     if let Some(wait) = status.retry_at.and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         notes.push(format!("tried again in {}s", wait.as_secs() + 1));
     }
+    if status.stands_in {
+        notes.push("file was rolled back from".to_owned());
+    }
     notes.extend(status.file_note.map(str::to_owned));
     notes.extend(unit.kept_apart());
     if status.state.collects() {

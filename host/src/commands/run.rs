@@ -48,9 +48,14 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
     let config = agent.config();
     let is_configured = |name: &str| config.plugins.iter().any(|section| section.name == name);
-    let swept = loader::sweep(&state_dir, &parts.records.named_files(is_configured));
-    if swept > 0 {
-        tracing::info!("{swept} files of plugins that nothing names any more were removed from the store");
+    match parts.records.named_files(is_configured).map(|named| loader::sweep(&state_dir, &named)) {
+        Ok(0) => {}
+        Ok(swept) => {
+            tracing::info!(
+                "{swept} files of plugins that nothing names any more were removed from the store"
+            );
+        }
+        Err(error) => tracing::warn!("the store is not swept, as it is not known what is asked for: {error}"),
     }
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(

@@ -33,6 +33,23 @@ pub struct Stored {
     pub capabilities: Vec<String>,
 }
 
+#[cfg(test)]
+impl Stored {
+    /// For tests that look at the digest alone.
+    pub fn of_digest(digest: &str) -> Self {
+        Self {
+            file: "/store/x.so".into(),
+            version: "1.0.0".to_owned(),
+            digest: digest.to_owned(),
+            vendor: true,
+            source: "/usr/lib/x.so".into(),
+            path: None,
+            sha256: None,
+            capabilities: Vec::new(),
+        }
+    }
+}
+
 /// The time after an upgrade, where it is not over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OnProbation {
@@ -99,33 +116,58 @@ fn path(dir: &Path, plugin: &str) -> PathBuf {
 
 /// The digests that the records of all plugins name. What served last is of use
 /// to those that are configured alone: a next start may find another file of them.
-pub(super) fn named(dir: &Path, is_configured: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(dir.join("lineage")).into_iter().flatten().flatten();
-    let plugins = entries.filter_map(|entry| {
-        entry.file_name().to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned)
-    });
-    let digests = plugins.flat_map(|plugin| {
-        let Lineage { previous, held, ran, .. } = Lineage::read(dir, &plugin);
+///
+/// # Errors
+/// One of them cannot be read just now: what it names is not known.
+pub(super) fn named(dir: &Path, is_configured: impl Fn(&str) -> bool) -> std::io::Result<BTreeSet<String>> {
+    let mut digests = BTreeSet::new();
+    let entries = match std::fs::read_dir(dir.join("lineage")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(digests),
+        entries => entries?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let Some(plugin) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+        let Lineage { previous, held, ran, .. } = Lineage::try_read(dir, plugin)?;
         let held = held.map(|held| [held.digest, held.instead.digest]);
-        let ran = ran.filter(|_| is_configured(&plugin)).map(|ran| ran.stored);
-        let files = previous.into_iter().chain(ran).map(|stored| stored.digest);
-        files.chain(held.into_iter().flatten())
-    });
-    digests.collect()
+        let ran = ran.filter(|_| is_configured(plugin)).map(|ran| ran.stored);
+        digests.extend(previous.into_iter().chain(ran).map(|stored| stored.digest));
+        digests.extend(held.into_iter().flatten());
+    }
+    Ok(digests)
 }
 
 impl Lineage {
     /// Nothing where it cannot be read.
     pub fn read(dir: &Path, plugin: &str) -> Self {
+        Self::try_read(dir, plugin).unwrap_or_else(|error| {
+            tracing::warn!("{error}; it is passed over");
+            Self::default()
+        })
+    }
+
+    /// Nothing where it is not there, or is damaged: no later try would bring that
+    /// back.
+    ///
+    /// # Errors
+    /// A system call failed: what is in it may be whole, and must not be written
+    /// over.
+    pub(super) fn try_read(dir: &Path, plugin: &str) -> std::io::Result<Self> {
         let path = path(dir, plugin);
         let read = read_bounded(&path, MAX_BYTES).and_then(|bytes| match bytes {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
             None => Ok(Self::default()),
         });
-        read.unwrap_or_else(|error| {
-            tracing::warn!("{}: {error}; it is passed over", path.display());
-            Self::default()
-        })
+        match read {
+            Err(error) if error.raw_os_error().is_some() => {
+                Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+            }
+            Err(damage) => {
+                tracing::warn!("{}: {damage}; it is passed over", path.display());
+                Ok(Self::default())
+            }
+            Ok(lineage) => Ok(lineage),
+        }
     }
 
     pub(super) fn write(&self, dir: &Path, plugin: &str) -> std::io::Result<()> {
@@ -173,16 +215,7 @@ mod tests {
     use super::*;
 
     fn stored(digest: &str) -> Stored {
-        Stored {
-            file: "/store/x.so".into(),
-            version: "1.0.0".to_owned(),
-            digest: digest.to_owned(),
-            vendor: true,
-            source: "/usr/lib/x.so".into(),
-            path: None,
-            sha256: None,
-            capabilities: vec!["CAP_BPF".to_owned()],
-        }
+        Stored { capabilities: vec!["CAP_BPF".to_owned()], ..Stored::of_digest(digest) }
     }
 
     #[test]
@@ -195,8 +228,10 @@ mod tests {
         assert_eq!(Lineage::default().behind("new"), None, "the first start");
         let dir = tempfile::tempdir().expect("a temporary directory");
         lineage.write(dir.path(), "x").expect("own directory");
-        assert_eq!(named(dir.path(), |name| name == "x"), ["old", "ran"].map(str::to_owned).into());
-        assert_eq!(named(dir.path(), |_| false), ["old".to_owned()].into(), "it is configured no more");
+        let named =
+            |is_configured: fn(&str) -> bool| named(dir.path(), is_configured).expect("it can be read");
+        assert_eq!(named(|name| name == "x"), ["old", "ran"].map(str::to_owned).into());
+        assert_eq!(named(|_| false), ["old".to_owned()].into(), "it is configured no more");
     }
 
     #[test]
@@ -243,7 +278,8 @@ mod tests {
         assert_eq!(read, lineage);
         assert!(read.instead("bad", "s").is_some());
         assert_eq!(read.capabilities().collect::<Vec<_>>(), ["CAP_BPF", "CAP_BPF", "CAP_BPF"]);
-        assert_eq!(named(dir.path(), |_| true), ["abc", "bad"].map(str::to_owned).into());
+        let named = named(dir.path(), |_| true).expect("it can be read");
+        assert_eq!(named, ["abc", "bad"].map(str::to_owned).into());
         assert!(read.instead("bad", "other").is_none() && read.instead("good", "s").is_none());
         for damage in ["", "{", "[1]", "{\"previous\": 5}"] {
             std::fs::write(path(dir.path(), "x"), damage).expect("own file");

@@ -93,8 +93,11 @@ impl Records {
 
     /// The digests of all files that a rollback, or what is held back, asks for, or
     /// that a start would go back to.
-    pub fn named_files(&self, is_configured: impl Fn(&str) -> bool) -> BTreeSet<String> {
-        self.open.get().map(|open| lineage::named(&open.dir, is_configured)).unwrap_or_default()
+    ///
+    /// # Errors
+    /// A record cannot be read: who takes away what is not named would take too much.
+    pub fn named_files(&self, is_configured: impl Fn(&str) -> bool) -> std::io::Result<BTreeSet<String>> {
+        self.open.get().map_or_else(|| Ok(BTreeSet::new()), |open| lineage::named(&open.dir, is_configured))
     }
 
     /// Waits until it is written: what was answered must be known after a crash,
@@ -115,7 +118,8 @@ impl Records {
     }
 
     /// Changes what is kept of a plugin, behind what was said before; nobody waits.
-    /// `false`: the disk does not keep up, and it stays.
+    /// `false`: the disk does not keep up, and it stays. So does one that cannot be
+    /// read just now, which is said in the log.
     pub fn amend_lineage(
         &self,
         plugin: &str,
@@ -124,7 +128,13 @@ impl Records {
         let Some(open) = self.open.get() else { return true };
         let (dir, plugin) = (open.dir.clone(), plugin.to_owned());
         open.writer.then(move || {
-            let before = Lineage::read(&dir, &plugin);
+            let before = match Lineage::try_read(&dir, &plugin) {
+                Ok(before) => before,
+                Err(error) => {
+                    tracing::warn!("plugin {plugin}: which file ran before is not written anew: {error}");
+                    return;
+                }
+            };
             let after = amend(before.clone());
             if after != before {
                 write(&after, &dir, &plugin);
@@ -250,6 +260,29 @@ mod tests {
         // What another said meanwhile stays.
         assert!(records.amend_lineage_now("x", |lineage| Lineage { probation: None, ..lineage }));
         assert_eq!(records.lineage("x").lost, lost());
+    }
+
+    #[test]
+    fn what_cannot_be_read_just_now_is_not_written_over() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let records = Records::default();
+        records.begin(dir.path(), dir.path());
+        let held = || {
+            let instead = Stored::of_digest("good");
+            Some(Held { digest: "bad".to_owned(), section: String::new(), reason: String::new(), instead })
+        };
+        assert!(records.amend_lineage_now("x", move |lineage| Lineage { held: held(), ..lineage }));
+        let ran = || Some(Ran { stored: Stored::of_digest("good"), known: Vec::new() });
+        // A link is not followed, by an error of the system that says nothing of what it leads to.
+        let (file, away) = (dir.path().join("lineage/x.json"), dir.path().join("away"));
+        std::fs::rename(&file, &away).expect("own directory");
+        std::os::unix::fs::symlink(&away, &file).expect("own directory");
+        records.amend_lineage_now("x", move |lineage| Lineage { ran: ran(), ..lineage });
+        assert!(records.named_files(|_| true).is_err(), "nobody knows what it names");
+        std::fs::rename(&away, &file).expect("own directory");
+        assert_eq!(records.lineage("x"), Lineage { held: held(), ..Lineage::default() });
+        assert!(records.amend_lineage_now("x", move |lineage| Lineage { ran: ran(), ..lineage }));
+        assert_eq!(records.lineage("x"), Lineage { held: held(), ran: ran(), ..Lineage::default() });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::capabilities::dropped_wish;
 use crate::config::{Config, PluginConfig};
 use crate::loader::Loaded;
-use crate::supervisor::{Event, Generation, HELD, State, Unit};
+use crate::supervisor::{Event, Generation, State, Unit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,8 +135,14 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
     let Examined { config, step, loaded, file_problem, held } = examined;
     let name = unit.name().to_owned();
-    let note = if held { Some(HELD) } else { file_problem.is_some().then_some(examine::UNUSABLE) };
-    unit.change(|status| status.file_note = note);
+    // What comes anew brings its own word of that.
+    let stays = file_problem.is_none() && !matches!(step, Step::Start | Step::Replace);
+    unit.change(|status| {
+        status.file_note = file_problem.is_some().then_some(examine::UNUSABLE);
+        if stays {
+            status.stands_in = held;
+        }
+    });
     if held {
         report.good(format!(
             "{name}: its file was rolled back from and is not taken until it or its section changes; `gantry upgrade` \
@@ -157,7 +163,10 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
         // The file has spoken anew.
         unit.forgive();
         unit.set_until_restart(None);
-        unit.set_apart(false);
+        // What ran by a word does so until another takes its place.
+        if unit.is_apart() && !matches!(step, Step::Replace | Step::Reconfigure) {
+            upgrade::adopted(unit).await;
+        }
     }
     let table = config.table.to_json();
     match step {
@@ -172,21 +181,28 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
         }
         Step::Start => {
             unit.set_config(config);
-            unit.set_loaded(loaded);
+            unit.set_loaded(loaded, held);
             unit.apply(Event::Enable);
         }
         Step::Stop => {
             unit.set_config(config);
             unit.apply(Event::Disable);
         }
-        Step::Replace => return replace(unit, config, loaded, step, report).await,
+        Step::Replace => {
+            return replace(unit, config, loaded.map(|loaded| (loaded, held)), step, report).await;
+        }
         Step::Reconfigure => match unit.reconfigure(table).await {
             Ok(true) => {
                 unit.set_config(config);
+                if unit.is_apart() {
+                    upgrade::adopted(unit).await;
+                }
                 report.good(format!("{name}: took its new configuration while running"));
                 return Step::Nothing;
             }
-            Ok(false) => return replace(unit, config, loaded, step, report).await,
+            Ok(false) => {
+                return replace(unit, config, loaded.map(|loaded| (loaded, held)), step, report).await;
+            }
             // The old one stays in force.
             Err(why) => {
                 report.bad(format!("{name}: its new configuration is not in force: {why}"));
@@ -198,24 +214,29 @@ pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> S
 }
 
 /// Another generation in the place of what runs; that goes on if the other cannot.
+/// With its file comes whether that stands in for one that was rolled back from.
 async fn replace(
     unit: &Arc<Unit>,
     config: PluginConfig,
-    loaded: Option<Arc<Loaded>>,
+    loaded: Option<(Arc<Loaded>, bool)>,
     step: Step,
     report: &mut Report,
 ) -> Step {
     match loaded {
-        Some(loaded) if unit.state().collects() => {
-            if let Err(why) = upgrade::swapped(unit, Generation { loaded, config, apart: false }).await {
+        Some((loaded, stands_in)) if unit.state().collects() => {
+            let next = Generation { loaded, config, apart: false, stands_in };
+            if let Err(why) = upgrade::swapped(unit, next).await {
                 report.bad(format!("{}: {why}", unit.name()));
                 return Step::Nothing;
             }
         }
-        Some(loaded) => upgrade::taken(unit, loaded, config).await,
+        Some((loaded, stands_in)) => {
+            upgrade::taken(unit, Generation { loaded, config, apart: false, stands_in }).await;
+        }
         None => {
+            unit.set_apart(false);
             unit.set_config(config);
-            unit.set_loaded(None);
+            unit.set_loaded(None, false);
             unit.apply(Event::Restart);
         }
     }

@@ -39,7 +39,7 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
     tracing::info!("plugin {name}: restart on request");
     if unit.forgive() {
         // What is loaded is for a process of its own.
-        unit.set_loaded(None);
+        unit.set_loaded(None, false);
     }
     unit.apply(Event::Restart);
     let mut report = Report::default();

@@ -7,8 +7,8 @@ use crate::config::{self, Isolation, PluginConfig, Prepared};
 use crate::loader::{Loaded, Place, verify};
 use crate::records::{Entry, File, Held, Lineage, OnProbation, Ran, Stored, What};
 use crate::supervisor::{
-    Event, Generation, HELD, InTrouble, Parts, Previous, Probation, Reason, Unfit, Unit, examine_verified,
-    record, stored,
+    Event, Generation, InTrouble, Parts, Previous, Probation, Reason, Unfit, Unit, examine_verified, record,
+    stored,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,46 +125,88 @@ async fn upgrade_to(
     };
     let section = edit.as_ref().map_or_else(|| now.as_ref().clone(), |edit| edit.section.clone());
     let mut report = Report::default();
-    let ran_in = unit.status().isolation();
-    if unit.status().digest() == Some(&digest) {
+    let (before, was_apart) = (unit.status(), unit.is_apart());
+    let runs_it = before.digest() == Some(&digest);
+    let mut record_before = None;
+    if runs_it {
         // The section may name it in another way now.
         unit.set_config(section);
         report.good(format!("{name}: it runs that file already"));
         if !until_restart {
-            unit.set_apart(false);
+            unit.change(|status| status.stands_in = false);
+            if was_apart {
+                record_before = adopted(&unit).await;
+            }
         }
     } else {
-        let next = Generation { loaded, config: section, apart: until_restart };
-        swapped(&unit, next).await.map_err(at)?;
+        let next = Generation { loaded, config: section, apart: until_restart, stands_in: false };
+        record_before = swapped(&unit, next).await.map_err(at)?;
         unit.forgive();
         said(&unit, &mut report);
-        moved(&unit, ran_in, &mut report);
-        unit.set_apart(until_restart);
+        moved(&unit, before.isolation(), &mut report);
     }
-    finish(&unit, edit, &mut report).await?;
+    if let Err(why) = finish(edit).await {
+        report.bad(format!("{name}: it runs until the agent ends, as {why}"));
+        // As by a word until then: the file says what it said.
+        let as_before = runs_it && !was_apart;
+        unit.set_config(now.as_ref().clone());
+        unit.set_apart(!as_before);
+        unit.change(|status| status.stands_in = as_before && before.stands_in);
+        if let Some(before) = record_before {
+            keep_lineage(&unit, move |_| before).await;
+        }
+    }
     Ok(report)
 }
 
 /// Puts another generation in the place of what runs, and keeps in mind what
-/// that was. An error says why that goes on.
-pub async fn swapped(unit: &Arc<Unit>, next: Generation) -> Result<(), String> {
-    let (before, section) = (unit.loaded(), unit.config());
+/// that was. An error says why that goes on. Gives the record of it as it was, if
+/// it was changed: a word until the agent ends leaves what the next one knows.
+pub async fn swapped(unit: &Arc<Unit>, next: Generation) -> Result<Option<Lineage>, String> {
+    let (before, section, was_apart) = (unit.loaded(), unit.config(), unit.is_apart());
     let given_up = !unit.state().collects() && unit.is_given_up();
-    let digest = &next.loaded.verified.bytes.digest;
-    let another = before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(digest);
+    let (apart, digest) = (next.apart, next.loaded.verified.bytes.digest.clone());
+    let another = before.as_ref().map(|loaded| &loaded.verified.bytes.digest) != Some(&digest);
     let reason = if another { Reason::Upgrade } else { Reason::Reconfigure };
+    let previous = match was_apart {
+        true => configured(unit),
+        false => before.filter(|_| !given_up).map(|loaded| record(&loaded, &section)),
+    };
     exchanged(unit, next, reason).await?;
-    unit.change(|status| status.file_note = None);
-    if another {
-        let previous = before.filter(|_| !given_up).map(|loaded| record(&loaded, &section));
-        keep_lineage(unit, descent(previous, unit.on_probation())).await;
+    unit.set_apart(apart);
+    if !another || apart {
+        return Ok(None);
     }
-    Ok(())
+    Ok(keep_lineage(unit, descent(digest, previous, was_apart, unit.on_probation())).await)
 }
 
-/// Before it is answered: a crash that follows at once is to know of it.
-async fn keep_lineage(unit: &Arc<Unit>, amend: impl FnOnce(Lineage) -> Lineage + Send + 'static) {
+/// What ran by a word until the agent ends is what its section names from now on.
+pub async fn adopted(unit: &Arc<Unit>) -> Option<Lineage> {
+    let digest = unit.status().digest().map(str::to_owned);
+    let amend = digest.map(|digest| descent(digest, configured(unit), true, unit.on_probation()));
+    unit.set_apart(false);
+    keep_lineage(unit, amend?).await
+}
+
+/// What ran before the last upgrade, if its section named that.
+fn configured(unit: &Unit) -> Option<Stored> {
+    let previous = unit.previous().filter(|previous| !previous.apart)?;
+    Some(record(&previous.loaded, &previous.config))
+}
+
+/// Before it is answered: a crash that follows at once is to know of it. Gives the
+/// record as it was.
+async fn keep_lineage(
+    unit: &Arc<Unit>,
+    amend: impl FnOnce(Lineage) -> Lineage + Send + 'static,
+) -> Option<Lineage> {
     let kept = unit.clone();
+    let (sender, was) = std::sync::mpsc::channel();
+    let amend = move |before: Lineage| {
+        // Whoever waited may have gone.
+        let _ = sender.send(before.clone());
+        amend(before)
+    };
     // What was done stays done, whatever becomes of its record.
     let written = blocking(move || kept.parts().records.amend_lineage_now(kept.name(), amend));
     let written = written.await;
@@ -175,6 +217,7 @@ async fn keep_lineage(unit: &Arc<Unit>, amend: impl FnOnce(Lineage) -> Lineage +
             unit.name()
         );
     }
+    was.try_recv().ok()
 }
 
 /// Beside what runs; where nothing runs, by a new try.
@@ -190,9 +233,9 @@ async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result
             format!("{why}; {before} goes on")
         });
     }
-    let Generation { loaded, config, apart } = next;
-    let (old, old_config, given_up) = (unit.loaded(), unit.config(), unit.is_given_up());
-    let (from, to) = (old.as_deref().map(file), Some(file(&loaded)));
+    let Generation { loaded, config, apart, stands_in } = next;
+    let (old, old_config, given_up) = (unit.runs(), unit.config(), unit.is_given_up());
+    let (from, to) = (old.as_ref().map(|old| file(&old.loaded)), Some(file(&loaded)));
     let (good, bad, why) = match &reason {
         Reason::Rollback(why) => (What::Rollback, What::RollbackFailed, why.as_str()),
         Reason::Upgrade => (What::Upgrade, What::UpgradeFailed, ""),
@@ -200,23 +243,22 @@ async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result
     };
     unit.end_probation();
     // It comes by a word, and is no upgrade by the start of the agent.
-    let _ = unit.take_first_load();
+    let is_first = unit.take_first_load();
     if apart {
         unit.set_apart(true);
     }
     unit.set_config(config);
-    unit.set_loaded(Some(loaded.clone()));
+    unit.set_loaded(Some(loaded.clone()), stands_in);
     unit.apply(Event::Restart);
     let _ = tokio::time::timeout(START_WAIT, unit.until(Unit::is_settled)).await;
     let status = unit.status();
     let records = &unit.parts().records;
     if status.state.collects() {
         records.happened(unit.name(), Entry::now(good, from, to, why));
-        let previous = old.map(|loaded| Previous { loaded, config: old_config, apart: was_apart });
         if reason != Reason::Upgrade {
             unit.set_previous(None);
         } else if !given_up {
-            unit.set_previous(previous);
+            unit.set_previous(old);
             unit.set_probation(unit.probation_of(&loaded));
         }
         return Ok(());
@@ -226,8 +268,13 @@ async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result
     if !was_apart {
         unit.set_apart(false);
     }
+    if is_first {
+        // What the next start of the agent would judge is judged when it comes.
+        unit.give_back_first_load();
+    }
     unit.set_config(old_config.as_ref().clone());
-    unit.set_loaded(old);
+    let stood_in = old.as_ref().is_some_and(|old| old.stands_in);
+    unit.set_loaded(old.map(|old| old.loaded), stood_in);
     unit.apply(Event::Restart);
     Err(format!("{why}; what ran before is tried again"))
 }
@@ -235,39 +282,67 @@ async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result
 /// A file that a reload found, where nothing works just now, as in a back-off. It
 /// stays, whatever comes of its start, since the configuration names it; only
 /// probation takes it back, to what ran before.
-pub async fn taken(unit: &Arc<Unit>, loaded: Arc<Loaded>, config: PluginConfig) {
-    let (before, section, given_up) = (unit.loaded(), unit.config(), unit.is_given_up());
+pub async fn taken(unit: &Arc<Unit>, next: Generation) {
+    let Generation { loaded, config, apart, stands_in } = next;
+    let (before, given_up) = (unit.runs(), unit.is_given_up());
     let digest = &loaded.verified.bytes.digest;
-    let before = before.filter(|before| before.verified.bytes.digest != *digest);
+    let before = before.filter(|before| before.loaded.verified.bytes.digest != *digest);
     let probation = unit.probation_of(&loaded).filter(|_| before.is_some() && !given_up);
     if let Some(before) = &before {
         let kept = probation.as_ref().map(Probation::kept_now);
-        keep_lineage(unit, descent((!given_up).then(|| record(before, &section)), kept)).await;
-        let entry = Entry::now(What::Upgrade, Some(file(before)), Some(file(&loaded)), "");
+        let previous = match before.apart {
+            true => configured(unit),
+            false => (!given_up).then(|| record(&before.loaded, &before.config)),
+        };
+        keep_lineage(unit, descent(digest.clone(), previous, before.apart, kept)).await;
+        let entry = Entry::now(What::Upgrade, Some(file(&before.loaded)), Some(file(&loaded)), "");
         unit.parts().records.happened(unit.name(), entry);
     }
     // From here on nobody is waited for: what the old file does is not the new one's.
-    let apart = unit.is_apart();
+    unit.set_apart(apart);
     unit.set_config(config);
-    unit.set_loaded(Some(loaded));
+    unit.set_loaded(Some(loaded), stands_in);
     unit.apply(Event::Restart);
-    if let Some(loaded) = before {
+    if before.is_some() {
         unit.set_probation(probation);
         if !given_up {
-            unit.set_previous(Some(Previous { loaded, config: section, apart }));
+            unit.set_previous(before);
         }
     }
 }
 
-/// What is kept behind an upgrade. Where nobody wants back what ran just before,
-/// the file before that one stays known. What takes the place of what served is
-/// written down when it has served.
-fn descent(previous: Option<Stored>, probation: Option<OnProbation>) -> impl FnOnce(Lineage) -> Lineage {
-    move |before| Lineage {
-        previous: previous.or(before.previous),
-        probation,
-        ran: before.ran,
-        ..Lineage::default()
+/// What is kept behind an upgrade to a file of this digest. Where nobody wants back
+/// what ran just before, the file before that one stays known; where a word alone
+/// had brought that (`was_apart`), what served before the word. What takes the place
+/// of what served is written down when it has served.
+fn descent(
+    digest: String,
+    previous: Option<Stored>,
+    was_apart: bool,
+    probation: Option<OnProbation>,
+) -> impl FnOnce(Lineage) -> Lineage + Send + 'static {
+    move |before| {
+        let served = before.ran.as_ref().filter(|_| was_apart).map(|ran| ran.stored.clone());
+        let previous = previous.or(served).filter(|stored| stored.digest != digest);
+        Lineage { previous: previous.or(before.previous), probation, ran: before.ran, ..Lineage::default() }
+    }
+}
+
+/// What is kept behind a rollback from a file of digest `bad`. `by_word`: until the
+/// agent ends alone, so that the next one knows what it would have known.
+fn ascent(
+    bad: Option<String>,
+    by_word: bool,
+    held: Option<Held>,
+    ran: Option<Ran>,
+) -> impl FnOnce(Lineage) -> Lineage + Send + 'static {
+    move |before| {
+        if by_word {
+            return Lineage { ran: ran.or(before.ran), ..before };
+        }
+        // What is rolled back from is nothing that a next start goes back to.
+        let served = before.ran.filter(|served| Some(&served.stored.digest) != bad.as_ref());
+        Lineage { held, ran: ran.or(served), ..Lineage::default() }
     }
 }
 
@@ -316,8 +391,6 @@ async fn back(
     // earlier one brought.
     let by_word = previous.apart || until_restart && !was_apart;
     let apart = by_word || names_another && edit.is_none();
-    // What is rolled back from is nothing that a next start goes back to, unless it
-    // is gone back from until then alone.
     let known = unit.on_probation().map(|probation| probation.known).unwrap_or_default();
     let ran = (!by_word).then(|| Ran { stored: instead.clone(), known });
     let config = match &edit {
@@ -325,26 +398,28 @@ async fn back(
         _ => config,
     };
     let ran_in = unit.status().isolation();
-    let next = Generation { loaded: previous.loaded, config, apart };
+    // Apart, the file that the section names was rolled back from before, or never.
+    let (until_then, edits) = (until_restart || was_apart, edit.is_some());
+    let stands_in = if was_apart { previous.stands_in } else { !until_then && bad.is_some() && !edits };
+    let next = Generation { loaded: previous.loaded, config, apart, stands_in };
     exchanged(&unit, next, Reason::Rollback(why.to_owned())).await.map_err(at)?;
     unit.set_apart(apart);
-    let section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
-    let held = bad.filter(|_| !until_restart && !was_apart);
-    let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
-    let note = (held.is_some() && (apart || !names_another)).then_some(HELD);
-    unit.change(|status| status.file_note = note);
-    let amend = move |before: Lineage| {
-        // Apart, the file that the section names was rolled back from before, or never.
-        let held = if was_apart { before.held } else { held };
-        Lineage { held, ran: ran.or(before.ran), ..Lineage::default() }
-    };
-    keep_lineage(&unit, amend).await;
     said(&unit, &mut report);
     if let Some(from) = from {
         report.good(format!("{name}: {from}"));
     }
     moved(&unit, ran_in, &mut report);
-    finish(&unit, edit, &mut report).await?;
+    // Which section what was bad is held with is known when the file says it.
+    let mut section = edit.as_ref().map_or_else(|| now.fingerprint(), |edit| edit.section.fingerprint());
+    if let Err(why) = finish(edit).await {
+        report.bad(format!("{name}: it runs until the agent ends, as {why}"));
+        unit.set_apart(true);
+        unit.change(|status| status.stands_in = bad.is_some());
+        section = now.fingerprint();
+    }
+    let held = bad.clone().filter(|_| !until_then);
+    let held = held.map(|digest| Held { digest, section, reason: why.to_owned(), instead });
+    keep_lineage(&unit, ascent(bad, until_then, held, ran)).await;
     Ok(report)
 }
 
@@ -358,21 +433,24 @@ async fn before(unit: &Arc<Unit>) -> Result<(Previous, Option<String>), String> 
         let is_another = |digest: &str| runs.as_deref() != Some(digest);
         let previous = unit.previous();
         let previous = previous.filter(|previous| is_another(&previous.loaded.verified.bytes.digest));
-        let (kept, config, apart) = match previous {
+        let (kept, config, (apart, stands_in)) = match previous {
             Some(previous) if opens_as_it_was(unit.parts(), &previous.loaded) => return Ok((previous, None)),
-            Some(Previous { loaded, config, apart }) => (record(&loaded, &config), config, apart),
+            Some(previous) => {
+                let kept = record(&previous.loaded, &previous.config);
+                (kept, previous.config, (previous.apart, previous.stands_in))
+            }
             None => {
                 let lineage = unit.parts().records.lineage(unit.name());
                 let kept = lineage.previous.filter(|kept| is_another(&kept.digest)).ok_or(NONE)?;
                 let (path, sha256) = (kept.path.clone(), kept.sha256.clone());
                 let config = PluginConfig { path, sha256, ..unit.config().as_ref().clone() };
-                (kept, Arc::new(config), false)
+                (kept, Arc::new(config), (false, false))
             }
         };
         let (verified, from) =
             stored(&unit.parts().crashes.in_force(&config), &kept).map_err(|error| error.to_string())?;
         let loaded = examine_verified(unit.parts(), &config, verified).map_err(|error| error.to_string())?;
-        Ok((Previous { loaded: Arc::new(loaded), config, apart }, from))
+        Ok((Previous { loaded: Arc::new(loaded), config, apart, stands_in }, from))
     });
     looked.await.map_err(|why| why.join("; "))?
 }
@@ -480,14 +558,10 @@ async fn edited(
     Ok(Edit { section, prepared })
 }
 
-/// The configuration says what runs.
-async fn finish(unit: &Arc<Unit>, edit: Option<Edit>, report: &mut Report) -> Result<(), Refused> {
+/// The configuration says what runs. An error says why it says what it did.
+async fn finish(edit: Option<Edit>) -> Result<(), String> {
     let Some(Edit { prepared: Some(prepared), .. }) = edit else { return Ok(()) };
-    if let Err(why) = blocking(move || prepared.take_place()).await? {
-        unit.set_apart(true);
-        report.bad(format!("{}: it runs until the agent ends, as {why}", unit.name()));
-    }
-    Ok(())
+    blocking(move || prepared.take_place()).await.map_err(|why| why.join("; "))?
 }
 
 fn version(unit: &Unit) -> String {
@@ -502,43 +576,5 @@ fn said(unit: &Unit, report: &mut Report) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_opened_again_unseen_only_where_it_cannot_be_another() {
-        let (open, path) = (Path::new("/opt/open.so"), |name: &str| PathBuf::from(format!("/opt/{name}.so")));
-        let is_sure = |place: Place, in_process| is_sure(&place, in_process, |path| path == open);
-        for in_process in [false, true] {
-            assert!(is_sure(Place::Sealed(path("sealed")), in_process));
-            assert!(!is_sure(Place::Store(path("open")), in_process), "it may be damaged");
-            assert!(!is_sure(Place::AsItLies(path("other")), in_process));
-        }
-        assert!(is_sure(Place::AsItLies(path("open")), true));
-        assert!(!is_sure(Place::AsItLies(path("open")), false), "another process opens what lies there");
-    }
-
-    #[test]
-    fn an_upgrade_keeps_what_was_written_down_meanwhile() {
-        let stored = |digest: &str| Stored {
-            file: "/store/x.so".into(),
-            version: "1.0.0".to_owned(),
-            digest: digest.to_owned(),
-            vendor: true,
-            source: "/usr/lib/x.so".into(),
-            path: None,
-            sha256: None,
-            capabilities: Vec::new(),
-        };
-        let ran = Some(Ran { stored: stored("ran"), known: Vec::new() });
-        let before = Lineage { previous: Some(stored("old")), ran: ran.clone(), ..Lineage::default() };
-        let after = descent(Some(stored("ran")), None)(before.clone());
-        assert_eq!((after.previous, after.ran), (Some(stored("ran")), ran.clone()));
-        let after = descent(None, None)(before);
-        assert_eq!(
-            (after.previous, after.ran),
-            (Some(stored("old")), ran),
-            "nobody wants back what was given up"
-        );
-    }
-}
+#[path = "upgrade_tests.rs"]
+mod tests;

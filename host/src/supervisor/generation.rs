@@ -20,6 +20,7 @@ pub(super) struct Beside {
     loaded: Arc<Loaded>,
     config: Arc<PluginConfig>,
     apart: bool,
+    stands_in: bool,
     /// What is asked of the plugin while neither runs waits in it.
     commands: mpsc::Sender<Command>,
     queue: Option<mpsc::Receiver<Command>>,
@@ -39,6 +40,8 @@ pub struct Previous {
     pub config: Arc<PluginConfig>,
     /// Its section named another file: it ran by an operator's word.
     pub apart: bool,
+    /// It stood in for a file that was rolled back from.
+    pub stands_in: bool,
 }
 
 /// Why one generation takes the place of another.
@@ -59,13 +62,15 @@ pub struct Generation {
     pub config: PluginConfig,
     /// Its section names another file: it runs by an operator's word.
     pub apart: bool,
+    /// It stands in for a file that was rolled back from.
+    pub stands_in: bool,
 }
 
 impl Unit {
     /// Puts another generation in the place of the one that runs. An error says
     /// why that one goes on.
     pub async fn swap(self: &Arc<Self>, next: Generation, reason: Reason) -> Result<(), String> {
-        let Generation { loaded, config, apart } = next;
+        let Generation { loaded, config, apart, stands_in } = next;
         let exclusive = |loaded: &Loaded| loaded.verified.manifest.exclusive;
         let exclusive = exclusive(&loaded) || self.loaded().is_some_and(|loaded| exclusive(&loaded));
         let (reply, answer) = oneshot::channel();
@@ -77,9 +82,19 @@ impl Unit {
             let ((commands, queue), (gate, told)) = (mpsc::channel(), mpsc::channel());
             let (queue, told) = (Some(queue), Some(told));
             let config = Arc::new(config);
-            let before = None;
-            *beside =
-                Some(Beside { loaded, config, apart, commands, queue, gate, told, reply, reason, before });
+            *beside = Some(Beside {
+                loaded,
+                config,
+                apart,
+                stands_in,
+                commands,
+                queue,
+                gate,
+                told,
+                reply,
+                reason,
+                before: None,
+            });
         }
         self.apply(Event::Swap { exclusive });
         // What it asked for ends by its own time-outs.
@@ -162,14 +177,15 @@ impl Unit {
         if !self.register(attempt, loaded) {
             return false;
         }
-        let apart = self.is_apart();
-        let previous = self.loaded().map(|loaded| Previous { loaded, config: self.config(), apart });
-        if lock(&self.beside).as_ref().is_some_and(|beside| beside.apart) {
+        let previous = self.runs();
+        let comes = lock(&self.beside).as_ref().map(|beside| (beside.apart, beside.stands_in));
+        let (apart, stands_in) = comes.unwrap_or_default();
+        if apart {
             // Before it is seen to serve: it is not written down as what served.
             self.set_apart(true);
         }
         self.set_config(config.as_ref().clone());
-        self.set_loaded(Some(loaded.clone()));
+        self.set_loaded(Some(loaded.clone()), stands_in);
         let declared: BTreeSet<String> = {
             let table = self.series.table();
             table.iter().flat_map(|table| table.families_declared()).map(str::to_owned).collect()
@@ -262,6 +278,13 @@ impl Unit {
         if let Some(why) = watched.lost(losses, now) {
             self.parts.troubles.tell(self.name(), &watched.digest, why);
         }
+    }
+
+    /// What it runs, for whatever takes its place.
+    pub fn runs(&self) -> Option<Previous> {
+        let status = self.status();
+        let (config, apart, stands_in) = (self.config(), self.is_apart(), status.stands_in);
+        status.loaded.map(|loaded| Previous { loaded, config, apart, stands_in })
     }
 
     /// What ran before the last upgrade.

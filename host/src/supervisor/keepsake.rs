@@ -39,6 +39,11 @@ impl Unit {
         self.parts.records.is_open() && !std::mem::replace(&mut lock(&self.on_disk).loaded, true)
     }
 
+    /// That one was none after all: the next file is the first.
+    pub fn give_back_first_load(&self) {
+        lock(&self.on_disk).loaded = false;
+    }
+
     /// Before the first attempt: what an earlier agent kept of it.
     pub(super) fn take_kept(&self) {
         if !self.parts.records.is_open() || std::mem::replace(&mut lock(&self.on_disk).taken, true) {

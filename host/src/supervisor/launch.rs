@@ -66,22 +66,22 @@ fn could_not(unit: &Arc<Unit>, attempt: u64, error: &std::io::Error) {
 fn load_unit(unit: &Arc<Unit>, attempt: u64) -> Option<Arc<Loaded>> {
     let say = |progress| unit.apply(Event::Of(attempt, progress));
     unit.take_kept();
-    let loaded = match unit.loaded() {
-        Some(loaded) => Ok((loaded, unit.status().file_note)),
+    let known = unit.status();
+    let loaded = match known.loaded {
+        Some(loaded) => Ok((loaded, known.stands_in)),
         None => examine(&unit.parts, &unit.config(), &unit.parts.plugin_dirs())
-            .map(|(loaded, held)| (Arc::new(loaded), held.then_some(HELD)))
+            .map(|(loaded, held)| (Arc::new(loaded), held))
             .map_err(|why| why.to_string()),
     };
     match loaded {
-        Ok((loaded, note)) => {
+        Ok((loaded, held)) => {
             say(Progress::Verified);
             say(Progress::Probed);
             if unit.is_current(attempt) {
-                unit.set_loaded(Some(loaded.clone()));
-                unit.change(|status| status.file_note = note);
+                unit.change(|status| (status.loaded, status.stands_in) = (Some(loaded.clone()), held));
                 // One that was missing or half there at the start comes later.
                 if unit.take_first_load() {
-                    unit.resume_probation(&loaded, note.is_some());
+                    unit.resume_probation(&loaded, held);
                 }
             }
             Some(loaded)
@@ -103,9 +103,6 @@ pub enum Unfit {
     #[error("{}", .0.join("; "))]
     Table(Vec<String>),
 }
-
-/// In tables, of a plugin whose file was rolled back from.
-pub const HELD: &str = "file was rolled back from";
 
 /// Loads a plugin as a configuration wants it; whether that stands in for a file
 /// that was rolled back from. `plugin_dirs` may be those of a configuration that

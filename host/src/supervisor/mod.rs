@@ -47,7 +47,7 @@ pub use fleet::Fleet;
 pub use generation::{Generation, Previous, Reason};
 pub use handover::MAX_BYTES as MAX_HANDOVER;
 pub use keeper::keep;
-pub use launch::{Chosen, HELD, NoChoice, Unfit, chosen, config_problems, examine, examine_verified, stored};
+pub use launch::{Chosen, NoChoice, Unfit, chosen, config_problems, examine, examine_verified, stored};
 pub use life::{Call, Event};
 pub use parts::Parts;
 pub use probation::{InTrouble, Probation};

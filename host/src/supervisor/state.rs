@@ -103,6 +103,8 @@ pub struct Status {
     pub series: Option<usize>,
     /// Families that the host does not take.
     pub refused: usize,
+    /// What is loaded stands in for a file that was rolled back from.
+    pub stands_in: bool,
     /// What was found of its file when somebody last looked, if that is not
     /// what it runs.
     pub file_note: Option<&'static str>,
@@ -128,6 +130,7 @@ impl Status {
             samples: 0,
             series: None,
             refused: 0,
+            stands_in: false,
             file_note: None,
             up: false,
             failures: 0,
@@ -151,7 +154,7 @@ impl Status {
     /// What was known of its file and its instance is no longer so.
     pub fn forget_instance(&mut self) {
         self.ran_in = self.isolation().or(self.ran_in);
-        (self.loaded, self.file_note, self.refused) = (None, None, 0);
+        (self.loaded, self.stands_in, self.file_note, self.refused) = (None, false, None, 0);
         (self.heap_bytes, self.samples, self.series) = (None, 0, None);
     }
 

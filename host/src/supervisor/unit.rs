@@ -266,10 +266,11 @@ impl Unit {
         kept
     }
 
-    /// What the next attempt runs; with `None` it is looked for on the disk.
-    pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>) {
+    /// What the next attempt runs, and whether it stands in for a file that was
+    /// rolled back from; with `None` it is looked for on the disk.
+    pub fn set_loaded(&self, loaded: Option<Arc<Loaded>>, stands_in: bool) {
         let mut status = lock(&self.status);
-        (status.loaded, status.file_note) = (loaded, None);
+        (status.loaded, status.stands_in, status.file_note) = (loaded, stands_in, None);
     }
 
     /// Lets something happen to it, and does what follows.

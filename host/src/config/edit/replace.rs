@@ -5,7 +5,10 @@
 //! file itself. All of them are respected, also by root, who could pass some.
 
 use crate::files::Beside;
-use rustix::fs::{Gid, Mode, OFlags, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fsetxattr};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, StatxAttributes, StatxFlags, Uid, XattrFlags, fchmod, fchown, fgetxattr,
+    flistxattr, fsetxattr, statx,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -47,6 +50,9 @@ impl Prepared {
         let target = path.canonicalize().map_err(|error| refused(error.to_string()))?;
         let mut file = open(&target).map_err(refused)?;
         same(&mut file, expected, path)?;
+        if is_mount(&file) {
+            return Err(refused(MOUNT.to_owned()));
+        }
         let beside = Beside::write(&target, new.as_bytes(), |beside| keep(&file, beside));
         let beside = beside.map_err(|error| refused(beside_cause(&target, &error)))?;
         Ok(Self { path: path.to_owned(), target, expected: expected.to_owned(), beside })
@@ -61,9 +67,18 @@ impl Prepared {
         same(&mut file, &self.expected, &self.path)?;
         self.beside.take_place().map_err(|error| {
             let busy = error.kind() == io::ErrorKind::ResourceBusy;
-            refused(if busy { "it is a mount of its own".to_owned() } else { error.to_string() })
+            refused(if busy { MOUNT.to_owned() } else { error.to_string() })
         })
     }
+}
+
+const MOUNT: &str = "it is a mount of its own";
+
+/// As where a single file is mounted into a container: nothing can be renamed over
+/// it. Kernels before 5.8 do not tell, and refuse the rename.
+fn is_mount(file: &File) -> bool {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// For writing as well, though only reading is done: the kernel says best

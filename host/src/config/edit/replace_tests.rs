@@ -1,6 +1,6 @@
 //! Files that may be replaced, and in how many ways one may not.
 
-use super::replace;
+use super::{Prepared, replace};
 use rustix::fs::{IFlags, XattrFlags, ioctl_getflags, ioctl_setflags};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -210,6 +210,9 @@ fn a_mount_over_the_file_itself_is_named() {
     let source = other.to_str().expect("a plain path");
     let mounted = Mounted::new(&["--bind", source], &place.file);
     place.refused(&place.file, "it is a mount of its own");
+    // Before anything else is done.
+    let prepared = Prepared::new(&place.file, OLD, NEW).expect_err("it is refused at once");
+    assert!(prepared.contains("it is a mount of its own"), "{prepared}");
     drop(mounted);
 }
 
