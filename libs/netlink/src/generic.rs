@@ -1,0 +1,261 @@
+//! Generic netlink: which number a family has in this boot, and asking one a
+//! question with one attribute (`include/uapi/linux/genetlink.h`).
+//!
+//! An exchange allocates nothing once its buffers are warm. The crate
+//! `netlink-packet-generic` makes a tree of vectors of each message, which the
+//! path of a question a process cannot afford, so the one message of the
+//! controller that is needed is read with `netlink-packet-core` alone.
+
+use crate::dump::{HEADER, NLMSG_ERROR, RECEIVE_BUFFER, split};
+use crate::error::Error;
+use crate::socket::Socket;
+use netlink_packet_core::{ErrorBuffer, NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
+use netlink_sys::protocols::NETLINK_GENERIC;
+use std::io;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// The controller's number and the question for a family by its name.
+const CTRL: u16 = 0x10;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+
+/// `struct genlmsghdr`
+pub(crate) const GENERIC_HEADER: usize = 4;
+
+/// `struct nlattr`
+const ATTRIBUTE: usize = 4;
+
+/// What stands above the length and the type in an attribute's type.
+const TYPE_MASK: u16 = 0x3fff;
+
+/// A question.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What it is called in errors.
+    pub name: &'static str,
+    /// The family's command.
+    pub command: u8,
+    /// The type of its one attribute.
+    pub attribute: u16,
+    /// And its value.
+    pub value: &'a [u8],
+    /// The kernel says only whether it did it.
+    pub is_order: bool,
+}
+
+/// A family of generic netlink, over a socket of its own.
+#[derive(Debug)]
+pub struct Family {
+    socket: Socket,
+    number: u16,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Family {
+    /// Opens a socket in the calling thread's network namespace and asks for
+    /// the number of a family. No exchange takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with ENOENT where there is no such family: the kernel
+    /// was built without it, or this is not the first network namespace and the
+    /// family is in no other.
+    pub fn open(name: &str, timeout: Duration) -> Result<Self, Error> {
+        let socket = Socket::open(NETLINK_GENERIC, timeout)?;
+        let mut family = Self { socket, number: CTRL, request: Vec::new(), answer: vec![0; RECEIVE_BUFFER] };
+        let value = [name.as_bytes(), &[0]].concat();
+        let question = Question {
+            name: "CTRL_CMD_GETFAMILY",
+            command: CTRL_CMD_GETFAMILY,
+            attribute: CTRL_ATTR_FAMILY_NAME,
+            value: &value,
+            is_order: false,
+        };
+        let found = attribute(family.ask(question)?, CTRL_ATTR_FAMILY_ID)?
+            .and_then(|value| value.first_chunk())
+            .map(|number| u16::from_ne_bytes(*number));
+        family.number = found.ok_or_else(|| Error::Malformed("a family without a number".to_owned()))?;
+        // An answer of such a family is one small message.
+        Ok(family)
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The type of its messages.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Asks, and gives the attributes of the answer; those of an order are none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the kernel's reason, and those of the socket.
+    pub fn ask(&mut self, question: Question<'_>) -> Result<&[u8], Error> {
+        let sequence = self.socket.next_sequence();
+        write(&mut self.request, self.number, sequence, &question)?;
+        self.socket.send(&self.request)?;
+        let begun = Instant::now();
+        loop {
+            let length = self.socket.receive(&mut self.answer)?;
+            if let Some(range) = find(&self.answer[..length], sequence, question.name)? {
+                return Ok(&self.answer[range]);
+            }
+            // An answer to a question that was given up.
+            if begun.elapsed() > self.socket.timeout() {
+                return Err(Error::TimedOut(self.socket.timeout()));
+            }
+        }
+    }
+}
+
+fn write(into: &mut Vec<u8>, kind: u16, sequence: u32, question: &Question<'_>) -> Result<(), Error> {
+    let attribute = ATTRIBUTE + question.value.len();
+    let length = HEADER + GENERIC_HEADER + attribute.next_multiple_of(4);
+    let (Ok(attribute), Ok(whole)) = (u16::try_from(attribute), u32::try_from(length)) else {
+        return Err(Error::TooLarge("an attribute"));
+    };
+    let flags = if question.is_order { NLM_F_REQUEST | NLM_F_ACK } else { NLM_F_REQUEST };
+    into.clear();
+    into.extend_from_slice(&whole.to_ne_bytes());
+    into.extend_from_slice(&kind.to_ne_bytes());
+    into.extend_from_slice(&flags.to_ne_bytes());
+    into.extend_from_slice(&sequence.to_ne_bytes());
+    // The kernel fills in whose it is. Version 1 does for all families here.
+    into.extend_from_slice(&[0, 0, 0, 0, question.command, 1, 0, 0]);
+    into.extend_from_slice(&attribute.to_ne_bytes());
+    into.extend_from_slice(&question.attribute.to_ne_bytes());
+    into.extend_from_slice(question.value);
+    into.resize(length, 0);
+    Ok(())
+}
+
+/// Where in a datagram the attributes of the answer are.
+fn find(datagram: &[u8], sequence: u32, name: &'static str) -> Result<Option<Range<usize>>, Error> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let at = datagram.len() - rest.len();
+        let (header, payload, behind) = split(rest)?;
+        rest = behind;
+        if header.sequence_number() != sequence {
+            continue;
+        }
+        if header.message_type() == NLMSG_ERROR {
+            let error =
+                ErrorBuffer::new_checked(payload).map_err(|error| Error::Malformed(error.to_string()))?;
+            return match error.code() {
+                None => Ok(Some(0..0)),
+                Some(code) => {
+                    let source = io::Error::from_raw_os_error(i32::from(code).saturating_abs());
+                    Err(Error::Refused { request: name, source })
+                }
+            };
+        }
+        if payload.len() < GENERIC_HEADER {
+            return Err(Error::Malformed(format!("{} bytes of generic netlink", payload.len())));
+        }
+        return Ok(Some(at + HEADER + GENERIC_HEADER..at + HEADER + payload.len()));
+    }
+    Ok(None)
+}
+
+/// The value of the first attribute of a type.
+pub(crate) fn attribute(attributes: &[u8], kind: u16) -> Result<Option<&[u8]>, Error> {
+    for each in NlasIterator::new(attributes) {
+        let each = each.map_err(|error| Error::Malformed(error.to_string()))?;
+        if each.kind() & TYPE_MASK == kind {
+            let value = ATTRIBUTE..usize::from(each.length());
+            let all = each.into_inner();
+            return all
+                .get(value)
+                .map(Some)
+                .ok_or_else(|| Error::Malformed("an attribute's length".to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An attribute as the kernel writes it.
+    pub(crate) fn nla(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(ATTRIBUTE + value.len()).expect("short");
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// A message of generic netlink.
+    pub(crate) fn message(kind: u16, sequence: u32, attributes: &[u8]) -> Vec<u8> {
+        let length = HEADER + GENERIC_HEADER + attributes.len();
+        let mut bytes = u32::try_from(length).expect("short").to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend(attributes);
+        bytes
+    }
+
+    #[test]
+    fn the_answer_to_this_question_is_found_among_others() {
+        let mut datagram = message(30, 6, &nla(1, b"old"));
+        datagram.extend(message(30, 7, &nla(1, b"new")));
+        let range = find(&datagram, 7, "X").expect("whole").expect("there");
+        assert_eq!(attribute(&datagram[range], 1).expect("whole"), Some(&b"new"[..]));
+        assert_eq!(find(&datagram, 8, "X").expect("whole"), None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_reason_and_an_order_that_was_done_is_none() {
+        let answer = |code: i32| {
+            let mut bytes = 36_u32.to_ne_bytes().to_vec();
+            bytes.extend(NLMSG_ERROR.to_ne_bytes());
+            bytes.extend([0, 0]);
+            bytes.extend(7_u32.to_ne_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(code.to_ne_bytes());
+            bytes.extend([0; 16]);
+            bytes
+        };
+        let error = find(&answer(-3), 7, "ASK").expect_err("ESRCH");
+        assert!(error.to_string().starts_with("the kernel refused ASK: No such process"), "{error}");
+        assert_eq!(find(&answer(0), 7, "ASK").expect("done"), Some(0..0));
+    }
+
+    #[test]
+    fn nothing_that_is_cut_or_wrong_is_read() {
+        let whole = message(30, 7, &nla(1, b"value"));
+        for length in 1..whole.len() {
+            assert!(find(&whole[..length], 7, "X").is_err(), "{length} bytes");
+        }
+        let short = [&18_u32.to_ne_bytes()[..], &[30, 0, 0, 0, 7, 0, 0, 0], &[0; 6]].concat();
+        assert!(find(&short, 7, "X").is_err(), "no header of generic netlink");
+        for bad in [[3, 0, 1, 0], [9, 0, 1, 0], [0, 0, 1, 0]] {
+            assert!(attribute(&bad, 1).is_err(), "{bad:?}");
+        }
+        assert_eq!(attribute(&nla(2, b"x"), 1).expect("whole"), None);
+        assert_eq!(attribute(&nla(0x8001, b"nest"), 1).expect("whole"), Some(&b"nest"[..]));
+    }
+
+    #[test]
+    fn a_question_has_the_form_that_the_kernel_checks() {
+        let mut bytes = Vec::new();
+        let question = Question { name: "X", command: 3, attribute: 2, value: b"abc\0d", is_order: true };
+        write(&mut bytes, 16, 9, &question).expect("short");
+        assert_eq!(bytes.len(), 32);
+        assert_eq!(bytes[..4], 32_u32.to_ne_bytes());
+        assert_eq!(bytes[6..8], (NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+        assert_eq!(bytes[16..20], [3, 1, 0, 0]);
+        assert_eq!(bytes[20..], [9, 0, 2, 0, b'a', b'b', b'c', 0, b'd', 0, 0, 0]);
+        let long = vec![0; 70_000];
+        assert!(write(&mut bytes, 16, 9, &Question { value: &long, ..question }).is_err());
+    }
+}
