@@ -11,7 +11,8 @@
 //! Messages come before the process can be waited for, and before the
 //! connector of process events tells its end. Pids are those of the first pid
 //! namespace: in another one, or in another user namespace, the kernel refuses
-//! to register (EINVAL).
+//! to register (EINVAL). In another network namespace it registers and is silent,
+//! so [`Exits::listen`] waits until it has heard of the end of a thread of its own.
 
 use crate::dump::split;
 use crate::error::Error;
@@ -22,6 +23,7 @@ use crate::taskstats::{
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, sockopt};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::Duration;
 
 const CMD_ATTR_REGISTER: u16 = 3;
@@ -79,12 +81,20 @@ impl Exits {
     /// Registers for these CPUs, as `/sys/devices/system/cpu/possible` lists
     /// them: the kernel takes those that may come later too. `buffer` is how many
     /// bytes it may keep for this socket; a message takes about 1.3 KB of it.
+    /// `within` as for [`crate::Taskstats::open`].
     ///
     /// # Errors
     /// [`Error::Refused`]: with EINVAL this is not the first pid or user namespace,
     /// or these are no CPUs; EPERM and ENOENT as for [`crate::Taskstats::open`].
-    pub fn listen(cpus: &str, form: Form, buffer: usize, timeout: Duration) -> Result<Self, Error> {
-        let family = Family::open(FAMILY, timeout)?;
+    /// [`Error::TimedOut`]: it is silent, as in another network namespace.
+    pub fn listen(
+        cpus: &str,
+        form: Form,
+        buffer: usize,
+        within: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let family = Family::open(FAMILY, within, timeout)?;
         // Over `net.core.rmem_max` where the capability is there; less must do elsewhere.
         if sockopt::set_socket_recv_buffer_size_force(family.socket(), buffer).is_err() {
             let _ = sockopt::set_socket_recv_buffer_size(family.socket(), buffer);
@@ -93,7 +103,20 @@ impl Exits {
         let cpus = [cpus.trim().as_bytes(), &[0]].concat();
         let mut exits = Self { family, form, cpus };
         exits.order(CMD_ATTR_REGISTER)?;
+        exits.hear(timeout)?;
         Ok(exits)
+    }
+
+    /// Waits until the kernel says that some thread ended: one does here. A buffer
+    /// that runs over is heard of as well.
+    fn hear(&self, timeout: Duration) -> Result<(), Error> {
+        let started = std::thread::Builder::new().name("exits-test".to_owned()).spawn(|| ());
+        started.map(drop).map_err(|source| Error::Call { call: "clone", source })?;
+        match self.family.socket().receive(&mut [0; MESSAGE]) {
+            Ok(_) | Err(Error::Overrun) => Ok(()),
+            Err(Error::TimedOut(_)) => Err(Error::TimedOut(timeout)),
+            Err(error) => Err(error),
+        }
     }
 
     fn order(&mut self, attribute: u16) -> Result<(), Error> {

@@ -11,8 +11,10 @@ use crate::error::Error;
 use crate::socket::Socket;
 use netlink_packet_core::{ErrorBuffer, NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
 use netlink_sys::protocols::NETLINK_GENERIC;
+use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The controller's number and the question for a family by its name.
@@ -46,7 +48,6 @@ pub struct Question<'a> {
 }
 
 /// A family of generic netlink, over a socket of its own.
-#[derive(Debug)]
 pub struct Family {
     socket: Socket,
     number: u16,
@@ -54,16 +55,26 @@ pub struct Family {
     answer: Vec<u8>,
 }
 
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the buffers.
+        f.debug_struct("Family").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 impl Family {
-    /// Opens a socket in the calling thread's network namespace and asks for
-    /// the number of a family. No exchange takes longer than `timeout`.
+    /// Opens a socket and asks for the number of a family: in the network namespace
+    /// whose file is `within`, or in the calling thread's. No exchange takes longer
+    /// than `timeout`.
     ///
     /// # Errors
     /// [`Error::Refused`] with ENOENT where there is no such family: the kernel
-    /// was built without it, or this is not the first network namespace and the
-    /// family is in no other.
-    pub fn open(name: &str, timeout: Duration) -> Result<Self, Error> {
-        let socket = Socket::open(NETLINK_GENERIC, timeout)?;
+    /// was built without it, or the family is not in this network namespace.
+    pub fn open(name: &str, within: Option<&Path>, timeout: Duration) -> Result<Self, Error> {
+        let socket = match within {
+            Some(path) => Socket::open_in(path, NETLINK_GENERIC, timeout)?,
+            None => Socket::open(NETLINK_GENERIC, timeout)?,
+        };
         let mut family = Self { socket, number: CTRL, request: Vec::new(), answer: vec![0; RECEIVE_BUFFER] };
         let value = [name.as_bytes(), &[0]].concat();
         let question = Question {
@@ -77,7 +88,6 @@ impl Family {
             .and_then(|value| value.first_chunk())
             .map(|number| u16::from_ne_bytes(*number));
         family.number = found.ok_or_else(|| Error::Malformed("a family without a number".to_owned()))?;
-        // An answer of such a family is one small message.
         Ok(family)
     }
 

@@ -1,7 +1,8 @@
 //! How long processes waited, and for what: the kernel's delay accounting over
 //! generic netlink (`include/uapi/linux/taskstats.h`, `kernel/taskstats.c`).
 //!
-//! The family is in the first network namespace alone, and wants CAP_NET_ADMIN.
+//! The family wants CAP_NET_ADMIN, and is in the first network namespace; in some kernels
+//! in others too.
 //! A question for a process (a thread group) is answered with the sum of its
 //! threads and of those that exited; pids are those of the asker's namespace. Of
 //! a process that has one thread and waits for its parent the answer is all
@@ -13,6 +14,7 @@
 
 use crate::error::Error;
 use crate::generic::{Family, Question, attribute};
+use std::path::Path;
 use std::time::Duration;
 
 /// The family's name.
@@ -171,16 +173,15 @@ pub struct Taskstats {
 }
 
 impl Taskstats {
-    /// Opens a socket in the calling thread's network namespace, and asks for
-    /// this process.
+    /// Opens a socket, in the network namespace whose file is `within` or in the
+    /// calling thread's, and asks for this process.
     ///
     /// # Errors
     /// [`Error::Refused`]: with ENOENT there is no such family (a kernel without
-    /// CONFIG_TASKSTATS, or not the first network namespace), with EPERM CAP_NET_ADMIN
-    /// is missing. [`Error::Malformed`] also where the kernel counts no delays
+    /// CONFIG_TASKSTATS, or another network namespace), with EPERM CAP_NET_ADMIN is missing. [`Error::Malformed`] also where the kernel counts no delays
     /// (CONFIG_TASK_DELAY_ACCT).
-    pub fn open(timeout: Duration) -> Result<Self, Error> {
-        let mut family = Family::open(FAMILY, timeout)?;
+    pub fn open(within: Option<&Path>, timeout: Duration) -> Result<Self, Error> {
+        let mut family = Family::open(FAMILY, within, timeout)?;
         let own = Self::ask(&mut family, std::process::id())?;
         let form = Form::of(own)?;
         // Whoever asks had a CPU.

@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn open() -> Option<Taskstats> {
-    match Taskstats::open(TIMEOUT) {
+    match Taskstats::open(None, TIMEOUT) {
         Ok(taskstats) => Some(taskstats),
         Err(error) => {
             let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
@@ -26,7 +26,7 @@ fn possible() -> String {
 }
 
 fn listen(taskstats: &Taskstats, buffer: usize) -> Exits {
-    Exits::listen(&possible(), taskstats.form(), buffer, TIMEOUT).expect("it listens")
+    Exits::listen(&possible(), taskstats.form(), buffer, None, TIMEOUT).expect("it listens")
 }
 
 /// Reads until one fulfils this.
@@ -125,7 +125,31 @@ fn an_overrun_is_told_and_ends_go_on() {
 fn processors_that_cannot_be_are_refused_and_named() {
     let Some(taskstats) = open() else { return };
     for cpus in ["0-4095", "nothing", "-1"] {
-        let error = Exits::listen(cpus, taskstats.form(), 4096, TIMEOUT).expect_err(cpus);
+        let error = Exits::listen(cpus, taskstats.form(), 4096, None, TIMEOUT).expect_err(cpus);
         assert!(matches!(error, Error::Refused { .. }), "{cpus}: {error}");
     }
+}
+
+/// As in a container: there is no such family, or nothing is heard of it; the first
+/// namespace is found by its file.
+#[test]
+fn another_network_namespace_hears_nothing() {
+    let Some(taskstats) = open() else { return };
+    let mut other = Command::new("unshare").args(["-n", "sleep", "100"]).spawn().expect("it starts");
+    let namespace = |pid: u32| format!("/proc/{pid}/ns/net");
+    let own = std::fs::read_link(namespace(std::process::id())).expect("it is readable");
+    let until = std::time::Instant::now() + TIMEOUT;
+    while std::fs::read_link(namespace(other.id())).expect("it runs") == own {
+        assert!(std::time::Instant::now() < until, "it never left");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let within = |pid: u32, timeout: Duration| {
+        let path = namespace(pid);
+        Exits::listen(&possible(), taskstats.form(), 1 << 20, Some(path.as_ref()), timeout).map(drop)
+    };
+    let error = within(other.id(), Duration::from_millis(200)).expect_err("nothing is told there");
+    assert!(matches!(error, Error::Refused { .. } | Error::TimedOut(_)), "{error}");
+    within(std::process::id(), TIMEOUT).expect("it is told here");
+    other.kill().expect("it runs");
+    other.wait().expect("it is ours");
 }
