@@ -75,7 +75,7 @@ fn counting() {
     let mut times = Vec::new();
     for round in 0..ROUNDS as u64 {
         let begun = Instant::now();
-        counts.begin_look();
+        counts.begin_look(round);
         for pid in 1..=MANY {
             counts.seen(Process { pid, start: 5 }, container, &[round; KINDS], Rule::Grows);
         }

@@ -18,7 +18,7 @@ use gantry_netlink::{Delays, Kind};
 use gantry_plugin_api::{ContainerRef, Process};
 use std::collections::{HashMap, VecDeque};
 
-/// The most processes: twice what a large machine runs; 29 MiB.
+/// The most processes: twice what a large machine runs; some 40 MiB.
 const MAX_PROCESSES: usize = 1 << 18;
 
 /// Ends that are remembered for a generation that watched them too: at 1,000
@@ -28,9 +28,11 @@ const MAX_MARKS: usize = 1 << 16;
 /// As the identity service: two notions of one start lie a clock tick apart.
 const TOLERANCE: u64 = 1;
 
-/// Looks that may pass without a process until it is forgotten: one may have
-/// gone on while it was in no container.
+/// Looks, and seconds, that pass without a process until it is forgotten: one may
+/// be in no container for a while, and an agent that has just begun does not know
+/// all processes yet. One that is forgotten too early would count anew.
 const UNSEEN: u32 = 2;
+const UNSEEN_SECONDS: u64 = 60;
 
 /// What is known of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +45,9 @@ pub struct Known {
     pub last: Delays,
     /// What came on top at the last look, of all kinds.
     pub recent: u64,
-    /// At which look.
+    /// At which look, and when.
     seen: u32,
+    seen_at: u64,
     /// It ended, and may still be in a list that was made before.
     is_over: bool,
 }
@@ -76,6 +79,8 @@ pub struct Counts {
     containers: HashMap<ContainerRef, Delays, RandomState>,
     marks: VecDeque<Mark>,
     look: u32,
+    /// When that began, in seconds.
+    now: u64,
     is_looking: bool,
     /// Processes that there was no room for.
     pub refused: u64,
@@ -87,8 +92,16 @@ impl Counts {
         Self { since, ..Self::default() }
     }
 
+    /// What another generation counted goes on from now, in seconds since boot.
+    pub fn go_on(&mut self, now: u64) {
+        self.now = now;
+        self.processes.values_mut().for_each(|known| known.seen_at = now);
+    }
+
     /// All processes are about to be asked for: a list of them is made after this.
-    pub fn begin_look(&mut self) {
+    /// `now` is in seconds since boot.
+    pub fn begin_look(&mut self, now: u64) {
+        self.now = now;
         self.look = self.look.wrapping_add(1);
         self.is_looking = true;
     }
@@ -100,11 +113,11 @@ impl Counts {
 
     /// A process is there.
     pub fn seen(&mut self, process: Process, container: ContainerRef, now: &Delays, rule: Rule) {
-        let look = self.look;
+        let (look, at) = (self.look, self.now);
         if let Some((known, recent)) = self.take(process, container, now, rule)
             && !known.is_over
         {
-            (known.recent, known.seen) = (recent, look);
+            (known.recent, known.seen, known.seen_at) = (recent, look, at);
         }
     }
 
@@ -123,9 +136,9 @@ impl Counts {
     /// A process may have ended, or one of its threads: nobody knows. What is
     /// known of it stays until looks pass without it.
     pub fn may_have_ended(&mut self, process: Process, container: ContainerRef, mark: u64, all: &Delays) {
-        let look = self.look;
+        let (look, at) = (self.look, self.now);
         if let Some((known, _)) = self.take(process, container, all, Rule::Grows) {
-            known.seen = look;
+            (known.seen, known.seen_at) = (look, at);
         }
         self.remember(Mark { pid: process.pid, mark });
     }
@@ -139,9 +152,12 @@ impl Counts {
 
     /// All were asked for. Those that were not among them are forgotten in time.
     pub fn end_look(&mut self) {
-        let look = self.look;
+        let (look, now) = (self.look, self.now);
         self.is_looking = false;
-        self.processes.retain(|_, known| !known.is_over && look.wrapping_sub(known.seen) < UNSEEN);
+        let is_recent = |known: &Known| {
+            look.wrapping_sub(known.seen) < UNSEEN || now.saturating_sub(known.seen_at) < UNSEEN_SECONDS
+        };
+        self.processes.retain(|_, known| !known.is_over && is_recent(known));
     }
 
     /// Adds what came on top.
@@ -164,6 +180,7 @@ impl Counts {
             last: if start > self.since { [0; KINDS] } else { *now },
             recent: 0,
             seen: self.look,
+            seen_at: self.now,
             is_over: false,
         };
         let known = self.processes.entry(pid).or_insert(fresh);
@@ -223,8 +240,15 @@ impl Counts {
 
     /// A process as another generation knew it.
     pub fn restore_process(&mut self, process: Process, container: ContainerRef, last: Delays) {
-        let known =
-            Known { start: process.start, container, last, recent: 0, seen: self.look, is_over: false };
+        let known = Known {
+            start: process.start,
+            container,
+            last,
+            recent: 0,
+            seen: self.look,
+            seen_at: self.now,
+            is_over: false,
+        };
         self.processes.insert(process.pid, known);
     }
 }
@@ -253,7 +277,11 @@ pub(crate) mod tests {
     }
 
     fn look(counts: &mut Counts, those: &[(Process, u64, u64)]) {
-        counts.begin_look();
+        look_at(counts, 5, those);
+    }
+
+    fn look_at(counts: &mut Counts, now: u64, those: &[(Process, u64, u64)]) {
+        counts.begin_look(now);
         for (process, number, nanos) in those {
             counts.seen(*process, container(*number), &cpu(*nanos), Rule::Grows);
         }
@@ -288,7 +316,7 @@ pub(crate) mod tests {
             if is_known {
                 look(&mut counts, &[(process(7, 200), 1, 10)]);
             }
-            counts.begin_look();
+            counts.begin_look(5);
             counts.ended(process(7, 200), container(1), 9, &cpu(30));
             // It waits for its parent: the kernel says what it had, or nothing at all.
             counts.seen(process(7, 200), container(1), &cpu(30), Rule::Grows);
@@ -332,21 +360,39 @@ pub(crate) mod tests {
         look(&mut counts, &[(process(7, 200), 1, 101)]);
         assert_eq!(sum(&counts, 1), 101);
         for nanos in [60, 70] {
-            counts.begin_look();
+            counts.begin_look(5);
             counts.seen(process(7, 200), container(1), &cpu(nanos), Rule::OfLivingThreads);
         }
         assert_eq!(sum(&counts, 1), 111);
     }
 
     #[test]
-    fn who_is_gone_is_forgotten_after_two_looks() {
+    fn who_is_gone_is_forgotten_after_two_looks_and_a_minute() {
         let mut counts = Counts::new(100);
-        look(&mut counts, &[(process(7, 200), 1, 100)]);
-        look(&mut counts, &[]);
-        assert!(counts.known(7).is_some());
-        look(&mut counts, &[]);
+        look_at(&mut counts, 5, &[(process(7, 200), 1, 100)]);
+        look_at(&mut counts, 300, &[]);
+        assert!(counts.known(7).is_some(), "one look");
+        look_at(&mut counts, 310, &[(process(7, 200), 1, 101)]);
+        assert_eq!(sum(&counts, 1), 101, "it is no new one");
+        for now in 311..370 {
+            look_at(&mut counts, now, &[]);
+        }
+        assert!(counts.known(7).is_some(), "59 s");
+        look_at(&mut counts, 370, &[]);
         assert!(counts.known(7).is_none());
-        assert_eq!(sum(&counts, 1), 100, "what it waited stays");
+        assert_eq!(sum(&counts, 1), 101, "what it waited stays");
+    }
+
+    #[test]
+    fn who_is_not_known_yet_after_a_restart_does_not_count_anew() {
+        let mut counts = Counts::new(100);
+        counts.restore_process(process(7, 200), container(1), cpu(100));
+        counts.go_on(1000);
+        for now in 1000..1010 {
+            look_at(&mut counts, now, &[]);
+        }
+        look_at(&mut counts, 1010, &[(process(7, 200), 1, 105)]);
+        assert_eq!(sum(&counts, 1), 5);
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl Engine {
             reader.receive(&self.host, &mut self.counted());
             let mut counted = self.counted();
             counted.counts = counts;
+            counted.counts.go_on(self.host.now(Clock::Boottime).as_secs());
             counted.is_active = true;
             for (exit, read, slept) in std::mem::take(&mut reader.early) {
                 // The one before counted it.
@@ -199,7 +200,7 @@ impl Engine {
         let now = self.host.now(Clock::Monotonic);
         {
             let counted = &mut *self.counted();
-            counted.counts.begin_look();
+            counted.counts.begin_look(self.host.now(Clock::Boottime).as_secs());
             counted.interval = now.saturating_sub(counted.looked).as_secs_f64();
             counted.looked = now;
             counted.resyncs += u64::from(std::mem::take(&mut counted.is_overrun));
