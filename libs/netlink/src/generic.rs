@@ -106,20 +106,49 @@ impl Family {
     /// # Errors
     /// [`Error::Refused`] with the kernel's reason, and those of the socket.
     pub fn ask(&mut self, question: Question<'_>) -> Result<&[u8], Error> {
-        let sequence = self.socket.next_sequence();
-        write(&mut self.request, self.number, sequence, &question)?;
+        let first = self.send(std::iter::once(question))?;
+        let (_, answer) = self.receive(question.name, first..first.wrapping_add(1))?;
+        Ok(&self.answer[answer?])
+    }
+
+    /// Sends questions in one datagram; the number of the first, from which the
+    /// others count on. The answer to each is to be received, in any order.
+    pub(crate) fn send<'a>(&mut self, questions: impl Iterator<Item = Question<'a>>) -> Result<u32, Error> {
+        self.request.clear();
+        let mut first = None;
+        for question in questions {
+            let sequence = self.socket.next_sequence();
+            first.get_or_insert(sequence);
+            write(&mut self.request, self.number, sequence, &question)?;
+        }
         self.socket.send(&self.request)?;
-        let begun = Instant::now();
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Receives the answer to one of these: which, and where its attributes are in
+    /// [`Self::answer`], or the kernel's reason.
+    pub(crate) fn receive(
+        &mut self,
+        name: &'static str,
+        those: Range<u32>,
+    ) -> Result<(u32, Result<Range<usize>, Error>), Error> {
+        let mut begun = None;
         loop {
             let length = self.socket.receive(&mut self.answer)?;
-            if let Some(range) = find(&self.answer[..length], sequence, question.name)? {
-                return Ok(&self.answer[range]);
+            if let Some(found) = find(&self.answer[..length], &those, name)? {
+                return Ok(found);
             }
-            // An answer to a question that was given up.
-            if begun.elapsed() > self.socket.timeout() {
+            // An answer to a question that was given up. Each receive is bounded by
+            // itself, many are bounded here.
+            if begun.get_or_insert_with(Instant::now).elapsed() > self.socket.timeout() {
                 return Err(Error::TimedOut(self.socket.timeout()));
             }
         }
+    }
+
+    /// What was received last.
+    pub(crate) fn answer(&self) -> &[u8] {
+        &self.answer
     }
 }
 
@@ -130,7 +159,7 @@ fn write(into: &mut Vec<u8>, kind: u16, sequence: u32, question: &Question<'_>) 
         return Err(Error::TooLarge("an attribute"));
     };
     let flags = if question.is_order { NLM_F_REQUEST | NLM_F_ACK } else { NLM_F_REQUEST };
-    into.clear();
+    let end = into.len() + length;
     into.extend_from_slice(&whole.to_ne_bytes());
     into.extend_from_slice(&kind.to_ne_bytes());
     into.extend_from_slice(&flags.to_ne_bytes());
@@ -140,35 +169,43 @@ fn write(into: &mut Vec<u8>, kind: u16, sequence: u32, question: &Question<'_>) 
     into.extend_from_slice(&attribute.to_ne_bytes());
     into.extend_from_slice(&question.attribute.to_ne_bytes());
     into.extend_from_slice(question.value);
-    into.resize(length, 0);
+    into.resize(end, 0);
     Ok(())
 }
 
-/// Where in a datagram the attributes of the answer are.
-fn find(datagram: &[u8], sequence: u32, name: &'static str) -> Result<Option<Range<usize>>, Error> {
+/// An answer: to which question, and where in the datagram its attributes are, or
+/// the kernel's reason.
+type Found = (u32, Result<Range<usize>, Error>);
+
+/// The first answer in a datagram to one of these.
+fn find(datagram: &[u8], those: &Range<u32>, name: &'static str) -> Result<Option<Found>, Error> {
+    let count = those.end.wrapping_sub(those.start);
     let mut rest = datagram;
     while !rest.is_empty() {
         let at = datagram.len() - rest.len();
         let (header, payload, behind) = split(rest)?;
         rest = behind;
-        if header.sequence_number() != sequence {
+        let sequence = header.sequence_number();
+        if sequence.wrapping_sub(those.start) >= count {
             continue;
         }
         if header.message_type() == NLMSG_ERROR {
             let error =
                 ErrorBuffer::new_checked(payload).map_err(|error| Error::Malformed(error.to_string()))?;
-            return match error.code() {
-                None => Ok(Some(0..0)),
+            let answer = match error.code() {
+                None => Ok(0..0),
                 Some(code) => {
                     let source = io::Error::from_raw_os_error(i32::from(code).saturating_abs());
                     Err(Error::Refused { request: name, source })
                 }
             };
+            return Ok(Some((sequence, answer)));
         }
         if payload.len() < GENERIC_HEADER {
             return Err(Error::Malformed(format!("{} bytes of generic netlink", payload.len())));
         }
-        return Ok(Some(at + HEADER + GENERIC_HEADER..at + HEADER + payload.len()));
+        let attributes = at + HEADER + GENERIC_HEADER..at + HEADER + payload.len();
+        return Ok(Some((sequence, Ok(attributes))));
     }
     Ok(None)
 }
@@ -218,9 +255,13 @@ pub(crate) mod tests {
     fn the_answer_to_this_question_is_found_among_others() {
         let mut datagram = message(30, 6, &nla(1, b"old"));
         datagram.extend(message(30, 7, &nla(1, b"new")));
-        let range = find(&datagram, 7, "X").expect("whole").expect("there");
+        let (which, range) = find(&datagram, &(7..9), "X").expect("whole").expect("there");
+        assert_eq!(which, 7);
+        let range = range.expect("an answer");
         assert_eq!(attribute(&datagram[range], 1).expect("whole"), Some(&b"new"[..]));
-        assert_eq!(find(&datagram, 8, "X").expect("whole"), None);
+        assert!(find(&datagram, &(8..9), "X").expect("whole").is_none());
+        // Numbers begin anew some day.
+        assert!(find(&message(30, 0, &[]), &(u32::MAX..2), "X").expect("whole").is_some());
     }
 
     #[test]
@@ -235,19 +276,20 @@ pub(crate) mod tests {
             bytes.extend([0; 16]);
             bytes
         };
-        let error = find(&answer(-3), 7, "ASK").expect_err("ESRCH");
+        let answered = |code| find(&answer(code), &(7..8), "ASK").expect("whole").expect("an answer").1;
+        let error = answered(-3).expect_err("ESRCH");
         assert!(error.to_string().starts_with("the kernel refused ASK: No such process"), "{error}");
-        assert_eq!(find(&answer(0), 7, "ASK").expect("done"), Some(0..0));
+        assert_eq!(answered(0).expect("done"), 0..0);
     }
 
     #[test]
     fn nothing_that_is_cut_or_wrong_is_read() {
         let whole = message(30, 7, &nla(1, b"value"));
         for length in 1..whole.len() {
-            assert!(find(&whole[..length], 7, "X").is_err(), "{length} bytes");
+            assert!(find(&whole[..length], &(7..8), "X").is_err(), "{length} bytes");
         }
         let short = [&18_u32.to_ne_bytes()[..], &[30, 0, 0, 0, 7, 0, 0, 0], &[0; 6]].concat();
-        assert!(find(&short, 7, "X").is_err(), "no header of generic netlink");
+        assert!(find(&short, &(7..8), "X").is_err(), "no header of generic netlink");
         for bad in [[3, 0, 1, 0], [9, 0, 1, 0], [0, 0, 1, 0]] {
             assert!(attribute(&bad, 1).is_err(), "{bad:?}");
         }

@@ -1,6 +1,7 @@
 //! Delay accounting of the running kernel.
 
 use gantry_netlink::exits::Of;
+use gantry_netlink::taskstats::AT_ONCE;
 use gantry_netlink::{Error, Exit, Exits, Kind, Taskstats};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::process::Command;
@@ -70,6 +71,23 @@ fn a_process_is_answered_with_the_sum_of_its_threads() {
     child.kill().expect("it runs");
     child.wait().expect("it is ours");
     assert_eq!(taskstats.of(child.id()).expect("an answer"), None);
+}
+
+#[test]
+fn many_are_asked_for_at_once_and_those_that_are_gone_are_among_them() {
+    let Some(mut taskstats) = open() else { return };
+    let own = std::process::id();
+    let mut gone = Command::new("/bin/true").spawn().expect("it starts");
+    gone.wait().expect("it is ours");
+    // The list is longer than what is asked for at once.
+    let pids: Vec<u32> = (0..100).map(|at| if at % 3 == 0 { gone.id() } else { own }).collect();
+    for _ in 0..10 {
+        let mut seen = Vec::new();
+        taskstats.of_all(&pids, |at, delays| seen.push((at, delays.is_some()))).expect("answers");
+        let expected: Vec<(usize, bool)> = (0..AT_ONCE).map(|at| (at, at % 3 != 0)).collect();
+        assert_eq!(seen, expected);
+    }
+    taskstats.of_all(&[], |_, _| panic!("nobody was asked for")).expect("nothing");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use gantry_plugin_testkit::{Kit, NewContainer, Tree};
 use gantry_taskstats::Taskstats;
 use gantry_taskstats::counts::{Counts, Rule};
 use gantry_taskstats::engine::Engine;
+use gantry_taskstats::left_alone::LeftAlone;
 use gantry_taskstats::source::Source;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -44,13 +45,14 @@ fn looks() {
     drop(exits);
     let mut files = Source::Files("/proc".into());
     let engines = [Engine::new(&host, None), Engine::new(&host, None)];
-    engines[0].activate(None, &mut netlink);
-    engines[1].activate(None, &mut files);
+    let nobody = LeftAlone::default();
+    engines[0].activate(None, &nobody, &mut netlink);
+    engines[1].activate(None, &nobody, &mut files);
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for ((engine, source), times) in engines.iter().zip([&mut netlink, &mut files]).zip(&mut times) {
             let begun = Instant::now();
-            engine.look(source);
+            engine.look(&nobody, source);
             times.push(begun.elapsed());
         }
     }
@@ -94,7 +96,7 @@ fn ends() {
     for _ in 0..5 {
         let (mut source, exits) = kernel();
         let engine = Engine::new(&kit.host(), Some(exits));
-        engine.activate(None, &mut source);
+        engine.activate(None, &LeftAlone::default(), &mut source);
         let pids: Vec<u32> = (0..EXITS)
             .map(|_| {
                 let mut child = Command::new("/bin/true").spawn().expect("it starts");

@@ -9,7 +9,8 @@
 
 use crate::counts::{Counts, Mark};
 use crate::handover::Marks;
-use crate::source::Source;
+use crate::left_alone::LeftAlone;
+use crate::source::{AT_ONCE, Source};
 use crate::waiting::{Ended, PATIENCE, Waiting};
 use gantry_netlink::exits::{Of, Read};
 use gantry_netlink::{Error, Exit, Exits};
@@ -32,9 +33,6 @@ const ROUNDS: usize = 16;
 
 /// Ends that a generation keeps until it begins to count.
 const EARLY: usize = 1 << 16;
-
-/// Processes that are asked for under one lock: some 300 µs.
-const BATCH: usize = 64;
 
 /// After so many questions that were not answered the others are not asked.
 const FAILURES: u32 = 3;
@@ -142,7 +140,7 @@ impl Engine {
 
     /// Counting begins: where another generation stopped, or with what each
     /// process waited until now taken for known.
-    pub fn activate(&self, before: Option<(Counts, Marks)>, source: &mut Source) {
+    pub fn activate(&self, before: Option<(Counts, Marks)>, left_alone: &LeftAlone, source: &mut Source) {
         let goes_on = before.is_some();
         let (counts, marks) = before.unwrap_or_else(|| (Counts::new(self.tick_of_now()), Marks::default()));
         {
@@ -160,7 +158,7 @@ impl Engine {
             }
         }
         if !goes_on {
-            self.look(source);
+            self.look(left_alone, source);
         }
         self.turn();
     }
@@ -194,8 +192,8 @@ impl Engine {
         }
     }
 
-    /// Asks for all processes of containers.
-    pub fn look(&self, source: &mut Source) {
+    /// Asks for all processes of containers, but those that asked to be left alone.
+    pub fn look(&self, left_alone: &LeftAlone, source: &mut Source) {
         self.turn();
         let now = self.host.now(Clock::Monotonic);
         {
@@ -208,25 +206,30 @@ impl Engine {
         }
         let containers = self.host.containers();
         let (rule, mut asked, mut failures) = (source.rule(), 0, 0);
-        for container in &containers {
+        for container in containers.iter().filter(|container| !left_alone.has(**container)) {
             let processes = self.host.processes(*container);
             self.counted().counts.is_there(*container);
-            for batch in processes.chunks(BATCH) {
+            // Asked for and counted under one lock: an end comes before or after both.
+            for batch in processes.chunks(AT_ONCE) {
                 let counted = &mut *self.counted();
-                for process in batch {
-                    if failures >= FAILURES {
-                        counted.lost.unanswered += 1;
-                        continue;
+                let mut pids = [0; AT_ONCE];
+                batch.iter().zip(&mut pids).for_each(|(process, pid)| *pid = process.pid);
+                if failures >= FAILURES {
+                    counted.lost.unanswered += batch.len() as u64;
+                    continue;
+                }
+                let mut answers = 0;
+                let counts = &mut counted.counts;
+                let told = source.of_all(&pids[..batch.len()], |at, delays| {
+                    answers += 1;
+                    if let Some(process) = batch.get(at) {
+                        counts.seen(*process, *container, delays, rule);
                     }
-                    match source.of(process.pid) {
-                        Ok(Some(delays)) => counted.counts.seen(*process, *container, &delays, rule),
-                        Ok(None) => {}
-                        Err(error) => {
-                            failures += 1;
-                            counted.lost.unanswered += 1;
-                            counted.trouble = Some(error);
-                        }
-                    }
+                });
+                if let Err(error) = told {
+                    failures += 1;
+                    counted.lost.unanswered += (batch.len() - answers) as u64;
+                    counted.trouble = Some(error);
                 }
                 asked += batch.len();
             }

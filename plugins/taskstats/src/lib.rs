@@ -9,7 +9,7 @@
 //! * [`source`]: where numbers come from; [`accounting`]: whether the kernel counts all of them.
 //! * [`counts`]: what is made of them; [`waiting`]: ends whose container is not known yet.
 //! * [`engine`]: both, under two locks; [`watch`]: the thread that takes ends over. [`handover`]: what the next
-//!   generation needs. [`own`]: what is lost.
+//!   generation needs. [`own`]: what is lost. [`left_alone`]: containers that are not looked at.
 #![forbid(unsafe_code)]
 
 pub mod accounting;
@@ -18,6 +18,7 @@ pub mod counts;
 pub mod emit;
 pub mod engine;
 pub mod handover;
+pub mod left_alone;
 pub mod metrics;
 pub mod own;
 pub mod source;
@@ -33,6 +34,7 @@ use gantry_plugin_api::{
     Error, Family, Handover, Health, Host, Manifest, Need, Plugin, Probe, Reconfigured, Rows, Sink, View,
     tracing,
 };
+use left_alone::LeftAlone;
 use own::Own;
 use source::Source;
 use std::os::fd::AsFd as _;
@@ -59,6 +61,7 @@ pub struct Taskstats {
     accounting: Accounting,
     /// Why it could not be set.
     unset: Option<String>,
+    left_alone: LeftAlone,
     own: Own,
 }
 
@@ -182,7 +185,18 @@ impl Plugin for Taskstats {
             accounting.take_over();
         }
         let own = Own::new(&host);
-        Ok(Self { host, config, source, fallback, engine, watch, accounting, unset: None, own })
+        Ok(Self {
+            host,
+            config,
+            source,
+            fallback,
+            engine,
+            watch,
+            accounting,
+            unset: None,
+            left_alone: LeftAlone::default(),
+            own,
+        })
     }
 
     fn activate(&mut self, handover: Option<Handover>) -> Result<(), Error> {
@@ -191,7 +205,8 @@ impl Plugin for Taskstats {
         if handover.is_some() && before.is_none() {
             tracing::warn!("the hand-over is of another version, or damaged: counting begins anew");
         }
-        self.engine.activate(before, &mut self.source);
+        self.left_alone.refresh(&self.host);
+        self.engine.activate(before, &self.left_alone, &mut self.source);
         Ok(())
     }
 
@@ -199,10 +214,11 @@ impl Plugin for Taskstats {
         if !self.engine.counted().is_active {
             return Ok(());
         }
-        self.engine.look(&mut self.source);
+        self.left_alone.refresh(&self.host);
+        self.engine.look(&self.left_alone, &mut self.source);
         let is_counted = self.is_counted();
         let counted = self.engine.counted();
-        emit::containers(&counted.counts, &is_counted, sink);
+        emit::containers(&counted.counts, &self.left_alone, &is_counted, sink);
         sink.node(&metrics::PROCESSES, &[], counted.asked);
         sink.node(&metrics::ACCOUNTING, &[], self.accounting.state() == State::On);
         drop(is_counted);
@@ -216,7 +232,7 @@ impl Plugin for Taskstats {
         }
         let (all, interval) = {
             let counted = self.engine.counted();
-            (views::rows(&counted), counted.interval)
+            (views::rows(&counted, &self.left_alone), counted.interval)
         };
         views::processes(&all, interval, &self.host.proc(), self.is_counted(), rows);
         Ok(())

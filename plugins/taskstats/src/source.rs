@@ -5,6 +5,7 @@
 //! that ended, nor of processes that did.
 
 use crate::counts::Rule;
+pub use gantry_netlink::taskstats::AT_ONCE;
 use gantry_netlink::taskstats::{Form, KINDS};
 use gantry_netlink::{Delays, Error, Exits, Kind, Taskstats};
 use std::fs;
@@ -78,22 +79,34 @@ impl Source {
         }
     }
 
-    /// What a process waited until now; `None`: it is gone.
+    /// What processes waited until now, each by its place; at most [`AT_ONCE`] of
+    /// them. One that is gone is left out.
     ///
     /// # Errors
     /// The kernel did not answer, and is asked over another socket the next time.
-    pub fn of(&mut self, pid: u32) -> Result<Option<Delays>, String> {
+    pub fn of_all(&mut self, pids: &[u32], mut each: impl FnMut(usize, &Delays)) -> Result<(), String> {
         match self {
-            Source::Kernel(taskstats, within) => match taskstats.of(pid) {
-                Ok(delays) => Ok(delays),
-                Err(error) => {
+            Source::Kernel(taskstats, within) => {
+                let asked = taskstats.of_all(pids, |at, delays| {
+                    if let Some(delays) = delays {
+                        each(at, &delays);
+                    }
+                });
+                asked.map_err(|error| {
                     if let Ok(anew) = Taskstats::open(within.as_deref(), TIMEOUT) {
                         **taskstats = anew;
                     }
-                    Err(error.to_string())
+                    error.to_string()
+                })
+            }
+            Source::Files(proc) => {
+                for (at, pid) in pids.iter().enumerate() {
+                    if let Some(delays) = of_files(proc, *pid) {
+                        each(at, &delays);
+                    }
                 }
-            },
-            Source::Files(proc) => Ok(of_files(proc, pid)),
+                Ok(())
+            }
         }
     }
 }
@@ -154,8 +167,9 @@ mod tests {
         }
         fs::create_dir_all(proc.path().join("7/task/11")).expect("one that ended");
         let mut source = Source::Files(proc.path().to_owned());
-        assert_eq!(source.of(7).expect("files").expect("it is there")[0], 42);
-        assert_eq!(source.of(8), Ok(None));
+        let mut seen = Vec::new();
+        source.of_all(&[8, 7], |at, delays| seen.push((at, delays[0]))).expect("files");
+        assert_eq!(seen, [(1, 42)]);
         assert!(source.has(Kind::Cpu) && !source.has(Kind::Disk));
         assert!(!has_files(proc.path()) && has_files(Path::new("/proc")));
     }

@@ -1,6 +1,7 @@
 //! Tables for people.
 
 use crate::engine::Counted;
+use crate::left_alone::LeftAlone;
 use gantry_netlink::{Delays, Kind};
 use gantry_plugin_api::{Cell, Column, ContainerRef, Rows, View};
 use std::fs::File;
@@ -37,14 +38,15 @@ pub struct Row {
 
 /// The rows, those who waited most between the last two looks first, then by what
 /// they waited in all.
-pub fn rows(counted: &Counted) -> Vec<Row> {
+pub fn rows(counted: &Counted, left_alone: &LeftAlone) -> Vec<Row> {
     let row = |(pid, known): (u32, &crate::counts::Known)| Row {
         container: known.container,
         pid,
         recent: known.recent,
         delays: known.last,
     };
-    let mut rows: Vec<Row> = counted.counts.processes().map(row).collect();
+    let shown = counted.counts.processes().filter(|(_, known)| !left_alone.has(known.container));
+    let mut rows: Vec<Row> = shown.map(row).collect();
     let key =
         |row: &Row| (row.recent, row.delays.iter().fold(0_u64, |sum, delay| sum.saturating_add(*delay)));
     rows.sort_unstable_by(|one, other| key(other).cmp(&key(one)).then(one.pid.cmp(&other.pid)));
