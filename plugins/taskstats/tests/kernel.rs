@@ -189,3 +189,58 @@ fn the_view_names_who_waits() {
     let text = format!("{table:?}");
     assert!(text.contains(&pid.to_string()), "{text}");
 }
+
+/// Not a test: a process of several threads that never sleep, of which one ends now
+/// and then.
+#[test]
+#[ignore = "is started by another test"]
+fn many_threads() {
+    let busy = |long: Duration| {
+        let begun = Instant::now();
+        while begun.elapsed() < long {
+            std::hint::spin_loop();
+        }
+    };
+    for _ in 0..2 {
+        std::thread::spawn(move || busy(PATIENCE));
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        std::thread::spawn(move || busy(Duration::from_millis(5))).join().expect("it ends");
+    }
+}
+
+/// Each thread that ends has a message of its own, and the last one that of the whole.
+#[test]
+fn threads_that_end_count_once_in_their_process() {
+    if !has_kernel() {
+        return;
+    }
+    let kit = kit();
+    let container = kit.identity().declare(NewContainer::new("/docker/threads"));
+    let mut running = kit.start(json!({})).expect("it starts");
+    kit.clock().advance(Duration::from_secs(1));
+    let _ticking = Ticking::start(&kit);
+    let own = std::env::current_exe().expect("it runs");
+    let own = own.to_str().expect("UTF-8");
+    let many = Hog::of(&[own, "--exact", "many_threads", "--ignored"]);
+    let process = started(&kit, many.pid());
+    kit.identity().process_starts(Some(container), process);
+    until(&mut running, "it waited", |collected| cpu_delay(collected, "/docker/threads") > 0.3);
+    many.freeze();
+    let living = schedstat(many.pid());
+    let counted = cpu_delay(&running.collect().expect("it collects"), "/docker/threads");
+    assert!(counted >= living * 0.99, "{counted}, and those that live waited {living}");
+    drop(many);
+    kit.identity().process_exits(process);
+    // Its end is counted when a process that ended after it is.
+    let after = Hog::of(&["/bin/sh", "-c", "exit 0"]);
+    let other = kit.identity().declare(NewContainer::new("/docker/after"));
+    let process = started(&kit, after.pid());
+    kit.identity().process_starts(Some(other), process);
+    drop(after);
+    kit.identity().process_exits(process);
+    until(&mut running, "both ended", |collected| cpu_delay(collected, "/docker/after") > 0.0);
+    let last = cpu_delay(&running.collect().expect("it collects"), "/docker/threads");
+    assert!((counted..counted * 1.2 + 0.2).contains(&last), "{last} after {counted}");
+}

@@ -73,14 +73,15 @@ pub struct Hog(Child);
 
 impl Hog {
     pub fn start() -> Self {
-        // It shares the CPU with all that is there, also with other hogs.
-        let script = "while :; do :; done";
+        Self::of(&["/bin/sh", "-c", "while :; do :; done"])
+    }
+
+    /// Another program. It shares the CPU with all that is there.
+    pub fn of(program: &[&str]) -> Self {
         let has_taskset = Command::new("taskset").arg("-V").output().is_ok();
-        let mut command = if has_taskset { Command::new("taskset") } else { Command::new("/bin/sh") };
-        if has_taskset {
-            command.args(["-c", "0", "/bin/sh"]);
-        }
-        let child = command.args(["-c", script]).stdout(Stdio::null()).spawn().expect("it starts");
+        let pinned = if has_taskset { &["taskset", "-c", "0"][..] } else { &[] };
+        let all: Vec<&str> = pinned.iter().chain(program).copied().collect();
+        let child = Command::new(all[0]).args(&all[1..]).stdout(Stdio::null()).spawn().expect("it starts");
         Self(child)
     }
 
