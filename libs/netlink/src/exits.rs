@@ -5,7 +5,7 @@
 //! registered for: with the thread's own numbers, and, where it is the last of a
 //! process that ever had several, with the process's. So a message with the
 //! thread's alone is the end of a process that had one thread, or that of one
-//! thread of several. Since version 12 (Linux 5.18) the structure says which;
+//! thread of several. Since version 12 the structure says which;
 //! before, the two cannot be told apart ([`Of::Either`]).
 //!
 //! Messages come before the process can be waited for, and before the

@@ -107,7 +107,7 @@ impl Family {
     /// [`Error::Refused`] with the kernel's reason, and those of the socket.
     pub fn ask(&mut self, question: Question<'_>) -> Result<&[u8], Error> {
         let first = self.send(std::iter::once(question))?;
-        let (_, answer) = self.receive(question.name, first..first.wrapping_add(1))?;
+        let (_, answer) = self.receive(&question, first..first.wrapping_add(1))?;
         Ok(&self.answer[answer?])
     }
 
@@ -126,16 +126,16 @@ impl Family {
     }
 
     /// Receives the answer to one of these: which, and where its attributes are in
-    /// [`Self::answer`], or the kernel's reason.
+    /// [`Self::answer`], or the kernel's reason. `like` is one of the questions.
     pub(crate) fn receive(
         &mut self,
-        name: &'static str,
+        like: &Question<'_>,
         those: Range<u32>,
     ) -> Result<(u32, Result<Range<usize>, Error>), Error> {
         let mut begun = None;
         loop {
             let length = self.socket.receive(&mut self.answer)?;
-            if let Some(found) = find(&self.answer[..length], &those, name)? {
+            if let Some(found) = find(&self.answer[..length], &those, like)? {
                 return Ok(found);
             }
             // An answer to a question that was given up. Each receive is bounded by
@@ -177,8 +177,9 @@ fn write(into: &mut Vec<u8>, kind: u16, sequence: u32, question: &Question<'_>) 
 /// the kernel's reason.
 type Found = (u32, Result<Range<usize>, Error>);
 
-/// The first answer in a datagram to one of these.
-fn find(datagram: &[u8], those: &Range<u32>, name: &'static str) -> Result<Option<Found>, Error> {
+/// The first answer in a datagram to one of these. To an order nothing but an
+/// error or its absence is one: messages that nobody asked for have numbers of their own.
+fn find(datagram: &[u8], those: &Range<u32>, like: &Question<'_>) -> Result<Option<Found>, Error> {
     let count = those.end.wrapping_sub(those.start);
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -186,17 +187,18 @@ fn find(datagram: &[u8], those: &Range<u32>, name: &'static str) -> Result<Optio
         let (header, payload, behind) = split(rest)?;
         rest = behind;
         let sequence = header.sequence_number();
-        if sequence.wrapping_sub(those.start) >= count {
+        let is_error = header.message_type() == NLMSG_ERROR;
+        if sequence.wrapping_sub(those.start) >= count || (like.is_order && !is_error) {
             continue;
         }
-        if header.message_type() == NLMSG_ERROR {
+        if is_error {
             let error =
                 ErrorBuffer::new_checked(payload).map_err(|error| Error::Malformed(error.to_string()))?;
             let answer = match error.code() {
                 None => Ok(0..0),
                 Some(code) => {
                     let source = io::Error::from_raw_os_error(i32::from(code).saturating_abs());
-                    Err(Error::Refused { request: name, source })
+                    Err(Error::Refused { request: like.name, source })
                 }
             };
             return Ok(Some((sequence, answer)));
@@ -230,6 +232,9 @@ pub(crate) fn attribute(attributes: &[u8], kind: u16) -> Result<Option<&[u8]>, E
 pub(crate) mod tests {
     use super::*;
 
+    const ASKED: Question<'static> =
+        Question { name: "ASK", command: 1, attribute: 1, value: &[], is_order: false };
+
     /// An attribute as the kernel writes it.
     pub(crate) fn nla(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(ATTRIBUTE + value.len()).expect("short");
@@ -255,13 +260,19 @@ pub(crate) mod tests {
     fn the_answer_to_this_question_is_found_among_others() {
         let mut datagram = message(30, 6, &nla(1, b"old"));
         datagram.extend(message(30, 7, &nla(1, b"new")));
-        let (which, range) = find(&datagram, &(7..9), "X").expect("whole").expect("there");
+        let (which, range) = find(&datagram, &(7..9), &ASKED).expect("whole").expect("there");
         assert_eq!(which, 7);
         let range = range.expect("an answer");
         assert_eq!(attribute(&datagram[range], 1).expect("whole"), Some(&b"new"[..]));
-        assert!(find(&datagram, &(8..9), "X").expect("whole").is_none());
+        assert!(find(&datagram, &(8..9), &ASKED).expect("whole").is_none());
+        let ordered = Question { is_order: true, ..ASKED };
+        assert!(
+            find(&datagram, &(7..9), &ordered).expect("whole").is_none(),
+            "that is no answer to an order"
+        );
         // Numbers begin anew some day.
-        assert!(find(&message(30, 0, &[]), &(u32::MAX..2), "X").expect("whole").is_some());
+        let around = Range { start: u32::MAX, end: 2 };
+        assert!(find(&message(30, 0, &[]), &around, &ASKED).expect("whole").is_some());
     }
 
     #[test]
@@ -276,7 +287,7 @@ pub(crate) mod tests {
             bytes.extend([0; 16]);
             bytes
         };
-        let answered = |code| find(&answer(code), &(7..8), "ASK").expect("whole").expect("an answer").1;
+        let answered = |code| find(&answer(code), &(7..8), &ASKED).expect("whole").expect("an answer").1;
         let error = answered(-3).expect_err("ESRCH");
         assert!(error.to_string().starts_with("the kernel refused ASK: No such process"), "{error}");
         assert_eq!(answered(0).expect("done"), 0..0);
@@ -286,10 +297,10 @@ pub(crate) mod tests {
     fn nothing_that_is_cut_or_wrong_is_read() {
         let whole = message(30, 7, &nla(1, b"value"));
         for length in 1..whole.len() {
-            assert!(find(&whole[..length], &(7..8), "X").is_err(), "{length} bytes");
+            assert!(find(&whole[..length], &(7..8), &ASKED).is_err(), "{length} bytes");
         }
         let short = [&18_u32.to_ne_bytes()[..], &[30, 0, 0, 0, 7, 0, 0, 0], &[0; 6]].concat();
-        assert!(find(&short, &(7..8), "X").is_err(), "no header of generic netlink");
+        assert!(find(&short, &(7..8), &ASKED).is_err(), "no header of generic netlink");
         for bad in [[3, 0, 1, 0], [9, 0, 1, 0], [0, 0, 1, 0]] {
             assert!(attribute(&bad, 1).is_err(), "{bad:?}");
         }

@@ -10,7 +10,7 @@
 //! Who keeps the largest value that he saw is right in both cases.
 //!
 //! The structure only grows, so it is read as far as it goes, whatever its
-//! version; that of version 15 (Linux 6.14, until 6.14.9) alone has fields in its middle.
+//! version; that of version 15 (Linux 6.14) alone has fields in its middle.
 
 use crate::error::Error;
 use crate::generic::{Family, Question, attribute};
@@ -29,7 +29,7 @@ pub(crate) const TYPE_STATS: u16 = 3;
 pub(crate) const TYPE_AGGR_PID: u16 = 4;
 pub(crate) const TYPE_AGGR_TGID: u16 = 5;
 
-/// That of version 8, Linux 2.6.33: the oldest that is read.
+/// That of version 8: the oldest that is read.
 const LEAST: usize = 328;
 
 /// A structure that is longer than this is none: four times that of version 16.
@@ -223,7 +223,7 @@ impl Taskstats {
         let first = self.family.send(bytes[..pids.len()].iter().map(|pid| question(pid)))?;
         let those = first..first.wrapping_add(pids.len() as u32);
         for _ in pids {
-            let (which, answer) = self.family.receive(NAME, those.clone())?;
+            let (which, answer) = self.family.receive(&question(&[]), those.clone())?;
             let delays = match answer {
                 Ok(range) => Some(self.form.delays(found(&self.family.answer()[range])?)),
                 Err(Error::Refused { source, .. }) if source.raw_os_error() == Some(ESRCH) => None,
@@ -242,10 +242,14 @@ impl Taskstats {
 /// As many answers as fit into the smallest buffer that a socket has by itself, three times over.
 pub const AT_ONCE: usize = 32;
 
-const NAME: &str = "TASKSTATS_CMD_GET";
-
 fn question(pid: &[u8]) -> Question<'_> {
-    Question { name: NAME, command: CMD_GET, attribute: CMD_ATTR_TGID, value: pid, is_order: false }
+    Question {
+        name: "TASKSTATS_CMD_GET",
+        command: CMD_GET,
+        attribute: CMD_ATTR_TGID,
+        value: pid,
+        is_order: false,
+    }
 }
 
 fn found(attributes: &[u8]) -> Result<&[u8], Error> {

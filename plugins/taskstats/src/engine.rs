@@ -1,7 +1,7 @@
 //! Asking for all processes, and joining ends of processes with what the
 //! identity service knows of them.
 //!
-//! Two locks. One is held by whoever reads ends ([`Reader`]): first the events
+//! Two locks. One is held by whoever reads ends (`Reader`): first the events
 //! of the identity service, then the kernel's messages, of which each is there
 //! that an event tells of. The other is on what was counted ([`Counted`]). The
 //! first is taken before the second; the host is asked without the second, but
@@ -375,7 +375,7 @@ impl Reader {
             Some((start, container)) => {
                 counted.counts.may_have_ended(Process { pid, start }, container, mark, &delays);
             }
-            // Before Linux 5.18 a thread that ended looks the same.
+            // Before version 12 of the structure a thread that ended looks the same.
             None => counted.lost.unknown += u64::from(ended.exit.of == Of::Process),
         }
     }

@@ -133,8 +133,10 @@ mod tests {
         counts
     }
 
+    type Parts = (u64, Vec<(ContainerRef, Delays)>, Vec<(u32, u64, Delays)>);
+
     /// In an order of its own.
-    fn parts(counts: &Counts) -> (u64, Vec<(ContainerRef, Delays)>, Vec<(u32, u64, Delays)>) {
+    fn parts(counts: &Counts) -> Parts {
         let mut containers: Vec<_> = counts.containers().map(|(each, sums)| (each, *sums)).collect();
         let mut processes: Vec<_> =
             counts.processes().map(|(pid, known)| (pid, known.start, known.last)).collect();

@@ -41,12 +41,8 @@ impl Source {
         let cpus =
             fs::read_to_string(&possible).map_err(|error| format!("{}: {error}", possible.display()))?;
         let first = proc.join("1/ns/net");
-        let own = Self::within(None, &cpus, buffer);
-        let (source, exits) = match own {
-            Ok(both) => both,
-            Err(error) => Self::within(Some(&first), &cpus, buffer).map_err(|_| why(&error).to_owned())?,
-        };
-        Ok((source, exits))
+        Self::within(None, &cpus, buffer)
+            .or_else(|error| Self::within(Some(&first), &cpus, buffer).map_err(|_| why(&error)))
     }
 
     fn within(path: Option<&Path>, cpus: &str, buffer: usize) -> Result<(Self, Exits), Error> {

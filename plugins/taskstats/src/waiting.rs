@@ -5,7 +5,7 @@
 //! hears of, so whoever reads events first and messages second has the message
 //! of each event that he read. One without an event is settled by its pid when
 //! it is old: it is that of a process that nobody knows, of a thread (before
-//! Linux 5.18), or events were lost.
+//! version 12 of the structure), or events were lost.
 
 use ahash::RandomState;
 use gantry_netlink::Exit;
