@@ -11,12 +11,12 @@ use std::time::Instant;
 
 /// The types of messages that the kernel sends in between and at the end.
 const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
+pub(crate) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
 
 /// The length of `struct nlmsghdr`.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// The kernel fills at most 32 KiB into one datagram of a dump (`NLMSG_GOODSIZE`
 /// and `max_recvmsg_len` in net/netlink/af_netlink.c), or one message that is larger.
@@ -172,9 +172,9 @@ impl Answer {
 }
 
 /// The first message of a datagram, its payload, and what is behind it.
-type Parts<'a> = (NetlinkBuffer<&'a [u8]>, &'a [u8], &'a [u8]);
+pub(crate) type Parts<'a> = (NetlinkBuffer<&'a [u8]>, &'a [u8], &'a [u8]);
 
-fn split(bytes: &[u8]) -> Result<Parts<'_>, Error> {
+pub(crate) fn split(bytes: &[u8]) -> Result<Parts<'_>, Error> {
     let header = NetlinkBuffer::new_checked(bytes).map_err(|error| Error::Malformed(error.to_string()))?;
     let length = usize::try_from(header.length()).unwrap_or(usize::MAX);
     if length < HEADER || length > bytes.len() {

@@ -79,7 +79,24 @@ impl Plugin for Containers {
         env!("CARGO_PKG_VERSION"),
         env!("CARGO_PKG_DESCRIPTION"),
     )
-    .claims(&["container_runtime_", "container_resources_"])
+    .claims(&[
+        "container_runtime_",
+        "container_resources_cpu_limit_",
+        "container_resources_cpu_binding_limit_",
+        "container_resources_cpu_usage_",
+        "container_resources_cpu_throttled_",
+        "container_resources_cpu_periods_",
+        "container_resources_cpu_pressure_",
+        "container_resources_memory_",
+        "container_resources_io_",
+        "container_resources_disk_size_",
+        "container_resources_disk_used_",
+        "container_resources_disk_reserved_",
+        "container_resources_disk_reads_",
+        "container_resources_disk_writes_",
+        "container_resources_disk_read_",
+        "container_resources_disk_written_",
+    ])
     .provides_identity(&runtimes::ALL)
     .needs(&[
         Need::path("/proc", "processes, mounts and open files are read there"),

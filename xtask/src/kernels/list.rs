@@ -19,6 +19,8 @@ pub const TESTS: &[Tests] = &[
     all("gantry-cgroupfs", "kernel"),
     all("gantry-netlink", "kernel"),
     all("gantry-netlink", "processes"),
+    all("gantry-netlink", "taskstats"),
+    all("gantry-taskstats", "kernel"),
     // The root of the machine is in memory, and not shown.
     Tests { package: "gantry-node", target: "kernel", skip: &["file_systems_are_as_statfs_says"] },
     all("gantry-containers", "volumes"),
