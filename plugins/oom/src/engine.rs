@@ -34,6 +34,9 @@ pub const BY_PID: &[(&str, &str)] = &[("oom_signal", "signal_generate"), ("oom_m
 /// What a kernel takes whose tracepoint gives the victim's pid alone.
 pub static PID: Variant<'static> = Variant { name: "oom_pid", bytes: &OF_PID.0, programs: BY_PID };
 
+/// Bytes of the ring: 4,096 victims.
+pub const RING: u32 = 512 << 10;
+
 /// What was not told since the last look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -61,23 +64,23 @@ impl Engine {
     /// Why there are no events here.
     pub fn start(sys: &Path) -> Result<Self, String> {
         let kernel = Kernel::open(sys).map_err(|error| error.to_string())?;
-        let first = match Self::load(&kernel, &TASK) {
+        let first = match Self::load(&kernel, &TASK, RING) {
             Ok(engine) => return Ok(engine),
             Err(error) => error.to_string(),
         };
-        Self::load(&kernel, &PID).map_err(|error| {
+        Self::load(&kernel, &PID, RING).map_err(|error| {
             let second = error.to_string();
             // A missing capability is in the way of both.
             if first.contains("CAP_") { first } else { format!("{first}; {second}") }
         })
     }
 
-    /// Loads one of the objects.
+    /// Loads one of the objects, with a ring of so many bytes.
     ///
     /// # Errors
     /// Where the kernel does not take one of its programs.
-    pub fn load(kernel: &Kernel, variant: &Variant<'_>) -> Result<Self, Error> {
-        let mut object = Object::open(kernel, variant.name, variant.bytes, &[], &[])?;
+    pub fn load(kernel: &Kernel, variant: &Variant<'_>, ring: u32) -> Result<Self, Error> {
+        let mut object = Object::open(kernel, variant.name, variant.bytes, &[("events", ring)], &[])?;
         for (program, tracepoint) in variant.programs {
             object.trace(kernel, program, tracepoint)?;
         }

@@ -140,7 +140,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A process that was killed in cgroup 77, at that cgroup's own limit.

@@ -218,7 +218,9 @@ impl State {
                 // Files of another kind have other numbers, and begin anew.
                 let is_same = before.is_told == is_told;
                 self.young_from = if is_same { before.young_from } else { youngest() };
-                before.victims.into_iter().for_each(|victim| drop(self.victims.add(victim)));
+                for victim in before.victims {
+                    self.victims.add(victim);
+                }
                 self.kills = before.kills.into_iter().take(MAX_KILLS).collect();
                 self.containers.restore(before.counted);
                 if !is_same {
