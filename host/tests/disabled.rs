@@ -10,7 +10,7 @@ use support::control::ask;
 use support::process::threads;
 use support::{needs, private_dir};
 
-const PLUGINS: [&str; 3] = ["node", "containers", "tcp-ebpf"];
+const PLUGINS: [&str; 4] = ["node", "containers", "tcp-ebpf", "oom"];
 
 /// The identity service begins at the first question, and stays: it is the host's.
 const OF_IDENTITY: [&str; 2] = ["identity", "identity-reads"];
@@ -112,7 +112,7 @@ fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
         switch(&mut agent, "enable", "running");
         agent.wait_until("all are shown", |agent| {
             let text = agent.scrape();
-            ["node_uptime_seconds", "gantry_identity_processes", "tcp_ebpf_program_loaded"]
+            ["node_uptime_seconds", "gantry_identity_processes", "tcp_ebpf_program_loaded", "oom_program_loaded"]
                 .iter()
                 .all(|name| sample(&text, name).is_some())
         });
@@ -131,9 +131,14 @@ fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
         assert_eq!(seen.mapped, PLUGINS, "what was opened stays mapped");
         assert_eq!((seen.children, &seen.bpf), (0, &NO_BPF), "{seen:?}");
         let text = agent.scrape();
-        let families =
-            ["node_uptime_seconds", "container_info", "container_runtime_up", "tcp_ebpf_program_loaded"];
-        assert_eq!(families.map(|name| sample(&text, name)), [None; 4], "{text}");
+        let families = [
+            "node_uptime_seconds",
+            "container_info",
+            "container_runtime_up",
+            "tcp_ebpf_program_loaded",
+            "oom_program_loaded",
+        ];
+        assert_eq!(families.map(|name| sample(&text, name)), [None; 5], "{text}");
         off.push(seen);
     }
     let after = off.last().expect("three rounds");

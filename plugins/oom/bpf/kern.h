@@ -50,6 +50,7 @@ struct mem_cgroup {
 	struct page_counter memory;
 	struct page_counter memsw;
 	atomic_long_t memory_events_local[9];
+	_Bool oom_group;
 	_Bool oom_lock;
 };
 
@@ -96,6 +97,7 @@ enum cgroup_subsys_id {
 
 enum memcg_memory_event {
 	MEMCG_OOM_KILL = 5,
+	MEMCG_OOM_GROUP_KILL = 6,
 };
 
 #pragma clang attribute pop

@@ -52,6 +52,14 @@ ALWAYS_INLINE struct mem_cgroup *memory_of(struct css_set *set)
 	return (void *)state - field_offset(memory->css);
 }
 
+ALWAYS_INLINE u64 event(struct mem_cgroup *memory, u64 which)
+{
+	u64 count = 0, offset = field_offset(memory->memory_events_local) + which * sizeof(atomic_long_t);
+
+	bpf_probe_read_kernel(&count, sizeof(count), (void *)memory + offset);
+	return count;
+}
+
 ALWAYS_INLINE void fill_kills(struct record *to, struct mem_cgroup *memory, struct mm_struct *mm)
 {
 	if (!field_exists(memory->memory_events_local) || !enum_value_exists(enum memcg_memory_event, MEMCG_OOM_KILL))
@@ -62,11 +70,13 @@ ALWAYS_INLINE void fill_kills(struct record *to, struct mem_cgroup *memory, stru
 
 	if (!owner || memory_of(READ(owner->cgroups)) != memory)
 		return;
-	u64 offset = field_offset(memory->memory_events_local) +
-		     enum_value(enum memcg_memory_event, MEMCG_OOM_KILL) * sizeof(atomic_long_t);
-
-	bpf_probe_read_kernel(&to->kills, sizeof(to->kills), (void *)memory + offset);
+	to->kills = event(memory, enum_value(enum memcg_memory_event, MEMCG_OOM_KILL));
 	to->flags |= HAS_KILLS;
+	/* Since Linux 5.17. */
+	if (enum_value_exists(enum memcg_memory_event, MEMCG_OOM_GROUP_KILL)) {
+		to->groups = event(memory, enum_value(enum memcg_memory_event, MEMCG_OOM_GROUP_KILL));
+		to->flags |= HAS_GROUPS;
+	}
 }
 
 ALWAYS_INLINE _Bool is_full(struct page_counter *counter, u64 *limit)
@@ -83,6 +93,9 @@ ALWAYS_INLINE void fill_limit(struct record *to, struct mem_cgroup *memory)
 	for (int level = 0; level < LEVELS; level++) {
 		struct page_counter *counter = (void *)memory + field_offset(memory->memory);
 
+		/* Of those up to the one at its limit. */
+		if (field_exists(memory->oom_group) && READ(memory->oom_group))
+			to->flags |= GROUP;
 		if (is_full(counter, &limit)) {
 			of = memory;
 			to->limit_pages = limit;

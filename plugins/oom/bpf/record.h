@@ -12,6 +12,8 @@
 enum {
 	HAS_KILLS = 1,	/* `kills` is that of the cgroup */
 	LIMIT_SWAP = 2, /* the limit is that of memory and swap together */
+	GROUP = 4,	/* all of a cgroup is killed together */
+	HAS_GROUPS = 8, /* the kernel counts these */
 };
 
 struct record {
@@ -25,6 +27,7 @@ struct record {
 	u64 cgroup;	 /* where the process is */
 	u64 memory;	 /* whose memory it uses: this one, or one above it */
 	u64 kills;	 /* how many the kernel counted in that one, with this one */
+	u64 groups;	 /* how often all of it was killed together */
 	u64 limit_of;	 /* whose limit was reached; 0: none */
 	u64 limit_pages;
 	u32 limit_level; /* how far below the root that one is */

@@ -13,6 +13,14 @@ const EVENTS: u32 = 4096;
 /// that it is there may be on its way.
 const UNKNOWN: u32 = 3;
 
+/// Collections for which one that is gone is shown: after that the host shows what it
+/// had last.
+const GONE: u32 = 3;
+
+/// Collections after which it is asked again whether one that is gone is forgotten. A
+/// machine may have thousands of them.
+const EVERY: u32 = 32;
+
 /// One container.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -28,6 +36,8 @@ pub struct Known {
     files: Vec<(Place, counters::Place)>,
     /// The host was asked.
     is_asked: bool,
+    /// Collections since it was there, or since something of it counted.
+    gone: u32,
     /// Collections since the host knew it.
     unknown: u32,
 }
@@ -40,7 +50,7 @@ impl Known {
 
     /// It is shown.
     pub fn is_shown(&self) -> bool {
-        !self.left_alone && self.unknown == 0
+        !self.left_alone && self.unknown == 0 && self.gone <= GONE
     }
 
     fn is(&mut self, container: &Container, counters: Option<&mut Counters>) {
@@ -135,6 +145,7 @@ impl Containers {
         counters: Option<&mut Counters>,
     ) -> &mut Known {
         let known = self.known.entry(container).or_default();
+        known.gone = 0;
         if !known.is_asked
             && let Some(found) = host.container(container)
         {
@@ -155,12 +166,14 @@ impl Containers {
             self.get(host, *container, counters.as_deref_mut()).unknown = 0;
         }
         self.known.retain(|container, known| {
-            // One that is gone is known for as long as it is shown.
             if !living.contains(container) {
-                match host.container(*container) {
-                    Some(found) if known.is_asked => (known.unknown, known.id) = (0, found.id),
-                    Some(found) => known.is(&found, counters.as_deref_mut()),
-                    None => known.unknown += 1,
+                known.gone = known.gone.saturating_add(1);
+                if known.gone <= GONE || known.unknown > 0 || known.gone.is_multiple_of(EVERY) {
+                    match host.container(*container) {
+                        Some(found) if known.is_asked => (known.unknown, known.id) = (0, found.id),
+                        Some(found) => known.is(&found, counters.as_deref_mut()),
+                        None => known.unknown += 1,
+                    }
                 }
             }
             let stays = known.unknown < UNKNOWN;
@@ -201,7 +214,9 @@ impl Containers {
         trouble: &mut Option<String>,
     ) -> u64 {
         counters.begin();
-        self.known.values_mut().map(|known| known.look(counters, young_from, is_for, trouble)).sum()
+        // What is left of one that is gone is found in the first of these.
+        let those = self.known.values_mut().filter(|known| known.gone <= GONE);
+        those.map(|known| known.look(counters, young_from, is_for, trouble)).sum()
     }
 
     /// The counters are others from now on: their numbers say nothing of those before.

@@ -37,6 +37,8 @@ struct Numbers {
     event: Option<u64>,
     /// The file's, when it was read last.
     file: u64,
+    /// It is no use any more: there was a group, and the kernel does not count these.
+    blind: bool,
 }
 
 /// What an event was.
@@ -90,17 +92,26 @@ impl Counted {
     pub fn mark(&mut self, mark: &Mark, scope: Scope) -> Told {
         let place = (mark.hierarchy, mark.cgroup);
         let mut missed = 0;
-        match (mark.kills, self.numbers(place)) {
+        match (mark.number(), self.numbers(place)) {
             (None, _) => {}
+            (Some(_), Some(known)) if mark.in_group => {
+                known.until += 1;
+                known.event = None;
+                known.blind |= mark.groups.is_none();
+            }
             (Some(number), None) => {
-                self.begin(place, Numbers { until: number, event: Some(number), file: 0 });
+                let event = (!mark.in_group).then_some(number);
+                let blind = mark.in_group && mark.groups.is_none();
+                self.begin(place, Numbers { until: number, event, file: 0, blind });
             }
             (Some(number), Some(known)) => {
                 if known.event.is_some_and(|last| number <= last) {
                     return Told::Known;
                 }
                 // The file may have been read first after this kill: that says nothing of it.
-                missed = number.saturating_sub(1).saturating_sub(known.until);
+                if !known.blind {
+                    missed = number.saturating_sub(1).saturating_sub(known.until);
+                }
                 *known = Numbers { until: known.until.max(number), event: Some(number), ..*known };
             }
         }
@@ -113,13 +124,12 @@ impl Counted {
     /// is `young` came when somebody counted already: it began at 0.
     pub fn look(&mut self, place: Place, number: u64, young: bool, is_for: Use) -> u64 {
         let Some(known) = self.numbers(place) else {
-            let until = if young { 0 } else { number };
-            let counts = is_for == Use::Counts;
-            self.begin(
-                place,
-                Numbers { until: if counts { number } else { until }, event: None, file: number },
-            );
-            let found = if counts { number - until } else { 0 };
+            let before = if young { 0 } else { number };
+            let (until, found) = match is_for {
+                Use::Counts => (number, number - before),
+                Use::Checks => (before, 0),
+            };
+            self.begin(place, Numbers { until, file: number, ..Numbers::default() });
             self.add(Scope::Unknown, found);
             return found;
         };
@@ -129,6 +139,9 @@ impl Counted {
             Use::Checks => number.min(known.file),
         };
         known.file = number;
+        if known.blind {
+            return 0;
+        }
         let found = reached.saturating_sub(known.until);
         if found > 0 {
             // Its event, should it come after all, is of one that is counted.
@@ -231,6 +244,46 @@ mod tests {
             assert_eq!(counted.mark(&bare, Scope::Node), Told::Kill { missed: 0 });
         }
         assert_eq!((counted.kills(), counted.of(Scope::Node)), (2, 2));
+    }
+
+    /// The kernel counts the one that it chose twice: before the others, or after them.
+    #[test]
+    fn of_a_group_each_counts_once() {
+        let group =
+            |kills, groups| Mark { kills: Some(kills), groups: Some(groups), in_group: true, ..some() };
+        for others in [[2, 3], [3, 4]] {
+            let mut counted = Counted::default();
+            assert_eq!(counted.look(PLACE, 0, true, Use::Checks), 0);
+            for (kills, groups) in [(1, 0), (others[0], 1), (others[1], 1)] {
+                assert_eq!(counted.mark(&group(kills, groups), Scope::Container), Told::Kill { missed: 0 });
+            }
+            // Four, less one.
+            for _ in 0..3 {
+                assert_eq!(counted.look(PLACE, 3, true, Use::Checks), 0);
+            }
+            // One whose events were lost, and one by itself.
+            assert_eq!(counted.look(PLACE, 5, true, Use::Checks), 0);
+            assert_eq!(counted.look(PLACE, 5, true, Use::Checks), 2);
+            let alone = Mark { in_group: false, ..group(8, 2) };
+            assert_eq!(counted.mark(&alone, Scope::Container), Told::Kill { missed: 0 });
+            assert_eq!(counted.mark(&alone, Scope::Container), Told::Known);
+            assert_eq!(counted.kills(), 6);
+        }
+    }
+
+    #[test]
+    fn where_groups_are_not_counted_their_numbers_are_no_use() {
+        let mut counted = Counted::default();
+        assert_eq!(counted.look(PLACE, 0, true, Use::Checks), 0);
+        assert_eq!(
+            counted.mark(&Mark { in_group: true, ..mark(1) }, Scope::Container),
+            Told::Kill { missed: 0 }
+        );
+        for _ in 0..2 {
+            assert_eq!(counted.look(PLACE, 2, true, Use::Checks), 0, "the same once more");
+        }
+        assert_eq!(kill(&mut counted, 5), Told::Kill { missed: 0 });
+        assert_eq!(counted.kills(), 2);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Place {
 /// What one look gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number {
-    /// Kills since there is the cgroup.
+    /// Processes that were killed since there is the cgroup.
     pub kills: u64,
     /// It is another cgroup than at the last look.
     pub anew: bool,
@@ -113,9 +113,15 @@ impl Counters {
     }
 }
 
-/// The line `oom_kill`, which both versions have.
+/// The line `oom_kill`, which both versions have, without what the kernel counts twice:
+/// the one that it chose of a group (`oom_group_kill`, since Linux 5.17).
 fn kills(text: &[u8]) -> Option<u64> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
+    let groups = line(text, b"oom_group_kill ").unwrap_or_default();
+    line(text, b"oom_kill ").map(|kills| kills.saturating_sub(groups))
+}
+
+fn line(text: &[u8], key: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key))?;
     std::str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
@@ -126,7 +132,9 @@ mod tests {
     #[test]
     fn the_line_is_found_in_both_versions() {
         assert_eq!(kills(b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
-        assert_eq!(kills(b"low 0\nhigh 0\nmax 12\noom 4\noom_kill 2\noom_group_kill 1\n"), Some(2));
+        assert_eq!(kills(b"low 0\nhigh 0\nmax 12\noom 4\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(kills(b"oom_kill 4\noom_group_kill 1\n"), Some(3));
+        assert_eq!(kills(b"oom_kill 0\noom_group_kill 1\n"), Some(0), "of cgroups below");
         for text in
             [&b""[..], b"oom_kill\n", b"oom_kill x\n", b"oom_kill_disable 0\n", b"\xff\xfe", b"oom_kill -1\n"]
         {

@@ -46,6 +46,15 @@ impl Own {
         self.unattributed[reason as usize].inc();
     }
 
+    /// How many there were so far, by the label.
+    pub fn of_reason(&self, reason: &str) -> f64 {
+        REASONS
+            .iter()
+            .zip(&self.unattributed)
+            .find(|(name, _)| **name == reason)
+            .map_or(0.0, |(_, one)| one.get())
+    }
+
     /// Events were lost: of the ring, malformed, and those that came before counting
     /// began and had no room.
     pub fn lost(&self, counts: [u64; LOST.len()]) {

@@ -6,10 +6,12 @@ use gantry_plugin_api::serde::{Deserialize, Serialize};
 const VERSION: u32 = 1;
 
 /// Their length.
-const LENGTH: usize = 120;
+const LENGTH: usize = 128;
 
 const HAS_KILLS: u32 = 1;
 const LIMIT_SWAP: u32 = 2;
+const GROUP: u32 = 4;
+const HAS_GROUPS: u32 = 8;
 
 /// What a process exits with that was killed (`SIGKILL`), as the kernel keeps it.
 const KILLED: i32 = 9;
@@ -39,6 +41,11 @@ pub struct Mark {
     /// counts elsewhere: without the memory controller, or for a process that shares
     /// its memory with one of another cgroup.
     pub kills: Option<u64>,
+    /// How often it has killed all of that cgroup together (`memory.oom.group`). `None`:
+    /// it counts none of these, as before Linux 5.17.
+    pub groups: Option<u64>,
+    /// All of a cgroup is killed together, this one with it.
+    pub in_group: bool,
     /// Whose limit was reached.
     pub limit: Option<Limit>,
     /// Its memory.
@@ -92,9 +99,9 @@ impl Mark {
         };
         let (cgroup, memory) = (u64_at(bytes, 32)?, u64_at(bytes, 40)?);
         let limit = Limit {
-            of: u64_at(bytes, 56)?,
-            level: u32_at(bytes, 72)?,
-            bytes: u64_at(bytes, 64)?.saturating_mul(page),
+            of: u64_at(bytes, 64)?,
+            level: u32_at(bytes, 80)?,
+            bytes: u64_at(bytes, 72)?.saturating_mul(page),
             with_swap: flags & LIMIT_SWAP != 0,
         };
         // Of a cgroup above, which others are in as well, the count tells nothing of this one.
@@ -107,9 +114,11 @@ impl Mark {
             hierarchy: u32_at(bytes, 28)?,
             cgroup,
             kills: if has_kills { Some(u64_at(bytes, 48)?) } else { None },
+            groups: if flags & HAS_GROUPS != 0 { Some(u64_at(bytes, 56)?) } else { None },
+            in_group: flags & GROUP != 0,
             limit: (limit.of != 0).then_some(limit),
-            memory: Memory { anon: pages(80)?, file: pages(88)?, shmem: pages(96)? },
-            comm: text(bytes.get(104..LENGTH)?),
+            memory: Memory { anon: pages(88)?, file: pages(96)?, shmem: pages(104)? },
+            comm: text(bytes.get(112..LENGTH)?),
         })
     }
 
@@ -118,6 +127,12 @@ impl Mark {
     /// memory it needs for that.
     pub fn may_be_kill(&self) -> bool {
         self.exit_code == KILLED && self.kills != Some(0)
+    }
+
+    /// Which kill of its cgroup it is, but for one of a group: of a group the kernel counts
+    /// the one that it chose twice, before the others or after them.
+    pub fn number(&self) -> Option<u64> {
+        self.kills.map(|kills| kills.saturating_sub(self.groups.unwrap_or_default()))
     }
 
     /// The process, once for all.
@@ -154,6 +169,8 @@ pub(crate) mod tests {
             hierarchy: 4,
             cgroup: 77,
             kills: Some(1),
+            groups: None,
+            in_group: false,
             limit: Some(Limit { of: 77, level: 2, bytes: 32 << 20, with_swap: false }),
             memory: Memory { anon: 30 << 20, file: 4096, shmem: 0 },
         }
@@ -168,7 +185,7 @@ pub(crate) mod tests {
         let long = |number: u64| [number as u32, (number >> 32) as u32];
         words(&long(5_000_000_000));
         words(&[4242, 4243, 9, 4]);
-        [77, memory, 1, 77, 8192].iter().for_each(|number| words(&long(*number)));
+        [77, memory, 1, 5, 77, 8192].iter().for_each(|number| words(&long(*number)));
         words(&[2, 0]);
         [anon.cast_unsigned(), 1, 0].iter().for_each(|number| words(&long(*number)));
         bytes.extend_from_slice(b"hog\0\0\0\0\0\0\0\0\0\0\0\0\0");
@@ -181,6 +198,8 @@ pub(crate) mod tests {
         let with_swap = Mark::read(&bytes(LIMIT_SWAP, 77, 7680), 4096).expect("a record");
         assert!(with_swap.limit.is_some_and(|limit| limit.with_swap) && with_swap.kills.is_none());
         assert_eq!(Mark::read(&bytes(HAS_KILLS, 78, 0), 4096).expect("a record").kills, None);
+        let group = Mark::read(&bytes(GROUP | HAS_GROUPS, 77, 0), 4096).expect("a record");
+        assert_eq!((group.in_group, group.groups), (true, Some(5)));
         assert_eq!(Mark::read(&bytes(0, 77, -5), 4096).expect("a record").memory.anon, 0);
     }
 

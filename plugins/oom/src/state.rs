@@ -96,6 +96,11 @@ impl State {
         self.counters.as_ref().err().or(self.trouble.as_ref())
     }
 
+    /// What is counted of the plugin itself.
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
     /// Whether somebody waits for a container to be known.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

@@ -29,6 +29,8 @@ pub const TESTS: &[Tests] = &[
     all("gantry-tcp-ebpf", "full"),
     all("gantry-tcp-ebpf", "views"),
     all("gantry-tcp-ebpf", "without"),
+    all("gantry-oom", "kernel"),
+    all("gantry-oom", "counters"),
     // It takes iproute2 to make a link.
     Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.
