@@ -27,6 +27,14 @@ const LIMIT: u64 = 16 << 20;
 const HOG: [&str; 5] = ["busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M"];
 
 fn can() -> bool {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    // Before Linux 5.11 maps are locked memory; the agent has what this has.
+    let without = rustix::process::Rlimit { current: None, maximum: None };
+    if setrlimit(Resource::Memlock, without).is_err() {
+        let mut limit = getrlimit(Resource::Memlock);
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Memlock, limit);
+    }
     let has_btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     needs::root() && needs::have("a kernel with BTF", has_btf) && needs::program("busybox")
 }

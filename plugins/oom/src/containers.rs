@@ -89,10 +89,11 @@ impl Known {
         counters: &mut Counters,
         young_from: Option<u64>,
         is_for: Use,
+        waiting: &HashSet<Place>,
         trouble: &mut Option<String>,
     ) -> u64 {
         let mut found = 0;
-        for (place, file) in &mut self.files {
+        for (place, file) in self.files.iter_mut().filter(|(place, _)| !waiting.contains(place)) {
             let number = match counters.read(file) {
                 Ok(Some(number)) => number,
                 Ok(None) => continue,
@@ -205,18 +206,26 @@ impl Containers {
         changed
     }
 
-    /// Looks at the counters of all; how many kills are known by them alone.
+    /// The container that has a cgroup, by what was known of it when it was asked last.
+    pub fn of(&self, place: Place) -> Option<ContainerRef> {
+        let has = |known: &Known| known.files.iter().any(|(at, _)| *at == place);
+        self.known.iter().find(|(_, known)| has(known)).map(|(container, _)| *container)
+    }
+
+    /// Looks at the counters of all, but for cgroups of which a victim waits to be
+    /// counted; how many kills are known by them alone.
     pub fn look(
         &mut self,
         counters: &mut Counters,
         young_from: Option<u64>,
         is_for: Use,
+        waiting: &HashSet<Place>,
         trouble: &mut Option<String>,
     ) -> u64 {
         counters.begin();
         // What is left of one that is gone is found in the first of these.
         let those = self.known.values_mut().filter(|known| known.gone <= GONE);
-        those.map(|known| known.look(counters, young_from, is_for, trouble)).sum()
+        those.map(|known| known.look(counters, young_from, is_for, waiting, trouble)).sum()
     }
 
     /// The counters are others from now on: their numbers say nothing of those before.

@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::containers::Containers;
-use crate::counted::{Told, Use};
+use crate::counted::{Place, Told, Use};
 use crate::counters::Counters;
 use crate::engine::{Engine, Losses};
 use crate::handover::{Handed, Victims};
@@ -136,8 +136,8 @@ impl State {
             return;
         }
         // In their order: the numbers rise.
-        let follows = self.waiting.iter().any(|waiting| is_same_cgroup(&waiting.mark, &mark));
-        match whose(host, &mark) {
+        let follows = self.waiting.iter().any(|waiting| place(&waiting.mark) == place(&mark));
+        match self.whose(host, &mark) {
             Some(container) if !follows => self.count(host, &mark, container),
             _ if mark.cgroup <= ROOT => self.is_nobodys(host, &mark, Reason::NoContainer),
             _ if self.waiting.len() >= MAX_WAITING => self.is_nobodys(host, &mark, Reason::WaitingFull),
@@ -156,8 +156,8 @@ impl State {
         let now = host.now(Clock::Monotonic);
         let mut unknown = HashSet::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
-            let place = (waiting.mark.hierarchy, waiting.mark.cgroup);
-            let found = if unknown.contains(&place) { None } else { whose(host, &waiting.mark) };
+            let place = place(&waiting.mark);
+            let found = if unknown.contains(&place) { None } else { self.whose(host, &waiting.mark) };
             match found {
                 Some(container) => self.count(host, &waiting.mark, container),
                 None if now.saturating_sub(waiting.since) >= HOLD => {
@@ -170,6 +170,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// By its cgroup, and before that is known by the process. A container that was known
+    /// before the agent began anew has its cgroups before the host finds them again.
+    fn whose(&self, host: &Host, mark: &Mark) -> Option<ContainerRef> {
+        if mark.cgroup <= ROOT {
+            return None;
+        }
+        let Process { pid, start } = process(mark);
+        host.container_of_cgroup(mark.hierarchy, mark.cgroup)
+            .or_else(|| host.container_of_pid(pid, start))
+            .or_else(|| self.containers.of(place(mark)))
     }
 
     fn count(&mut self, host: &Host, mark: &Mark, container: ContainerRef) {
@@ -255,9 +267,10 @@ impl State {
     fn look(&mut self, host: &Host) {
         self.containers.refresh(host, self.counters.as_mut().ok());
         let Ok(counters) = &mut self.counters else { return };
+        let waiting = self.waiting.iter().map(|waiting| place(&waiting.mark)).collect();
         let is_for = if self.engine.is_some() { Use::Checks } else { Use::Counts };
         self.trouble = None;
-        let found = self.containers.look(counters, self.young_from, is_for, &mut self.trouble);
+        let found = self.containers.look(counters, self.young_from, is_for, &waiting, &mut self.trouble);
         self.own.found.add(found as f64);
         if found > 0 && self.engine.is_some() {
             tracing::warn!("{found} kills of which the cgroups' counters alone tell: their events were lost");
@@ -350,22 +363,13 @@ impl Waiting {
     }
 }
 
-fn is_same_cgroup(one: &Mark, other: &Mark) -> bool {
-    (one.hierarchy, one.cgroup) == (other.hierarchy, other.cgroup)
+fn place(mark: &Mark) -> Place {
+    (mark.hierarchy, mark.cgroup)
 }
 
 fn process(mark: &Mark) -> Process {
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
     Process { pid: mark.pid, start: mark.start / tick.max(1) }
-}
-
-/// By its cgroup, and before that is known by the process.
-fn whose(host: &Host, mark: &Mark) -> Option<ContainerRef> {
-    if mark.cgroup <= ROOT {
-        return None;
-    }
-    let Process { pid, start } = process(mark);
-    host.container_of_cgroup(mark.hierarchy, mark.cgroup).or_else(|| host.container_of_pid(pid, start))
 }
 
 fn now(host: &Host) -> f64 {

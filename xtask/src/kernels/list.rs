@@ -40,6 +40,7 @@ pub const TESTS: &[Tests] = &[
         skip: &["a_process_whose_first_thread_ends_is_there_until_the_last_one_does"],
     },
     all("gantry-host", "cgroup2"),
+    Tests { package: "gantry-host", target: "oom", skip: &["containers_of_docker_have_their_victims"] },
     all("gantry-host", "clock"),
     Tests {
         package: "gantry-host",
