@@ -239,6 +239,7 @@ fn a_restart_of_the_agent_loses_and_doubles_nothing() {
     assert!(agent.terminate().success());
     hog(&cgroup);
     agent.again();
+    agent.wait_for_state("oom", "running");
     hog(&cgroup);
     scrape_until(&agent, "all are counted", |text| kills(text, &id) == Some(3.0));
     let text = agent.scrape();
