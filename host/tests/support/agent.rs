@@ -286,7 +286,7 @@ fn isolated(plugins: &str) -> String {
     }
     let isolation = format!("isolation = \"{}\"", super::isolation());
     let plugins = plugins.replace("isolation = \"none\"", &isolation);
-    ["node", "containers", "tcp-ebpf", "taskstats"].iter().fold(plugins, |plugins, name| {
+    ["node", "containers", "tcp-ebpf", "taskstats", "oom"].iter().fold(plugins, |plugins, name| {
         let header = format!("[plugins.{name}]\n");
         let section = plugins.split(&header).nth(1).unwrap_or_default();
         if section.split("\n[").next().is_some_and(|section| section.contains("isolation = ")) {

@@ -31,6 +31,8 @@ pub const TESTS: &[Tests] = &[
     all("gantry-tcp-ebpf", "full"),
     all("gantry-tcp-ebpf", "views"),
     all("gantry-tcp-ebpf", "without"),
+    all("gantry-oom", "kernel"),
+    all("gantry-oom", "counters"),
     // It takes iproute2 to make a link.
     Tests { package: "gantry-tcp-ebpf", target: "failures", skip: &["unreachable"] },
     // Python is what ends a first thread alone.
@@ -40,6 +42,7 @@ pub const TESTS: &[Tests] = &[
         skip: &["a_process_whose_first_thread_ends_is_there_until_the_last_one_does"],
     },
     all("gantry-host", "cgroup2"),
+    Tests { package: "gantry-host", target: "oom", skip: &["containers_of_docker_have_their_victims"] },
     all("gantry-host", "clock"),
     Tests {
         package: "gantry-host",
