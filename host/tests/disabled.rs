@@ -10,7 +10,7 @@ use support::control::ask;
 use support::process::threads;
 use support::{needs, private_dir};
 
-const PLUGINS: [&str; 4] = ["node", "containers", "tcp-ebpf", "oom"];
+const PLUGINS: [&str; 5] = ["node", "containers", "tcp-ebpf", "taskstats", "oom"];
 
 /// The identity service begins at the first question, and stays: it is the host's.
 const OF_IDENTITY: [&str; 2] = ["identity", "identity-reads"];
