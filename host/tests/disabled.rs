@@ -88,7 +88,9 @@ fn switch(agent: &mut Agent, to: &str, state: &str) {
     for plugin in PLUGINS {
         let answer = ask(&agent.socket(), "POST", &format!("plugins/{plugin}/{to}")).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        agent.wait_for_state(plugin, state);
+        // taskstats is degraded where the kernel does not count delays of disks.
+        let is_it = |is: &str| is == state || state == "running" && plugin == "taskstats" && is == "degraded";
+        agent.wait_until(&format!("{plugin} is {state}"), |agent| is_it(&agent.state(plugin).0));
     }
 }
 
@@ -127,6 +129,7 @@ fn a_plugin_that_is_disabled_again_leaves_its_mapping_and_nothing_else() {
                 "gantry_identity_processes",
                 "tcp_ebpf_program_loaded",
                 "oom_program_loaded",
+                "container_resources_cpu_delay_seconds_total",
             ]
             .iter()
             .all(|name| sample(&text, name).is_some())
