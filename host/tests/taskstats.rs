@@ -233,7 +233,7 @@ fn an_agent_that_ends_and_comes_again_goes_on_with_those_that_live() {
 fn disk(dir: &Path) -> Option<(String, PathBuf)> {
     use std::os::unix::fs::MetadataExt as _;
     let file = dir.join("data");
-    std::fs::write(&file, vec![7; 3 << 20]).ok()?;
+    std::fs::write(&file, vec![7; 6 << 20]).ok()?;
     std::fs::File::open(&file).and_then(|file| file.sync_all()).ok()?;
     let device = std::fs::metadata(&file).ok()?.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -281,7 +281,7 @@ fn who_waits_for_a_disk_is_shown_once_the_kernel_counts_it() {
     let id = cgroup.path();
     cgroup.write("blkio.throttle.read_bps_device", &format!("{number} 1048576"));
     let input = format!("if={}", path.display());
-    let member = cgroup.spawn(&["dd", &input, "of=/dev/null", "bs=256k", "count=12", "iflag=direct"]);
+    let member = cgroup.spawn(&["dd", &input, "of=/dev/null", "bs=256k", "count=24", "iflag=direct"]);
     let pid = member.0.id().to_string();
     // Field 42: ticks of 10 ms.
     let ticks = || {
@@ -290,6 +290,8 @@ fn who_waits_for_a_disk_is_shown_once_the_kernel_counts_it() {
             stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(39)?.parse::<f64>().ok());
         field.unwrap_or(0.0) / 100.0
     };
+    // On a machine that is overloaded the agent may learn of it late.
+    scrape_until(&agent, "it is known", |text| delay(text, &id, "disk") > 0.0);
     let mut waited = 0.0_f64;
     until("it waited", || {
         waited = waited.max(ticks());
@@ -297,7 +299,7 @@ fn who_waits_for_a_disk_is_shown_once_the_kernel_counts_it() {
     });
     member.wait();
     scrape_until(&agent, "it is shown", |text| delay(text, &id, "disk") >= waited * 0.99);
-    assert!(delay(&agent.scrape(), &id, "disk") < 10.0);
+    assert!(delay(&agent.scrape(), &id, "disk") < 20.0);
     assert!(agent.terminate().success());
     assert_eq!(setting(), "0", "it was put back");
 }
