@@ -153,7 +153,7 @@ impl Engine {
             for (exit, read, slept) in std::mem::take(&mut reader.early) {
                 // The one before counted it.
                 if !marks.contains(&Mark { pid: exit.pid, mark: exit.mark }) {
-                    reader.add(&self.host, &mut counted, Ended { exit, read, slept });
+                    reader.add(&self.host, &mut counted, Ended { exit, read, slept, is_of_none: false });
                 }
             }
         }
@@ -174,8 +174,8 @@ impl Engine {
             let is_all = reader.follow_ends(&self.host);
             let more = reader.receive(&self.host, &mut self.counted());
             let counted = &mut *self.counted();
-            for (process, container, at) in std::mem::take(&mut reader.ended) {
-                reader.join(counted, process, container, at);
+            for ended in std::mem::take(&mut reader.ended) {
+                reader.join(&self.host, counted, ended);
             }
             if is_all && !more {
                 break;
@@ -320,7 +320,7 @@ impl Reader {
         for exit in all.drain(..) {
             if counted.is_active {
                 counted.exits += 1;
-                self.add(host, counted, Ended { exit, read: now, slept });
+                self.add(host, counted, Ended { exit, read: now, slept, is_of_none: false });
             } else if self.early.len() < EARLY {
                 self.early.push((exit, now, slept));
             }
@@ -336,7 +336,12 @@ impl Reader {
     }
 
     /// The identity service says that a process ended.
-    fn join(&mut self, counted: &mut Counted, process: Process, container: Option<ContainerRef>, at: u64) {
+    fn join(
+        &mut self,
+        host: &Host,
+        counted: &mut Counted,
+        (process, container, at): (Process, Option<ContainerRef>, u64),
+    ) {
         let ended = self.waiting.take(process);
         match (ended, container) {
             (Some(Ended { exit, .. }), Some(container)) => {
@@ -346,8 +351,8 @@ impl Reader {
                 let was_overrun = self.overrun.is_some_and(|overrun| at.abs_diff(overrun) < OVERRUN);
                 counted.lost.overrun += u64::from(was_overrun);
             }
-            // Of no container.
-            (_, None) => {}
+            (Some(ended), None) => self.add(host, counted, Ended { is_of_none: true, ..ended }),
+            (None, None) => {}
         }
     }
 
@@ -376,7 +381,10 @@ impl Reader {
                 counted.counts.may_have_ended(Process { pid, start }, container, mark, &delays);
             }
             // Before version 12 of the structure a thread that ended looks the same.
-            None => counted.lost.unknown += u64::from(ended.exit.of == Of::Process),
+            None => {
+                let is_lost = ended.exit.of == Of::Process && !ended.is_of_none;
+                counted.lost.unknown += u64::from(is_lost);
+            }
         }
     }
 }

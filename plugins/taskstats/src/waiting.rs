@@ -36,6 +36,9 @@ pub struct Ended {
     pub read: u64,
     /// What the machine slept: of that the time that it lived knows nothing.
     pub slept: u64,
+    /// The identity service said that it is of no container. It may have learned better
+    /// since: its own look at a process may come after the end of that.
+    pub is_of_none: bool,
 }
 
 impl Ended {
@@ -119,7 +122,12 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn ended(pid: u32, of: Of, lived: Option<u64>, read: u64) -> Ended {
-        Ended { exit: Exit { pid, of, lived, mark: read, delays: [read; 8] }, read, slept: 0 }
+        Ended {
+            exit: Exit { pid, of, lived, mark: read, delays: [read; 8] },
+            read,
+            slept: 0,
+            is_of_none: false,
+        }
     }
 
     fn one(pid: u32, read: u64) -> Ended {
