@@ -70,8 +70,11 @@ pub enum Answer {
     Failed(io::Error),
     /// It has not answered for so long.
     Stuck(Duration),
-    /// It was not asked: all threads are stuck elsewhere, or time was up.
+    /// It was not asked: all threads are stuck elsewhere.
     NotAsked,
+    /// It was not asked before time was up: the machine is overloaded, or this process was
+    /// stopped for a while. It says nothing of the file system.
+    NoTime,
 }
 
 /// So many threads may be stuck at once; 8 MiB of address space and some 20 KiB
@@ -232,7 +235,11 @@ impl State {
         match self.answers.remove(path) {
             Some(Ok(usage)) => Answer::Known(usage),
             Some(Err(error)) => Answer::Failed(error),
-            None => self.stuck_at(path).map_or(Answer::NotAsked, |since| Answer::Stuck(since.elapsed())),
+            None => match self.stuck_at(path) {
+                Some(since) => Answer::Stuck(since.elapsed()),
+                None if self.busy.len() < MAX_THREADS => Answer::NoTime,
+                None => Answer::NotAsked,
+            },
         }
     }
 }

@@ -8,8 +8,9 @@ use crate::sources::{Out, Run, Source, State, all_but};
 use gantry_mounts::Mount;
 use gantry_mounts::statfs::{Answer, Ask, Asker, Usage};
 use gantry_plugin_api::{Cell, Rows};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,13 @@ pub struct Filesystems {
     bad_lines: u64,
     /// In the order of `mounts`.
     answers: Vec<Answer>,
+    /// What each said last, by its path, and how often time was up for it since.
+    last: HashMap<PathBuf, (Usage, u32)>,
 }
+
+/// So often in a row what a file system said last stands for it where time was up: a
+/// moment in which the machine is overloaded is no trouble of the file system's.
+const LATE: u32 = 2;
 
 impl Filesystems {
     /// `ask` asks one of them; see [`gantry_mounts::statfs::beneath`].
@@ -34,6 +41,7 @@ impl Filesystems {
             mounts: Vec::new(),
             bad_lines: 0,
             answers: Vec::new(),
+            last: HashMap::new(),
         }
     }
 
@@ -60,6 +68,7 @@ impl Filesystems {
         run.other(Source::Statfs, |run| {
             let paths = self.mounts.iter().map(|mount| mount.path.as_path());
             self.answers = self.asker.ask(paths, settings.filesystem_timeout);
+            self.stand_in(&mut run.out);
             Ok(self.show(&mut run.out))
         });
     }
@@ -88,6 +97,25 @@ impl Filesystems {
         Ok(())
     }
 
+    /// Puts what was said last in the place of what there was no time for.
+    fn stand_in(&mut self, out: &mut Out<'_, '_>) {
+        let mut last = HashMap::with_capacity(self.mounts.len());
+        for (mount, answer) in self.mounts.iter().zip(&mut self.answers) {
+            let late = match answer {
+                Answer::Known(usage) => Some((*usage, 0)),
+                Answer::NoTime => self.last.get(&mount.path).copied().map(|(usage, late)| (usage, late + 1)),
+                Answer::Failed(_) | Answer::Stuck(_) | Answer::NotAsked => None,
+            };
+            let Some((usage, late)) = late.filter(|(_, late)| *late <= LATE) else { continue };
+            if late > 0 {
+                out.skipped("filesystem_late", 1);
+                *answer = Answer::Known(usage);
+            }
+            last.insert(mount.path.clone(), (usage, late));
+        }
+        self.last = last;
+    }
+
     fn show(&self, out: &mut Out<'_, '_>) -> State {
         let mut trouble = String::new();
         for (mount, answer) in self.mounts.iter().zip(&self.answers) {
@@ -103,7 +131,7 @@ impl Filesystems {
                     out.skipped("filesystem_unresponsive", 1);
                 }
                 Answer::Failed(_) => out.skipped("filesystem_error", 1),
-                Answer::NotAsked => out.skipped("filesystem_not_asked", 1),
+                Answer::NotAsked | Answer::NoTime => out.skipped("filesystem_not_asked", 1),
             }
             if let Some(what) = describe(answer) {
                 let separator = if trouble.is_empty() { "" } else { ", " };
@@ -168,5 +196,9 @@ fn describe(answer: &Answer) -> Option<String> {
         Answer::Failed(error) => Some(format!("cannot be asked: {error}")),
         Answer::Stuck(_) => Some("does not answer".to_owned()),
         Answer::NotAsked => Some("was not asked: too many others do not answer".to_owned()),
+        Answer::NoTime => Some(
+            "was not asked: time was up; the machine is overloaded, or filesystem_timeout is too short"
+                .to_owned(),
+        ),
     }
 }

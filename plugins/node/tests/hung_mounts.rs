@@ -137,6 +137,29 @@ fn a_hung_mount_is_shown_and_the_others_are_served() {
     assert_eq!(rig.filesystems.stop(Duration::from_secs(5)), 0);
 }
 
+/// As where the machine is overloaded for a moment, or the agent was stopped.
+#[test]
+fn what_there_was_no_time_for_is_as_it_was_for_two_collections() {
+    let mut rig = Rig::new(&paths(&["/a", "/b"]));
+    let shown = |samples: &Collected| samples.label_values(SIZE, "mount_point");
+    assert_eq!(shown(&rig.collect().0), ["/a", "/b"]);
+    rig.settings.filesystem_timeout = Duration::ZERO;
+    for _ in 0..2 {
+        let (samples, _) = rig.collect();
+        assert_eq!((shown(&samples).len(), samples.skipped()["filesystem_late"]), (2, 2));
+        assert!(rig.sources.troubles().is_empty(), "{:?}", rig.sources.troubles());
+    }
+    let (samples, _) = rig.collect();
+    assert_eq!((shown(&samples).len(), samples.skipped()["filesystem_not_asked"]), (0, 2));
+    assert!(rig.sources.troubles()[0].contains("/a was not asked: time was up"));
+    rig.settings.filesystem_timeout = TIMEOUT;
+    eventually(|| {
+        let (samples, _) = rig.collect();
+        let is_good = shown(&samples).len() == 2 && rig.sources.troubles().is_empty();
+        is_good.then_some(()).ok_or(format!("{samples:?}"))
+    });
+}
+
 #[test]
 fn a_stuck_mount_costs_time_only_once() {
     let mut rig = Rig::new(&paths(&["/a", "/b"]));

@@ -119,7 +119,7 @@ impl FileSystems {
                         tracing::debug!("statfs of {}: {error}", path.display());
                         Answered::Failed
                     }
-                    Answer::NotAsked => Answered::NotAsked,
+                    Answer::NotAsked | Answer::NoTime => Answered::NotAsked,
                 };
                 answers.insert(*device, answered);
             }
