@@ -58,8 +58,9 @@ pub fn kills<'a>(kills: impl Iterator<Item = &'a Kill>, rows: &mut Rows<'_>) {
 /// Fills `programs`.
 pub fn programs(programs: &[Measured], rows: &mut Rows<'_>) {
     for measured in programs {
+        let misses = measured.costs.map_or(Cell::Empty, |costs| Cell::Number(costs.misses as f64));
         let (state, misses) = match &measured.outcome {
-            Outcome::Loaded => ("loaded", Cell::Number(measured.costs.misses as f64)),
+            Outcome::Loaded => ("loaded", misses),
             Outcome::Refused(why) => (why.as_str(), Cell::Empty),
         };
         rows.push(&[Cell::Text(measured.program), Cell::Text(state), misses]);
