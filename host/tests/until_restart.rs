@@ -140,6 +140,22 @@ fn another_section_behind_a_word_rolls_back_to_that_word_and_says_so() {
     assert_eq!(site.version(), "0.1.0");
 }
 
+#[test]
+fn a_word_for_what_runs_already_changes_nothing() {
+    let site = site("");
+    assert_eq!(site.upgrade(&site.new), "hostile: running (0.2.0)\n");
+    let enabled = site.agent.good(&["enable", "hostile", "--until-restart"]);
+    assert_eq!(enabled, "hostile: running, as it was already\n");
+    assert_eq!(site.version(), "0.2.0", "what it runs is known");
+    assert!(!note(&site).contains(DIFFERS), "{}", note(&site));
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    // By an earlier word.
+    until_restart(&site, &site.new);
+    site.agent.good(&["enable", "hostile", "--until-restart"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(note(&site).contains(DIFFERS), "{}", note(&site));
+}
+
 /// Gives a command whose new generation hangs in its start; meanwhile somebody
 /// writes to the configuration's file.
 fn while_the_file_changes(site: &mut Site, words: &[&str]) -> Output {

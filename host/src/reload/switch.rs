@@ -69,6 +69,12 @@ async fn for_now(agent: &Arc<Agent>, name: &str, on: bool) -> Result<Report, Ref
         apply::settled(&unit, Step::Stop, &mut report).await;
         return Ok(report);
     }
+    if let Some(unit) = unit.as_ref().filter(|unit| unit.wanted()) {
+        // What it runs, and by whose word, stays: there is nothing to look at.
+        let mut report = Report::default();
+        report.good(format!("{}: {}, as it was already", unit.name(), unit.status().state.as_str()));
+        return Ok(report);
+    }
     let config = match &unit {
         Some(unit) => unit.config().as_ref().clone(),
         None => PluginConfig::unnamed(name),
