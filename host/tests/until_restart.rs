@@ -107,7 +107,10 @@ fn a_word_forgets_neither_what_is_held_nor_what_ran_before() {
 fn what_a_word_brought_and_the_file_names_now_has_what_ran_before_behind_it() {
     let mut site = site("");
     until_restart(&site, &site.new);
-    assert_eq!(site.upgrade(&site.new), "hostile: it runs that file already\n");
+    assert_eq!(
+        site.upgrade(&site.new),
+        "hostile: it runs that file already; its section names it from now on\n"
+    );
     assert!(!note(&site).contains(DIFFERS), "{}", note(&site));
     start_again(&mut site);
     assert_eq!(site.version(), "0.2.0");

@@ -45,7 +45,8 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let parts = agent.fleet.parts().clone();
     parts.services.identity.remember(parts.records.take_ids());
-    parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
+    let rolled_back = parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
+    reload::name_restored(&agent, rolled_back.as_slice());
     let config = agent.config();
     let is_configured = |name: &str| config.plugins.iter().any(|section| section.name == name);
     match parts.records.named_files(is_configured).map(|named| loader::sweep(&state_dir, &named)) {
