@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
 use crate::supervisor::{BUDGETS_EVERY, keep, mind_budgets};
-use crate::{capabilities, control, descriptors, health, http, loader, lock, logging, reload};
+use crate::{capabilities, control, descriptors, files, health, http, loader, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +39,14 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     let (_lock, warning) = lock::take(&state_dir).map_err(Failure::no)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
+    }
+    match files::sweep_beside(&config.file) {
+        Ok(0) => {}
+        Ok(swept) => tracing::info!(
+            "{swept} files that an agent left beside {} when it was killed were removed",
+            config.file.display()
+        ),
+        Err(error) => tracing::debug!("beside {} nothing is swept: {error}", config.file.display()),
     }
     let agent = Agent::new(config, &state_dir, !listen.is_empty(), Notifier::from_environment());
     // Under the lock, which says that no other agent keeps its own there.
