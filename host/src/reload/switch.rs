@@ -3,9 +3,10 @@
 use super::examine::{self, Examined};
 use super::plan::Step;
 use super::report::Report;
-use super::{Refused, apply, blocking};
+use super::{Refused, apply, blocking, upgrade};
 use crate::agent::Agent;
 use crate::config::{self, Config, PluginConfig};
+use crate::records::{Entry, What};
 use crate::supervisor::{Event, Unit};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
         return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);
     }
     tracing::info!("plugin {name}: restart on request");
+    let from = unit.status().loaded.map(|loaded| upgrade::file(&loaded));
+    unit.parts().records.happened(name, Entry::now(What::Restart, from, None, "on request"));
     if unit.forgive() {
         // What is loaded is for a process of its own.
         unit.set_loaded(None, false);
