@@ -43,17 +43,18 @@ struct Apart {
 
 impl Crashes {
     /// Reads what the agent before left, and begins to stamp. For whoever holds
-    /// the state directory.
-    pub fn begin(&self, state_dir: &Path, config: &Config, records: &Records) {
+    /// the state directory. Gives the plugin that it rolled back, if it did.
+    pub fn begin(&self, state_dir: &Path, config: &Config, records: &Records) -> Option<String> {
         let path = state_dir.join("crash").join("stamps");
         let boot = boot_words(records.boot());
-        match report::read(&path, boot) {
+        let rolled_back = match report::read(&path, boot) {
             Ok(Some(left)) => noted(&left, records, config),
-            Ok(None) => {}
+            Ok(None) => None,
             Err(error) => {
                 tracing::warn!("{}: {error}; how the agent before ended is not known", path.display());
+                None
             }
-        }
+        };
         self.judge(records, config);
         let made = DirBuilder::new()
             .recursive(true)
@@ -68,6 +69,7 @@ impl Crashes {
                 path.display()
             ),
         }
+        rolled_back
     }
 
     fn judge(&self, records: &Records, config: &Config) {
@@ -222,8 +224,9 @@ fn mapped(maps: &str, path: &Path) -> Option<std::ops::Range<u64>> {
     Some(from..to)
 }
 
-/// Says how the agent before ended, and keeps whose doing it was.
-fn noted(left: &Report, records: &Records, config: &Config) {
+/// Says how the agent before ended, and keeps whose doing it was; gives that
+/// plugin if it was rolled back.
+fn noted(left: &Report, records: &Records, config: &Config) -> Option<String> {
     let signal = match left.signal {
         Some(signal) => format!("{} at address {:#x}", name_of(signal), left.address),
         None if left.exited => "an exit that it did not call itself".to_owned(),
@@ -239,7 +242,7 @@ fn noted(left: &Report, records: &Records, config: &Config) {
     let Some((plugin, evidence)) = &left.culprit else {
         let at_work = if in_calls.is_empty() { "no plugin".to_owned() } else { in_calls.join(", ") };
         tracing::error!("{end}; whose doing it was is not known; at work: {at_work}");
-        return;
+        return None;
     };
     let how = match evidence {
         Evidence::InCall(call) => format!("in its {}", call_name(*call)),
@@ -259,19 +262,19 @@ fn noted(left: &Report, records: &Records, config: &Config) {
         let from = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
         records.happened(plugin, Entry::now(What::Crash, from, None, &reason));
     }
-    roll_back(plugin, &reason, records, config);
+    roll_back(plugin, &reason, records, config).then(|| plugin.clone())
 }
 
 /// What took the agent down while its upgrade was on probation is held back, and
 /// what ran before runs in its place.
-fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
-    let Some(section) = config.plugins.iter().find(|section| section.name == plugin) else { return };
+fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) -> bool {
+    let Some(section) = config.plugins.iter().find(|section| section.name == plugin) else { return false };
     let lineage = records.lineage(plugin);
-    let Some((instead, on_probation)) = lineage.previous.zip(lineage.probation) else { return };
+    let Some((instead, on_probation)) = lineage.previous.zip(lineage.probation) else { return false };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let ran = records.history(plugin).into_iter().find_map(|entry| entry.runs().cloned());
     let is_on_probation = |file: &File| file.digest == on_probation.digest && now <= on_probation.until;
-    let Some(bad) = ran.filter(is_on_probation) else { return };
+    let Some(bad) = ran.filter(is_on_probation) else { return false };
     tracing::error!(
         "plugin {plugin}: {} was on probation; {} runs in its place",
         bad.version,
@@ -285,6 +288,7 @@ fn roll_back(plugin: &str, why: &str, records: &Records, config: &Config) {
     let (digest, section) = (bad.digest, section.fingerprint());
     let held = Some(Held { digest, section, reason: why.to_owned(), instead });
     records.set_lineage(plugin, Lineage { held, ran, ..Lineage::default() });
+    true
 }
 
 /// `SIGSEGV`

@@ -87,6 +87,37 @@ impl Drop for Beside {
     }
 }
 
+/// Removes what a process that was killed left beside `target`; how many there were.
+/// Names of processes that live are passed over: they may be about to write.
+pub fn sweep_beside(target: &Path) -> io::Result<usize> {
+    let target = target.canonicalize()?;
+    let begin = target.with_extension("tmp.");
+    let Some(begin) = begin.file_name().and_then(|name| name.to_str()) else { return Ok(0) };
+    let mut swept = 0;
+    for entry in std::fs::read_dir(target.parent().unwrap_or(Path::new(".")))?.take(MOST_BESIDE) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(begin)) else { continue };
+        let Some((process, number)) = rest.split_once('.') else { continue };
+        let Ok(process) = process.parse::<i32>() else { continue };
+        if number.parse::<u64>().is_ok() && entry.file_type()?.is_file() && has_ended(process) {
+            std::fs::remove_file(entry.path())?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// A directory with more is looked at so far.
+const MOST_BESIDE: usize = 10_000;
+
+/// One of this process's number is of another that had it before.
+fn has_ended(process: i32) -> bool {
+    let Some(pid) = rustix::process::Pid::from_raw(process.max(0)) else { return false };
+    pid == rustix::process::getpid()
+        || rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+}
+
 /// A file that has the whole content or is not there.
 pub fn write_and_rename(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let prepare = |file: &File| Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?);
@@ -105,6 +136,24 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_beside_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let target = dir.path().join("plugins.toml");
+        let parent = std::os::unix::process::parent_id();
+        let mut stay: Vec<String> =
+            ["plugins.toml", "plugins.tmp.x.0", "plugins.tmp.7", "other.tmp.2147483647.0"]
+                .map(str::to_owned)
+                .into();
+        stay.push(format!("plugins.tmp.{parent}.0"));
+        stay.sort();
+        for name in stay.iter().map(String::as_str).chain(["plugins.tmp.2147483647.3"]) {
+            std::fs::write(dir.path().join(name), "").expect("own directory");
+        }
+        assert_eq!(sweep_beside(&target).expect("own directory"), 1);
+        assert_eq!(names(dir.path()), stay);
     }
 
     #[test]

@@ -208,7 +208,10 @@ fn a_socket_of_something_else_is_told_from_an_agent() {
     ] {
         let (code, error) = answering(answer, plugins_at);
         assert_eq!(code, 2, "{error}");
-        assert!(error.starts_with("gantry: the answer at ") && error.contains("makes no sense"), "{error}");
+        let closed =
+            answer.is_empty() && error.contains("ended, or closed the connection, before it answered");
+        let odd = error.starts_with("gantry: the answer at ") && error.contains("makes no sense");
+        assert!(odd || closed, "{error}");
     }
 }
 

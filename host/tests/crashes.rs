@@ -224,8 +224,14 @@ fn rolled_back(fault: &str) {
     for _ in 0..6 {
         assert_eq!(get(agent.address, "/metrics").status, 200);
     }
-    // It stays so, also for whoever starts or reloads it.
+    // It stays so, also for whoever starts or reloads it, or edits something else.
+    let text = std::fs::read_to_string(agent.config()).expect("own file");
+    assert!(text.contains(&format!("path = {file:?}")), "{text}");
+    assert_eq!(agent.good(&["reload"]), "the configuration is in force; nothing differed\n");
+    std::fs::write(agent.config(), text.replace("enabled = true", "enabled = true\nmax_series = 77"))
+        .expect("own file");
     agent.good(&["reload"]);
+    assert_eq!(agent.plugin("hostile")["version"], "0.1.0");
     agent.terminate();
     agent.again();
     assert_eq!(agent.plugin("hostile")["version"], "0.1.0");

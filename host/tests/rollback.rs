@@ -163,6 +163,37 @@ fn rolls_back(mut site: Site, table: &str, why: &str) {
 }
 
 #[test]
+fn an_upgrade_that_ends_in_its_first_health_is_no_success() {
+    let mut site = site("", "", "fault = \"panic\"\nat = \"health\"");
+    let error = site.agent.bad(1, &["upgrade", "hostile", site.new.to_str().expect("UTF-8")]);
+    assert!(
+        error.contains("failed (0.2.0): health: panicked")
+            && error.contains("on probation, and is rolled back"),
+        "{error}"
+    );
+    site.agent.wait_for_log("rollback: hostile: running (0.1.0)");
+    assert_eq!(site.version(), "0.1.0");
+}
+
+#[test]
+fn a_rollback_to_a_file_that_lies_nowhere_but_in_the_store_outlives_a_restart() {
+    let mut site = site("", "", "");
+    site.upgrade();
+    let text = site.text();
+    std::fs::remove_file(&site.old).expect("own file");
+    let said = site.agent.good(&["rollback", "hostile"]);
+    assert!(said.contains("hostile: running (0.1.0)\n"), "{said}");
+    assert!(
+        said.contains("is not there any more as it ran") && said.contains("from the agent's store"),
+        "{said}"
+    );
+    assert_eq!(site.text(), text, "it would name what is not there");
+    site.start_again();
+    assert_eq!(site.version(), "0.1.0");
+    assert_eq!(site.agent.row("hostile")["state"], "running");
+}
+
+#[test]
 fn a_rollback_that_cannot_be_done_is_tried_again() {
     let dir = private_dir();
     let well = dir.path().join("well");
@@ -531,13 +562,13 @@ fn a_file_that_was_rolled_back_from_is_not_taken_again() {
 #[test]
 fn a_rollback_finds_what_ran_before_in_the_store_of_an_earlier_agent() {
     let mut site = site("", "", "");
-    let text = site.text();
     site.upgrade();
+    let text = site.text();
     assert!(site.agent.terminate().success());
     std::fs::remove_file(&site.old).expect("own file");
     site.agent.again();
     assert_eq!(site.version(), "0.2.0");
-    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    assert!(site.agent.good(&["rollback", "hostile"]).ends_with("hostile: running (0.1.0)\n"));
     assert_eq!(site.text(), text);
     let rows = site.agent.table(&["history", "hostile"]);
     let what: Vec<&str> = rows.iter().filter_map(|row| row["what"].as_str()).collect();

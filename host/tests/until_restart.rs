@@ -107,7 +107,10 @@ fn a_word_forgets_neither_what_is_held_nor_what_ran_before() {
 fn what_a_word_brought_and_the_file_names_now_has_what_ran_before_behind_it() {
     let mut site = site("");
     until_restart(&site, &site.new);
-    assert_eq!(site.upgrade(&site.new), "hostile: it runs that file already\n");
+    assert_eq!(
+        site.upgrade(&site.new),
+        "hostile: it runs that file already; its section names it from now on\n"
+    );
     assert!(!note(&site).contains(DIFFERS), "{}", note(&site));
     start_again(&mut site);
     assert_eq!(site.version(), "0.2.0");
@@ -138,6 +141,22 @@ fn another_section_behind_a_word_rolls_back_to_that_word_and_says_so() {
     assert!(note(&site).contains(DIFFERS), "the file names 0.1.0: {}", note(&site));
     start_again(&mut site);
     assert_eq!(site.version(), "0.1.0");
+}
+
+#[test]
+fn a_word_for_what_runs_already_changes_nothing() {
+    let site = site("");
+    assert_eq!(site.upgrade(&site.new), "hostile: running (0.2.0)\n");
+    let enabled = site.agent.good(&["enable", "hostile", "--until-restart"]);
+    assert_eq!(enabled, "hostile: running, as it was already\n");
+    assert_eq!(site.version(), "0.2.0", "what it runs is known");
+    assert!(!note(&site).contains(DIFFERS), "{}", note(&site));
+    assert_eq!(site.agent.good(&["rollback", "hostile"]), "hostile: running (0.1.0)\n");
+    // By an earlier word.
+    until_restart(&site, &site.new);
+    site.agent.good(&["enable", "hostile", "--until-restart"]);
+    assert_eq!(site.version(), "0.2.0");
+    assert!(note(&site).contains(DIFFERS), "{}", note(&site));
 }
 
 /// Gives a command whose new generation hangs in its start; meanwhile somebody

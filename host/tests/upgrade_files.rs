@@ -111,6 +111,16 @@ fn a_range_of_versions_chooses_among_the_files_that_are_there() {
     };
     let agent = Agent::start_in(dir, &host, &section(">=1.4, <2"));
     assert_eq!(agent.row("hostile")["version"], "1.5.2");
+    let half = plugins.join("libgantry_hostile-1.6.0.so");
+    write_library(&half, b"half of it");
+    for command in ["check", "reload"] {
+        let said = agent.ask(&[command]);
+        let said = [said.stdout, said.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("passed over") && said.contains("libgantry_hostile-1.6.0.so: "), "{said}");
+    }
+    assert_eq!(agent.row("hostile")["version"], "1.5.2");
+    std::fs::remove_file(half).expect("own file");
     std::fs::remove_file(plugins.join("libgantry_hostile-1.5.2.so")).expect("own file");
     assert_eq!(agent.good(&["reload"]), "hostile: running (1.4.0)\n");
     agent.configure(&host, &section("~3"));

@@ -10,6 +10,7 @@ use crate::logging::printable;
 use crate::reload::Report;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 use warp::http::Method;
 
 pub fn reload(places: &Places) -> Outcome {
@@ -51,9 +52,21 @@ pub fn log_level(places: &Places, words: &[String]) -> Outcome {
     change(places, &request, "nothing differed")
 }
 
+/// Most changes take less; one that hangs in a plugin takes 20 s and holds up those
+/// behind it.
+const SAY_AFTER: Duration = Duration::from_secs(3);
+
 fn change(places: &Places, what: &str, nothing: &str) -> Outcome {
     let client = Client::new(&places.socket(), places.config.as_deref());
-    let report: Report = runtime()?.block_on(client.ask(Method::POST, what))?;
+    let report: Report = runtime()?.block_on(async {
+        let mut asked = std::pin::pin!(client.ask(Method::POST, what));
+        tokio::select! {
+            report = &mut asked => return report,
+            () = tokio::time::sleep(SAY_AFTER) => {}
+        }
+        say("gantry: note: no answer yet: the agent makes one change after the other, and this or one before it takes long");
+        asked.await
+    })?;
     if report.lines.is_empty() {
         print(nothing);
     }

@@ -5,7 +5,7 @@ use crate::agent::Agent;
 use crate::cli::Places;
 use crate::notify::Notifier;
 use crate::supervisor::{BUDGETS_EVERY, keep, mind_budgets};
-use crate::{capabilities, control, descriptors, health, http, loader, lock, logging, reload};
+use crate::{capabilities, control, descriptors, files, health, http, loader, lock, logging, reload};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,12 +40,21 @@ pub fn run(places: &Places, listen: &[SocketAddr]) -> Outcome {
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
+    match files::sweep_beside(&config.file) {
+        Ok(0) => {}
+        Ok(swept) => tracing::info!(
+            "{swept} files that an agent left beside {} when it was killed were removed",
+            config.file.display()
+        ),
+        Err(error) => tracing::debug!("beside {} nothing is swept: {error}", config.file.display()),
+    }
     let agent = Agent::new(config, &state_dir, !listen.is_empty(), Notifier::from_environment());
     // Under the lock, which says that no other agent keeps its own there.
     agent.fleet.parts().records.begin(&state_dir, &agent.config().host.paths.proc);
     let parts = agent.fleet.parts().clone();
     parts.services.identity.remember(parts.records.take_ids());
-    parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
+    let rolled_back = parts.crashes.begin(&state_dir, &agent.config(), &parts.records);
+    reload::name_restored(&agent, rolled_back.as_slice());
     let config = agent.config();
     let is_configured = |name: &str| config.plugins.iter().any(|section| section.name == name);
     match parts.records.named_files(is_configured).map(|named| loader::sweep(&state_dir, &named)) {

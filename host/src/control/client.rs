@@ -114,7 +114,12 @@ impl Client {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Asked::No(vec![format!("{what:?} cannot be asked for: {error}")]))?;
-        let response = sender.send_request(request).await.map_err(|error| odd(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| {
+            match error.is_closed() || error.is_incomplete_message() || error.is_canceled() {
+                true => self.ended(),
+                false => odd(&error),
+            }
+        })?;
         if !response.headers().contains_key(HEADER) {
             return Err(self.odd("it is no gantry agent"));
         }
@@ -132,6 +137,14 @@ impl Client {
         Asked::NotThere(format!(
             "no agent answers at {socket}: {error}; start it with `gantry run`, or name its socket with --socket or \
              its state directory with --state-dir"
+        ))
+    }
+
+    fn ended(&self) -> Asked {
+        Asked::NotThere(format!(
+            "the agent at {} ended, or closed the connection, before it answered; what became of this see, when it \
+             runs, in `gantry plugins`",
+            self.socket.display()
         ))
     }
 

@@ -37,6 +37,7 @@ fn of_a_hundred_thousand_series() {
             vendor: true,
             isolation: Isolation::Process,
             rights: Rights { capabilities: 0, memory: super::DEFAULT_MEMORY },
+            passed_over: Vec::new(),
         },
         place: Place::AsItLies(path),
         probed: Probed { description, violations: Vec::new() },

@@ -9,6 +9,16 @@ use std::path::PathBuf;
 pub struct Found {
     pub path: PathBuf,
     pub vendor: bool,
+    /// Of a choice by version: files that may have been newer, and why they were no
+    /// candidates.
+    pub passed_over: Vec<String>,
+}
+
+impl Found {
+    /// Where there was no choice.
+    pub fn at(path: PathBuf, vendor: bool) -> Self {
+        Self { path, vendor, passed_over: Vec::new() }
+    }
 }
 
 /// By its `path`, or by its name in the vendor directories and then in
@@ -18,7 +28,7 @@ pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, Loa
     if let Some(path) = &plugin.path {
         if let Err(error) = path.metadata() {
             return Err(LoadError(format!(
-                "{} is not there ({error}); correct path in [plugins.{}], or take it out to look in the usual places",
+                "{} is not there ({error}); put it there, correct path in [plugins.{}], or take it out to look in the usual places",
                 path.display(),
                 plugin.name
             )));
@@ -27,7 +37,7 @@ pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, Loa
         let vendor = real
             .parent()
             .is_some_and(|parent| vendor.iter().any(|dir| dir.canonicalize().is_ok_and(|dir| dir == parent)));
-        return Ok(Found { path: path.clone(), vendor });
+        return Ok(Found::at(path.clone(), vendor));
     }
     if let Some(range) = &plugin.version {
         return versions::newest(&plugin.name, range, &vendor, plugin_dirs);
@@ -38,7 +48,7 @@ pub fn find(plugin: &PluginConfig, plugin_dirs: &[PathBuf]) -> Result<Found, Loa
     for (dir, vendor) in candidates {
         let path = dir.join(&name);
         if path.exists() {
-            return Ok(Found { path, vendor });
+            return Ok(Found::at(path, vendor));
         }
         looked.push(dir.display().to_string());
     }

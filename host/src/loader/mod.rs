@@ -39,6 +39,8 @@ pub struct Verified {
     pub isolation: Isolation,
     /// In a process of its own; in the agent's it has all of the agent's.
     pub rights: Rights,
+    /// Other files of it that may be newer and cannot be used, and why.
+    pub passed_over: Vec<String>,
 }
 
 impl Verified {
@@ -97,7 +99,7 @@ pub fn verify_stored(
     vendor: bool,
 ) -> Result<Verified, LoadError> {
     let any = PluginConfig { sha256: None, version: None, ..plugin.clone() };
-    let verified = verify_found(&any, Found { path: file.to_owned(), vendor })?;
+    let verified = verify_found(&any, Found::at(file.to_owned(), vendor))?;
     if verified.bytes.digest == digest {
         return Ok(verified);
     }
@@ -141,7 +143,8 @@ fn verify_found(plugin: &PluginConfig, found: Found) -> Result<Verified, LoadErr
     let by_default = if found.vendor && !aborts { Isolation::None } else { Isolation::Process };
     let isolation = plugin.isolation.unwrap_or(by_default);
     let rights = Rights::of(&manifest, found.vendor, &plugin.grant, plugin.memory);
-    Ok(Verified { source: found.path, manifest, bytes, vendor: found.vendor, isolation, rights })
+    let Found { path: source, vendor, passed_over } = found;
+    Ok(Verified { source, manifest, bytes, vendor, isolation, rights, passed_over })
 }
 
 /// Places what was verified, and tries it in a child.
@@ -153,6 +156,9 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     let source = verified.source.clone();
     let at = |message: String| LoadError(format!("{}: {message}", source.display()));
+    for passed_over in &verified.passed_over {
+        log(passed_over.clone());
+    }
     for key in without_effect(plugin, &verified) {
         log(format!(
             "{key} in [plugins.{}] does nothing: its file lies in a vendor directory, so that it runs in the agent's \

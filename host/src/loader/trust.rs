@@ -45,7 +45,7 @@ pub fn content(path: &Path) -> Result<(Vec<u8>, bool), String> {
     let mut roots_own = links && roots;
     let stat = rustix::fs::fstat(&file).map_err(|error| format!("fstat: {error}"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err("is not a regular file".to_owned());
+        return Err("is not a regular file; name the library itself".to_owned());
     }
     roots_own &= judge("it", stat.st_uid, stat.st_mode)?;
     let mut content = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or_default().min(64 << 20));

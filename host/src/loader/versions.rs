@@ -18,7 +18,8 @@ pub fn fits(range: &VersionReq, version: &str) -> bool {
 
 /// Looks at `libgantry_NAME.so` and `libgantry_NAME-VERSION.so` in all
 /// directories, and reads what each says of itself. Of the same version the
-/// one in the first directory is taken.
+/// one in the first directory is taken. One that cannot be used is passed over,
+/// and named with what is found.
 pub fn newest(
     plugin: &str,
     range: &VersionReq,
@@ -27,6 +28,7 @@ pub fn newest(
 ) -> Result<Found, LoadError> {
     let dirs = vendor.iter().map(|dir| (dir, true)).chain(plugin_dirs.iter().map(|dir| (dir, false)));
     let (mut best, mut seen): (Option<(Version, Found)>, Vec<String>) = (None, Vec::new());
+    let mut passed_over = Vec::new();
     let mut files = 0;
     for (dir, vendor) in dirs {
         for path in candidates(dir, plugin) {
@@ -42,14 +44,18 @@ pub fn newest(
                     seen.push(format!("{version} ({})", path.display()));
                     let newer = best.as_ref().is_none_or(|(best, _)| version > *best);
                     if newer && range.matches(&version) {
-                        best = Some((version, Found { path, vendor }));
+                        best = Some((version, Found::at(path, vendor)));
                     }
                 }
-                Err(why) => seen.push(format!("{}: {why}", path.display())),
+                Err(why) => {
+                    let unusable = format!("{}: {why}", path.display());
+                    passed_over.push(format!("a file of it is passed over, newer or not: {unusable}"));
+                    seen.push(unusable);
+                }
             }
         }
     }
-    best.map(|(_, found)| found).ok_or_else(|| {
+    best.map(|(_, found)| Found { passed_over, ..found }).ok_or_else(|| {
         let there_is = if seen.is_empty() { "there is none".to_owned() } else { format!("there are: {}", seen.join(", ")) };
         let looked: Vec<String> = vendor.iter().chain(plugin_dirs).map(|dir| dir.display().to_string()).collect();
         LoadError(format!(

@@ -47,6 +47,8 @@ pub enum What {
     /// It may run in the agent's own process again.
     Forgiven,
     Disable,
+    /// By hand.
+    Restart,
     Stop,
 }
 
@@ -69,6 +71,7 @@ impl What {
             Self::Crash => "crash",
             Self::Forgiven => "forgiven",
             Self::Disable => "disable",
+            Self::Restart => "restart",
             Self::Stop => "stop",
         }
     }

@@ -133,8 +133,9 @@ fn host(agent: &Agent, new: &Config, report: &mut Report) {
 /// Begins a step, and says what became of it: a plugin that takes a new table
 /// while it runs needs no other step.
 pub async fn one(unit: &Arc<Unit>, examined: Examined, report: &mut Report) -> Step {
-    let Examined { config, step, loaded, file_problem, held } = examined;
+    let Examined { config, step, loaded, file_problem, held, passed_over } = examined;
     let name = unit.name().to_owned();
+    passed_over.iter().for_each(|file| report.good(format!("{name}: warning: {file}")));
     // What comes anew brings its own word of that.
     let stays = file_problem.is_none() && !matches!(step, Step::Start | Step::Replace);
     unit.change(|status| {

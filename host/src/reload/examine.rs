@@ -20,6 +20,8 @@ pub struct Examined {
     pub file_problem: Option<String>,
     /// The file was rolled back from, and is not taken.
     pub held: bool,
+    /// Files of it that may be newer and cannot be used.
+    pub passed_over: Vec<String>,
 }
 
 /// In tables, of a plugin whose file is not what it runs: until somebody looks
@@ -116,7 +118,7 @@ fn one(
         digest: status.digest(),
     });
     let mut file_problem = None;
-    let (mut digest, mut held, mut isolation) = (None, false, None);
+    let (mut digest, mut held, mut isolation, mut passed_over) = (None, false, None, Vec::new());
     // What an operator put in its place stays as long as its section does.
     let apart = unit.is_some_and(Unit::is_apart) && present.is_some_and(|now| !differs(now.config, &config));
     if apart {
@@ -125,7 +127,7 @@ fn one(
         match chosen(parts, &config, plugin_dirs) {
             Ok(Chosen { verified, held: is_held }) => {
                 (held, isolation) = (is_held, Some(verified.isolation));
-                digest = Some(verified.bytes.digest);
+                (digest, passed_over) = (Some(verified.bytes.digest), verified.passed_over);
             }
             // It runs, though it could not be started anew.
             Err(NoChoice::Held { instead, .. })
@@ -155,5 +157,5 @@ fn one(
             Err(Unfit::Table(problems)) => return Err(problems),
         }
     }
-    Ok(Examined { config, step, loaded, file_problem, held })
+    Ok(Examined { config, step, loaded, file_problem, held, passed_over })
 }

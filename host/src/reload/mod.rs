@@ -7,6 +7,7 @@
 //! * [`mod@switch`]: `enable`, `disable`, `restart`.
 //! * [`mod@upgrade`]: `upgrade` and `rollback`; [`mod@watch`]: files that are put into the
 //!   directories of plugins.
+//! * [`restored`]: what a start went back to is what the file names.
 //! * [`report`]: what came of it.
 //!
 //! One change at a time: each takes [`Changes`] for its whole length.
@@ -15,11 +16,13 @@ mod apply;
 mod examine;
 mod plan;
 mod report;
+mod restored;
 mod switch;
 mod upgrade;
 mod watch;
 
 pub use report::Report;
+pub use restored::name_restored;
 pub use switch::{restart, switch};
 pub use upgrade::{mind_probation, rollback, upgrade};
 pub use watch::{LOOK_AGAIN, watch};

@@ -3,9 +3,10 @@
 use super::examine::{self, Examined};
 use super::plan::Step;
 use super::report::Report;
-use super::{Refused, apply, blocking};
+use super::{Refused, apply, blocking, upgrade};
 use crate::agent::Agent;
 use crate::config::{self, Config, PluginConfig};
+use crate::records::{Entry, What};
 use crate::supervisor::{Event, Unit};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub async fn restart(agent: &Arc<Agent>, name: &str) -> Result<Report, Refused> 
         return Err(vec![format!("{name} is disabled; `gantry enable {name}` starts it")]);
     }
     tracing::info!("plugin {name}: restart on request");
+    let from = unit.status().loaded.map(|loaded| upgrade::file(&loaded));
+    unit.parts().records.happened(name, Entry::now(What::Restart, from, None, "on request"));
     if unit.forgive() {
         // What is loaded is for a process of its own.
         unit.set_loaded(None, false);
@@ -67,6 +70,12 @@ async fn for_now(agent: &Arc<Agent>, name: &str, on: bool) -> Result<Report, Ref
         unit.apply(Event::Disable);
         let mut report = Report::default();
         apply::settled(&unit, Step::Stop, &mut report).await;
+        return Ok(report);
+    }
+    if let Some(unit) = unit.as_ref().filter(|unit| unit.wanted()) {
+        // What it runs, and by whose word, stays: there is nothing to look at.
+        let mut report = Report::default();
+        report.good(format!("{}: {}, as it was already", unit.name(), unit.status().state.as_str()));
         return Ok(report);
     }
     let config = match &unit {

@@ -106,7 +106,10 @@ async fn upgrade_to(
         // No path of the section's, which another message would be about.
         if let Some(Err(error)) = wish.path.as_ref().map(|file| file.metadata()) {
             let file = wish.path.as_deref().unwrap_or(Path::new(""));
-            return Err(Unfit::File(format!("{} is not there ({error})", file.display())));
+            return Err(Unfit::File(format!(
+                "{} is not there ({error}); name a file that is",
+                file.display()
+            )));
         }
         // As its section says: what another file did is not held against this one.
         let verified = verify(&wish, &parts.plugin_dirs()).map_err(|error| Unfit::File(error.to_string()))?;
@@ -131,7 +134,9 @@ async fn upgrade_to(
     if runs_it {
         // The section may name it in another way now.
         unit.set_config(section);
-        report.good(format!("{name}: it runs that file already"));
+        let edits = edit.as_ref().is_some_and(|edit| edit.prepared.is_some());
+        let named = if edits { "; its section names it from now on" } else { "" };
+        report.good(format!("{name}: it runs that file already{named}"));
         if !until_restart {
             unit.change(|status| status.stands_in = false);
             if was_apart {
@@ -230,7 +235,12 @@ async fn exchanged(unit: &Arc<Unit>, next: Generation, reason: Reason) -> Result
             if !was_apart {
                 unit.set_apart(false);
             }
-            format!("{why}; {before} goes on")
+            let state = unit.state();
+            if state.collects() {
+                format!("{why}; {before} goes on")
+            } else {
+                format!("{why}; {before} is {}; see `gantry plugins`", state.as_str())
+            }
         });
     }
     let Generation { loaded, config, apart, stands_in } = next;
@@ -346,7 +356,7 @@ fn ascent(
     }
 }
 
-fn file(loaded: &Loaded) -> File {
+pub fn file(loaded: &Loaded) -> File {
     File { version: loaded.verified.manifest.version.clone(), digest: loaded.verified.bytes.digest.clone() }
 }
 
@@ -375,13 +385,21 @@ async fn back(
     let mut report = Report::default();
     let mut edit = None;
     if names_another && !until_restart {
-        let text = in_force(agent, &unit).await;
-        let tried = match text {
-            Ok(text) => edited(agent, name, text, path, pin).await,
+        let tried = match in_force(agent, &unit).await {
+            // It would lead the next start to nothing, or to a third file. What a word
+            // brought is none that a section leads to.
+            Ok(_)
+                if !previous.apart
+                    && !leads_back(&unit, &config, &previous.loaded, bad.as_deref()).await? =>
+            {
+                Ok(None)
+            }
+            Ok(text) => edited(agent, name, text, path, pin).await.map(Some),
             Err(why) => Err(why),
         };
         match tried {
-            Ok(good) => edit = Some(good),
+            Ok(Some(good)) => edit = Some(good),
+            Ok(None) => not_named(&unit, &previous.loaded, &mut report),
             Err(why) if automatic => why.into_iter().for_each(|line| report.bad(line)),
             Err(why) => return Err(why),
         }
@@ -423,10 +441,46 @@ async fn back(
     Ok(report)
 }
 
+/// Whether a section leads to what is rolled back to, by what lies on the disk now:
+/// to its file, or to the one that it stands in for from then on.
+async fn leads_back(
+    unit: &Unit,
+    section: &PluginConfig,
+    loaded: &Loaded,
+    bad: Option<&str>,
+) -> Result<bool, Refused> {
+    let (parts, section) = (unit.parts().clone(), section.clone());
+    let digests = [Some(loaded.verified.bytes.digest.clone()), bad.map(str::to_owned)];
+    blocking(move || {
+        let found = verify(&section, &parts.plugin_dirs());
+        found.is_ok_and(|verified| digests.contains(&Some(verified.bytes.digest)))
+    })
+    .await
+}
+
+/// Why the section goes on naming what is rolled back from: that is held back, and
+/// what ran before runs in its place.
+fn not_named(unit: &Unit, loaded: &Loaded, report: &mut Report) {
+    let (name, source) = (unit.name(), loaded.verified.source.display());
+    let gone = format!("{name}: {source} is not there any more as it ran, so that its section is not edited");
+    if let Place::Store(_) = loaded.place {
+        report.good(format!(
+            "{gone}: what it names is not taken, and what ran before runs from the agent's store, also after a \
+             restart; `gantry upgrade {name} FILE` names another"
+        ));
+    } else {
+        report.bad(format!(
+            "{gone}, and the agent has no store: it runs until the agent ends; put that file back, or `gantry upgrade \
+             {name} FILE`"
+        ));
+    }
+}
+
 /// What a plugin ran before: in this agent, or by what an earlier one kept; and
 /// what is to be said of where it was found.
 async fn before(unit: &Arc<Unit>) -> Result<(Previous, Option<String>), String> {
-    const NONE: &str = "no other file is known that ran before; `gantry upgrade` takes any";
+    const NONE: &str = "no other file is known that ran before (a rollback leads back over one upgrade, not \
+                        over the one before it); `gantry upgrade` takes any";
     let unit = unit.clone();
     let looked = blocking(move || {
         let runs = unit.status().digest().map(str::to_owned);
@@ -572,7 +626,14 @@ fn said(unit: &Unit, report: &mut Report) {
     let status = unit.status();
     let (state, why) = (status.state.as_str(), status.reasons.join("; "));
     let why = if why.is_empty() { why } else { format!(": {why}") };
-    report.good(format!("{}: {state} ({}){why}", unit.name(), version(unit)));
+    let line = format!("{}: {state} ({}){why}", unit.name(), version(unit));
+    if status.state.collects() {
+        report.good(line);
+        return;
+    }
+    // It took the place, and ended in its first calls.
+    let then = if unit.on_probation().is_some() { "; it is on probation, and is rolled back" } else { "" };
+    report.bad(format!("{line}{then}"));
 }
 
 #[cfg(test)]
