@@ -59,6 +59,7 @@ impl More {
 
 /// What is so or not of a series: the bits above its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Flag {
     /// It is shown as 0 until that was written once.
     Newborn = 1 << 30,

@@ -145,7 +145,7 @@ impl Table {
         self.age(place, subjects);
         match (self.store.heavy_mut(place), &checked.histogram) {
             (Some(Value::Histogram(buckets)), Some(histogram)) => {
-                buckets.set(histogram, checked.sample.value)
+                buckets.set(histogram, checked.sample.value);
             }
             _ => {
                 self.store.take_value(place);
