@@ -171,7 +171,15 @@ impl Identity {
     }
 
     pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> u64 {
-        self.look_up(|state| state.of_cgroup(hierarchy, id))
+        let mut is_indexed = true;
+        let handle = self.look_up(|state| {
+            is_indexed = state.is_indexed(hierarchy);
+            state.of_cgroup(hierarchy, id)
+        });
+        if let Some(running) = self.running().filter(|_| !is_indexed) {
+            running.shared.write(|state| state.index(hierarchy));
+        }
+        handle
     }
 
     pub fn of_network_namespace(&self, inode: u64) -> u64 {

@@ -37,6 +37,10 @@ impl Memory {
         if event.container != 0 || self.next - self.calls > self.bound as u64 / 4 {
             self.calls = self.next;
         }
+        // Before: with one more, however shortly, it would grow to twice the room.
+        if self.events.len() >= self.bound {
+            self.events.pop_front();
+        }
         self.events.push_back(event);
         self.next += 1;
         self.forget();

@@ -2,7 +2,7 @@
 
 use crate::declared::Declared;
 use crate::format::Format;
-use crate::series::Text;
+use crate::series::{Flag, Text, Value};
 use crate::table::Table;
 use crate::{escape, names};
 use ahash::RandomState;
@@ -44,14 +44,18 @@ pub fn encode(tables: &[&Table], format: Format, out: &mut Vec<u8>) -> Encoded {
         let mut seen: HashSet<Text<'_>, RandomState> = HashSet::default();
         for part in group {
             let fits = part.family.same_shape(&first.family.info);
-            for (series, text) in tables[part.table].shown(part.place) {
+            for (place, text) in tables[part.table].shown(part.place) {
                 // A table has no series twice by itself.
                 if group.len() > 1 && (!fits || !seen.insert(text)) {
                     duplicates[part.table] += 1;
                     continue;
                 }
-                let since = tables[part.table].store.created(series);
-                encoded.samples += series.write(out, part.family, text, since, format);
+                let store = &tables[part.table].store;
+                let series = store.get(place);
+                let about = (store.created(place), series.is(Flag::Newborn));
+                let number = Value::Number(series.number().unwrap_or_default());
+                let value = store.heavy(series).unwrap_or(&number);
+                encoded.samples += value.write(out, part.family, text, about, format);
             }
         }
     }

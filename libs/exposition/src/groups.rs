@@ -3,8 +3,7 @@
 
 use crate::declared::Declared;
 use crate::reason::Reason;
-use crate::series::{Flag, Series, Value};
-use crate::store::rehash;
+use crate::series::{Flag, Value};
 use crate::subjects::{NOWHERE, Subjects};
 use crate::table::Table;
 use gantry_plugin_api::description::{Kind, Merge};
@@ -98,23 +97,23 @@ impl Table {
     /// Adds to the base of the group what the series at a place counted last:
     /// it leaves, or begins anew.
     pub(crate) fn give(&mut self, place: u32) {
-        let series = self.store.get(place);
-        let (family, sum) = (series.family as usize, self.store.sum(series));
-        if !self.families.get(family).is_some_and(counts) {
+        let family = self.store.family(place).and_then(|family| self.families.get(family));
+        if !family.is_some_and(counts) {
             return;
         }
+        let sum = self.store.sum(place);
         self.begin_with(sum, place);
-        let value = std::mem::take(&mut self.store.get_mut(place).value);
-        if let Value::Sum(sum) = &mut self.store.get_mut(sum).value {
+        let value = self.store.take_value(place);
+        if let Some(Value::Sum(sum)) = self.store.heavy_mut(sum) {
             sum.base.add(&value);
         }
-        self.store.get_mut(place).value = value;
+        self.store.put_value(place, value);
     }
 
     /// The group's series at `sum` counts since the first of its members did.
     fn begin_with(&mut self, sum: u32, member: u32) {
-        let created = self.store.created(self.store.get(member));
-        let of_group = self.store.created(self.store.get(sum));
+        let created = self.store.created(member);
+        let of_group = self.store.created(sum);
         self.store.set_created(sum, of_group.min(created));
     }
 
@@ -130,21 +129,20 @@ impl Table {
         room: Room,
     ) -> Result<(), Reason> {
         let series = self.store.get(place);
-        let (family, hash) = (series.family as usize, rehash(series.hash, series.subject, group));
+        let family = usize::from(self.store.line(series).family);
         let goes_on = !series.is(Flag::Newborn) && subjects.goes_on(series.subject, group);
-        let sum = match self.store.find_like(place, group, hash) {
+        let sum = match self.store.find_like(place, group) {
             Some(sum) => sum,
             None => {
                 if room == Room::Capped {
-                    self.check_room(series.weight(), self.store.text(series).len())?;
+                    self.check_room(self.store.weight_of(series), self.store.text(series).len())?;
                 }
                 let is = |what: fn(&Declared) -> bool| self.families.get(family).is_some_and(what);
                 let zero =
                     self.zero_first && is(is_counted_here) || subjects.counts_from_zero(group) && is(counts);
-                let sum = Sum { shown: series.value.clone(), ..Sum::default() };
+                let sum = Sum { shown: self.store.value(place), ..Sum::default() };
                 let value = Value::Sum(Box::new(sum));
-                let new = Series { value, ..Series::default() }.with(Flag::Newborn, zero);
-                let sum = self.store.insert_like(place, group, hash, new);
+                let sum = self.store.insert_like(place, group, value, zero);
                 self.rows[family].places.push(sum);
                 subjects.keep(group);
                 sum
@@ -162,27 +160,30 @@ impl Table {
         if !self.store.has_sums() {
             return;
         }
-        let places = self.store.all_mut().len() as u32;
+        let places = self.store.places();
         for place in 0..places {
-            let series = self.store.get(place);
-            let (sum, family) = (self.store.sum(series), self.families.get(series.family as usize));
-            let (false, Some(family)) = (sum == NOWHERE, family) else { continue };
+            let family = self.store.family(place).and_then(|family| self.families.get(family));
+            let (sum, Some(family)) = (self.store.sum(place), family) else { continue };
+            if sum == NOWHERE {
+                continue;
+            }
             let merge = family.info.merge;
             self.begin_with(sum, place);
-            let value = std::mem::take(&mut self.store.get_mut(place).value);
-            if let Value::Sum(sum) = &mut self.store.get_mut(sum).value {
+            let value = self.store.take_value(place);
+            if let Some(Value::Sum(sum)) = self.store.heavy_mut(sum) {
                 sum.add(&value, merge);
             }
-            self.store.get_mut(place).value = value;
+            self.store.put_value(place, value);
         }
         let mut empty = Vec::new();
         for place in 0..places {
-            let series = self.store.get_mut(place);
-            let Some(family) = self.families.get(series.family as usize) else { continue };
-            let before = series.weight();
-            let Value::Sum(sum) = &mut series.value else { continue };
-            if sum.close(counts(family), subjects.is_gone(series.subject)) {
-                let after = series.weight();
+            let family = self.store.family(place).and_then(|family| self.families.get(family));
+            let (Some(family), subject) = (family, self.store.get(place).subject) else { continue };
+            let Some(value @ Value::Sum(_)) = self.store.heavy_mut(place) else { continue };
+            let before = value.weight();
+            let Value::Sum(sum) = value else { continue };
+            if sum.close(counts(family), subjects.is_gone(subject)) {
+                let after = value.weight();
                 self.store.reweigh(before, after);
             } else {
                 empty.push(place);

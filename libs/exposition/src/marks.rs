@@ -40,10 +40,10 @@ impl Table {
             if family.refused.is_some() || !is_counted_here(family) {
                 continue;
             }
-            let shown =
-                self.shown(place).filter(|(series, _)| !series.is(Flag::Newborn) || self.is_written());
+            let was_seen = |place| !self.store.get(place).is(Flag::Newborn) || self.is_written();
+            let shown = self.shown(place).filter(|(place, _)| was_seen(*place));
             marks.extend(
-                shown.map(|(series, text)| (hash(&family.info.name, text), self.store.created(series))),
+                shown.map(|(place, text)| (hash(&family.info.name, text), self.store.created(place))),
             );
         }
         marks

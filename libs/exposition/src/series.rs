@@ -7,21 +7,41 @@ use crate::histogram::{self, Buckets};
 use crate::subjects::NOWHERE;
 use crate::{names, number};
 
-/// A series as it is kept. Its text lies in the buffer of the store: the line
-/// up to the host's labels (`name{own="…"`), for a histogram its own labels
-/// alone. One of a family without labels has none: the family's glue is all.
-#[derive(Debug)]
+/// A series as it is kept, in sixteen bytes: there are dozens for each container.
+/// What of its line others have as well lies in the store once ([`Line`]).
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Series {
-    pub(crate) value: Value,
-    pub(crate) start: u32,
-    pub(crate) len: u32,
-    pub(crate) hash: u32,
+    /// The last value, or where the store has it that is no number: a NaN of [`HEAVY`].
+    bits: u64,
     /// The place of whom it is of.
     pub(crate) subject: u32,
-    /// Where the store has its [`More`], or [`NOWHERE`].
-    pub(crate) more: u32,
+    /// The number of its line; above it the flags.
+    line: u32,
+}
+
+/// The upper half of what stands for a place and no number. A NaN that is a value
+/// has other bits, whoever made it: [`Series::set_number`].
+const HEAVY: u32 = 0xfffc_a11e;
+
+/// The bits of a series' line that are its number.
+const LINE: u32 = (1 << 30) - 1;
+
+/// What a line of text says but for whom it is of and its number. Series of many
+/// containers have the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Line {
+    /// Its text in the buffer of the store: the line up to the host's labels
+    /// (`name{own="…"`), for a histogram its own labels alone. One of a family
+    /// without labels has none: the family's glue is all.
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+    /// Of what makes a series, but for the subject.
+    pub(crate) hash: u32,
+    /// How many series have it; a free one has none.
+    pub(crate) uses: u32,
     pub(crate) family: u16,
-    pub(crate) flags: u8,
+    /// Something is escaped in the text.
+    pub(crate) escaped: bool,
 }
 
 /// What most series do not have.
@@ -37,20 +57,15 @@ impl More {
     pub(crate) const NOTHING: Self = Self { created: f64::NAN, sum: NOWHERE };
 }
 
-/// What is so or not of a series. Bits: as a `bool` each would be a byte, for
-/// which all are aligned.
+/// What is so or not of a series: the bits above its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Flag {
-    /// Something is escaped in the text.
-    Escaped = 1,
     /// It is shown as 0 until that was written once.
-    Newborn = 2,
+    Newborn = 1 << 30,
     /// This collection has emitted it; known until it is settled.
-    Emitted = 4,
+    Emitted = 1 << 31,
 }
-
-/// The family of a place without a series.
-pub(crate) const NO_FAMILY: u16 = u16::MAX;
 
 /// The number of a family, as series keep it.
 pub(crate) fn family(place: u32) -> u16 {
@@ -70,21 +85,6 @@ pub(crate) enum Value {
 impl Default for Value {
     fn default() -> Self {
         Value::Number(0.0)
-    }
-}
-
-impl Default for Series {
-    fn default() -> Self {
-        Self {
-            value: Value::default(),
-            start: 0,
-            len: 0,
-            hash: 0,
-            subject: NOWHERE,
-            more: NOWHERE,
-            family: NO_FAMILY,
-            flags: 0,
-        }
     }
 }
 
@@ -108,38 +108,71 @@ impl Value {
 }
 
 impl Series {
+    /// A place without one.
+    pub(crate) const NONE: Self = Self { bits: 0, subject: NOWHERE, line: LINE };
+
+    pub(crate) fn new(subject: u32, line: u32, newborn: bool) -> Self {
+        let mut series = Self { bits: 0, subject, line: LINE };
+        series.set_line(line);
+        series.set(Flag::Newborn, newborn);
+        series
+    }
+
+    /// Whether there is none at its place.
+    pub(crate) fn is_none(&self) -> bool {
+        self.line() == LINE
+    }
+
+    pub(crate) fn line(&self) -> u32 {
+        self.line & LINE
+    }
+
+    pub(crate) fn set_line(&mut self, line: u32) {
+        assert!(line < LINE, "the text of a table is bounded, and with it its lines");
+        self.line = self.line & !LINE | line;
+    }
+
     pub(crate) fn is(&self, flag: Flag) -> bool {
-        self.flags & flag as u8 != 0
+        self.line & flag as u32 != 0
     }
 
     pub(crate) fn set(&mut self, flag: Flag, is: bool) {
-        self.flags = if is { self.flags | flag as u8 } else { self.flags & !(flag as u8) };
+        self.line = if is { self.line | flag as u32 } else { self.line & !(flag as u32) };
     }
 
-    /// With a flag, where it is so.
-    pub(crate) fn with(mut self, flag: Flag, is: bool) -> Self {
-        self.set(flag, is);
-        self
+    /// Its value, where that is a number.
+    pub(crate) fn number(&self) -> Option<f64> {
+        ((self.bits >> 32) as u32 != HEAVY).then(|| f64::from_bits(self.bits))
     }
 
-    /// See [`Value::weight`].
-    pub(crate) fn weight(&self) -> usize {
-        self.value.weight()
+    pub(crate) fn set_number(&mut self, number: f64) {
+        self.bits = if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() };
     }
 
-    /// Writes its lines and returns their number. `since` when it counts, or NaN.
+    /// The place of its value, where that is no number.
+    pub(crate) fn heavy(&self) -> Option<u32> {
+        ((self.bits >> 32) as u32 == HEAVY).then_some(self.bits as u32)
+    }
+
+    pub(crate) fn set_heavy(&mut self, place: u32) {
+        self.bits = u64::from(HEAVY) << 32 | u64::from(place);
+    }
+}
+
+impl Value {
+    /// Writes its lines and returns their number. `since` when it counts, or NaN;
+    /// `newborn`: as 0.
     pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
         family: &Declared,
         text: Text<'_>,
-        since: f64,
+        (since, newborn): (f64, bool),
         format: Format,
     ) -> usize {
         let created = format == Format::OpenMetrics && !since.is_nan() && family.has_created();
-        let newborn = self.is(Flag::Newborn);
         let name = &family.info.name;
-        match self.value.shown() {
+        match self.shown() {
             Value::Number(value) => {
                 out.extend_from_slice(text.own);
                 text.close(out, family);

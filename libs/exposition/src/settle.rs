@@ -3,7 +3,7 @@
 
 use crate::groups::{Room, counts};
 use crate::reason::Reason;
-use crate::series::{Flag, NO_FAMILY, Value};
+use crate::series::{Flag, Value};
 use crate::subjects::{NOWHERE, Subjects};
 use crate::table::Table;
 
@@ -22,7 +22,7 @@ impl Table {
                 if emitted && !subjects.have_changed() {
                     return true;
                 }
-                let stays = if matches!(self.store.get(place).value, Value::Sum(_)) {
+                let stays = if matches!(self.store.heavy(self.store.get(place)), Some(Value::Sum(_))) {
                     self.keep_sum(place, subjects, &mut ended)
                 } else {
                     self.stays(place, emitted, subjects).unwrap_or_else(|reason| {
@@ -46,8 +46,7 @@ impl Table {
     /// Whether a series stays that is no group's. An error: not, though it was
     /// emitted.
     fn stays(&mut self, place: u32, emitted: bool, subjects: &mut Subjects) -> Result<bool, Reason> {
-        let series = self.store.get(place);
-        let (subject, sum) = (series.subject, self.store.sum(series));
+        let (subject, sum) = (self.store.get(place).subject, self.store.sum(place));
         let group = subjects.summed_in(subject);
         if !emitted {
             self.age(place, subjects);
@@ -64,18 +63,18 @@ impl Table {
             return Ok(stays);
         }
         if emitted {
-            if self.store.sum(self.store.get(place)) == NOWHERE {
+            if self.store.sum(place) == NOWHERE {
                 self.join(place, group, subjects, Room::Capped)?;
             }
             return Ok(true);
         }
-        let family = self.families.get(self.store.get(place).family as usize);
+        let family = self.store.family(place).and_then(|family| self.families.get(family));
         let counts = family.is_some_and(counts);
         // A gauge leaves nothing, but as the last of all.
         if !counts && !subjects.is_gone(group) {
             return Ok(false);
         }
-        if self.store.sum(self.store.get(place)) == NOWHERE {
+        if self.store.sum(place) == NOWHERE {
             self.join(place, group, subjects, Room::OfTheMember)?;
         }
         if counts && !subjects.is_gone(subject) && self.may_pause() {
@@ -121,7 +120,7 @@ impl Table {
         }
         places.iter().for_each(|&place| self.store.remove(place));
         for rows in &mut self.rows {
-            rows.places.retain(|&place| self.store.get(place).family != NO_FAMILY);
+            rows.places.retain(|&place| !self.store.get(place).is_none());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::groups::{Room, counts, is_counted_here};
 use crate::histogram::{self, Buckets};
 use crate::labels::{Labels, MAX_LABEL_BYTES, values};
 use crate::reason::Reason;
-use crate::series::{Flag, Series, Value};
+use crate::series::{Flag, Value};
 use crate::store::{self, Key, Store};
 use crate::subjects::{NODE, NOWHERE, Named, Subjects};
 use crate::table::Table;
@@ -114,20 +114,18 @@ impl Table {
             known
         };
         *guess = known.wrapping_add(1);
-        let sum = self.store.sum(self.store.get(known));
+        let sum = self.store.sum(known);
         let series = self.store.get_mut(known);
         if series.is(Flag::Emitted) {
             return Err(Reason::Duplicate);
         }
-        let newborn = series.is(Flag::Newborn);
-        match &mut series.value {
-            // Nearly all are so.
-            Value::Number(value) if sum == NOWHERE && !newborn => *value = sample.value,
-            _ => {
-                // A group's series mostly came right behind its first member's.
-                *guess = guess.wrapping_add(u32::from(sum == *guess));
-                self.update_other(checked, known, subjects)?;
-            }
+        // Nearly all are so.
+        if sum == NOWHERE && !series.is(Flag::Newborn) && series.number().is_some() {
+            series.set_number(sample.value);
+        } else {
+            // A group's series mostly came right behind its first member's.
+            *guess = guess.wrapping_add(u32::from(sum == *guess));
+            self.update_other(checked, known, subjects)?;
         }
         self.store.get_mut(known).set(Flag::Emitted, true);
         if let Some(at) = created(sample) {
@@ -138,17 +136,21 @@ impl Table {
 
     /// Sets a histogram, a part of a group's series, or what may yet be shown as 0.
     fn update_other(&mut self, checked: &Checked<'_>, place: u32, subjects: &Subjects) -> Result<(), Reason> {
-        let series = self.store.get(place);
-        let (before, after) = (series.weight(), checked.weight());
-        if self.store.sum(series) != NOWHERE {
+        let (before, after) = (self.store.weight_of(self.store.get(place)), checked.weight());
+        if self.store.sum(place) != NOWHERE {
             self.update_member(checked, place)?;
         } else if after > before {
             self.check_room(after - before, 0)?;
         }
         self.age(place, subjects);
-        match (&mut self.store.get_mut(place).value, &checked.histogram) {
-            (Value::Histogram(buckets), Some(histogram)) => buckets.set(histogram, checked.sample.value),
-            (value, _) => *value = Value::Number(checked.sample.value),
+        match (self.store.heavy_mut(place), &checked.histogram) {
+            (Some(Value::Histogram(buckets)), Some(histogram)) => {
+                buckets.set(histogram, checked.sample.value);
+            }
+            _ => {
+                self.store.take_value(place);
+                self.store.put_value(place, Value::Number(checked.sample.value));
+            }
         }
         self.store.reweigh(before, after);
         Ok(())
@@ -158,13 +160,13 @@ impl Table {
     /// counted before it began anew.
     fn update_member(&mut self, checked: &Checked<'_>, place: u32) -> Result<(), Reason> {
         let series = self.store.get(place);
-        let grows = checked.weight().saturating_sub(series.weight());
+        let grows = checked.weight().saturating_sub(self.store.weight_of(series));
         if grows > 0 {
             self.check_room(2 * grows, 0)?;
         }
-        let falls = match (&series.value, &checked.histogram) {
-            (Value::Histogram(buckets), Some(histogram)) => buckets.falls_to(histogram),
-            (Value::Number(before), None) => checked.sample.value < *before && counts(checked.family),
+        let falls = match (self.store.heavy(series), series.number(), &checked.histogram) {
+            (Some(Value::Histogram(buckets)), _, Some(histogram)) => buckets.falls_to(histogram),
+            (_, Some(before), None) => checked.sample.value < before && counts(checked.family),
             _ => false,
         };
         if falls {
@@ -205,8 +207,7 @@ impl Table {
         let since = if counted_here { now } else { f64::NAN };
         let newborn = self.zero_first && counted_here;
         let family = &self.rows[sample.family as usize].places;
-        let series = Series { value, ..Series::default() }.with(Flag::Newborn, newborn);
-        let place = self.store.insert(&key, hash, series, like(&self.store, family, key.subject));
+        let place = self.store.insert(&key, hash, value, newborn, like(&self.store, family, key.subject));
         self.store.set_created(place, created(sample).unwrap_or(since));
         let group = subjects.summed_in(key.subject);
         if group != NOWHERE {

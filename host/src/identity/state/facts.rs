@@ -215,6 +215,7 @@ impl State {
 
     /// A directory is gone; its id is known for as long as its container.
     pub fn directory_gone(&mut self, hierarchy: u32, id: u64, now: u64) {
+        self.index(hierarchy);
         let Some(handle) = self.cgroups.get(Place::new(hierarchy, id)) else { return };
         if let Some(record) = self.records.get_mut(&handle) {
             // One directory gone, and all are going: what could not be watched in
@@ -248,7 +249,7 @@ impl State {
     fn empty_of(&self, handles: impl Iterator<Item = u64>) -> Vec<(u64, Vec<Directory>)> {
         let those = handles.filter_map(|handle| self.records.get(&handle));
         let those = those.filter(|record| record.gone.is_none() && record.processes.is_empty());
-        those.map(|record| (record.handle, record.cgroups.all().to_vec())).collect()
+        those.map(|record| (record.handle, record.cgroups.all())).collect()
     }
 
     /// Whether the directories of a container are known, and it is there.

@@ -126,10 +126,11 @@ impl State {
     /// Whether one of them is new, or another directory by now.
     pub(super) fn take_cgroups(&mut self, handle: u64, cgroups: &[Directory]) -> bool {
         let Some(record) = self.records.get_mut(&handle) else { return false };
-        for cgroup in cgroups.iter().filter(|cgroup| cgroup.id != 0) {
+        let is_indexed = |cgroup: &&Directory| self.indexed.contains(&cgroup.hierarchy.number);
+        for cgroup in cgroups.iter().filter(|cgroup| cgroup.id != 0).filter(is_indexed) {
             self.cgroups.give(cgroup.place(), handle);
         }
-        record.cgroups.take(cgroups)
+        record.cgroups.take(cgroups, &mut self.lists)
     }
 
     /// Whether all of it is gone.

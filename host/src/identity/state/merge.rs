@@ -84,7 +84,7 @@ impl State {
             record.cgroups.forget_gone();
         }
         self.cgroups.hand_over(newer, older);
-        self.take_cgroups(older, cgroups.all());
+        self.take_cgroups(older, &cgroups.all());
         for &pid in processes.all() {
             if let Some(known) = self.processes.living(pid) {
                 self.put(pid, Known { container: older, ..known }, now);

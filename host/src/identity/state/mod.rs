@@ -43,8 +43,8 @@ mod shown;
 mod tests;
 mod time;
 
-use directory::Place;
 pub use directory::{Directory, Hierarchy};
+use directory::{Lists, Place};
 pub use facts::{Environment, Look, Placement, Seen};
 pub use handles::Handles;
 pub use presence::Phase;
@@ -85,6 +85,10 @@ const MAX_NAMES: usize = 16;
 /// It has one in each hierarchy, a dozen, and others each time it is started.
 const MAX_CGROUPS: usize = 128;
 
+/// The most hierarchies in which cgroups are found by a table: no machine has as
+/// many. In others they are looked for.
+const MAX_INDEXED: usize = 64;
+
 /// All that is known.
 #[derive(Debug)]
 pub struct State {
@@ -96,8 +100,11 @@ pub struct State {
     records: HashMap<u64, Box<Record>, RandomState>,
     /// What makes them the same: where they are, and what they are of.
     keys: Aliases<Name>,
-    /// By hierarchy and id.
+    /// By hierarchy and id, in hierarchies in which somebody asked for one.
     cgroups: Aliases<Place>,
+    /// These. Of a dozen hierarchies three are watched, and plugins ask in one.
+    indexed: Vec<u32>,
+    lists: Lists,
     /// As runtimes know them.
     raw_ids: Aliases<Name>,
     names: Names,
@@ -160,6 +167,8 @@ impl State {
             records: HashMap::default(),
             keys: Aliases::new(MAX_NAMES),
             cgroups: Aliases::new(MAX_CGROUPS),
+            indexed: Vec::new(),
+            lists: Lists::default(),
             raw_ids: Aliases::new(MAX_NAMES),
             names: Names::default(),
             by_namespace: HashMap::default(),
@@ -219,7 +228,31 @@ impl State {
 
     /// The container of a cgroup, also for a while after it is gone.
     pub fn of_cgroup(&self, hierarchy: u32, id: u64) -> Option<u64> {
-        self.cgroups.get(Place::new(hierarchy, id)).map(|handle| self.known(handle))
+        let handle = if self.is_indexed(hierarchy) {
+            self.cgroups.get(Place::new(hierarchy, id))
+        } else {
+            let has = |record: &&Record| id != 0 && record.cgroups.has(hierarchy, id);
+            self.records().find(has).map(|record| record.handle)
+        };
+        handle.map(|handle| self.known(handle))
+    }
+
+    /// Whether cgroups of this hierarchy are found without looking at all containers.
+    pub fn is_indexed(&self, hierarchy: u32) -> bool {
+        self.indexed.contains(&hierarchy)
+    }
+
+    /// Somebody asks for cgroups of this hierarchy, and will again.
+    pub fn index(&mut self, hierarchy: u32) {
+        if self.is_indexed(hierarchy) || self.indexed.len() >= MAX_INDEXED {
+            return;
+        }
+        self.indexed.push(hierarchy);
+        for record in self.records.values() {
+            for id in record.cgroups.ids_in(hierarchy) {
+                self.cgroups.give(Place::new(hierarchy, id), record.handle);
+            }
+        }
     }
 
     /// The container that owns a network namespace: the oldest of those that

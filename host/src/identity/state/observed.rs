@@ -11,6 +11,7 @@ impl State {
     /// A process was in a cgroup, some time ago. `false`: no container has this cgroup, and
     /// whoever can read of the process may know more.
     pub fn observed(&mut self, seen: &Observation, now: u64) -> bool {
+        self.index(seen.hierarchy);
         let Some(handle) = self.cgroups.get(Place::new(seen.hierarchy, seen.cgroup)) else { return false };
         let Some(record) = self.records.get(&handle) else { return false };
         let is_gone = record.gone.is_some();

@@ -305,8 +305,8 @@ impl Record {
         let mut digest = SECRET.build_hasher();
         self.metadata.as_ref().map(|provided| &provided.container).hash(&mut digest);
         (&self.named.id, &self.named.app_id, &self.found.raw_id).hash(&mut digest);
-        for one in self.cgroups.all() {
-            (one.place(), &one.path).hash(&mut digest);
+        for (hierarchy, path, id) in self.cgroups.each() {
+            (hierarchy.number, path, id).hash(&mut digest);
         }
         let init = self.init.map(|init| (init.pid, init.start));
         (self.network_namespace, init, self.restarts, self.opted_out(), self.gone.is_some())
