@@ -62,7 +62,7 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn connection(net: &Net, at: SocketAddr, to: SocketAddr, config: &str) -> f64 {
     let kit = kit();
     kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own").process(net.pid(), 1)));
-    let mut plugin = kit.bench(&format!("latency = false\n{config}")).expect("root, and a kernel with BTF");
+    let mut plugin = kit.bench(format!("latency = false\n{config}")).expect("root, and a kernel with BTF");
     plugin.collect().expect("it collects");
     let mut load = Load::start_through(net, "churns", at, to, TIMES);
     let is_over = AtomicBool::new(false);

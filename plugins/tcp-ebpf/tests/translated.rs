@@ -161,7 +161,10 @@ fn each_goes_where_it_goes(
     is_v4: bool,
 ) {
     let own_ip = if is_v4 { net.v4 } else { net.v6 };
-    let service = if is_v4 { "10.96.0.1:8000" } else { "[fd96::1]:8000" }.parse().expect("an address");
+    // All tests of this file are of one container: each has a service of its own.
+    let number = net.number;
+    let service = if is_v4 { format!("10.96.{number}.1:8000") } else { format!("[fd96::{number}:1]:8000") };
+    let service = service.parse().expect("an address");
     net.run("busybox ip route add local 10.96.0.0/16 dev lo; busybox ip -6 route add local fd96::/16 dev lo");
     let all = [8081, 8082, 8083, 8084].map(|port| at(own_ip, port));
     let mut backends = Backends::new(net, &all);

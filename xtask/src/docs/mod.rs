@@ -105,6 +105,15 @@ mod tests {
         let file = std::env::temp_dir().join(format!("gantry-xtask-{name}-{}", std::process::id()));
         std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Another test's child may have the descriptor by which it was written, until that
+        // executes its own program.
+        let is_busy = || {
+            let ran = std::process::Command::new(&file).output();
+            ran.is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy)
+        };
+        while is_busy() {
+            std::thread::yield_now();
+        }
         file
     }
 

@@ -5,7 +5,7 @@
 //! All of it is of one network namespace: that of the socket.
 //!
 //! # Layout
-//! * [`entry`]: what is told of a connection, as bytes. [`filter`]: which of it the
+//! * [`entry`]: what is told of a connection, as bytes. `filter`: which of it the
 //!   kernel hands over. [`events`]: connections as they begin. [`table`]: asking for one, or all.
 
 pub mod entry;

@@ -17,6 +17,7 @@ pub struct Net {
     /// What holds it, where the test made it.
     child: Option<Child>,
     pid: u32,
+    pub number: u8,
     pub path: PathBuf,
     /// Addresses of its loopback. Tests run side by side, and see each other's
     /// connections: each has a number of its own.
@@ -60,6 +61,7 @@ impl Net {
             path: format!("/proc/{pid}/ns/net").into(),
             child,
             pid,
+            number,
             v4: [10, 77, number, 1].into(),
             v6: format!("fd77::{number}:1").parse().expect("an address"),
         };
