@@ -7,16 +7,8 @@
  */
 #pragma once
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef int s32;
-typedef long long s64;
+#include "../../../libs/bpf/include/base.h"
 
-#define SEC(name) __attribute__((section(name), used))
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NULL ((void *)0)
 #define BARRIER __asm__ volatile("" ::: "memory")
 #define AGAIN(field) (*(volatile typeof(field) *)&(field))
 #define SECOND 1000000000ULL
@@ -26,22 +18,11 @@ struct task_struct;
 struct socket;
 struct file;
 
-/* Declarations of maps, as BTF-defined maps write them. */
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) typeof(value) *name
-
 /* Ids of helpers: include/uapi/linux/bpf.h, __BPF_FUNC_MAPPER. */
-static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
-static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
-static u64 (*bpf_get_current_task)(void) = (void *)35;
 static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
 static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
-static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static void *(*bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
-static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 static struct tcp_sock *(*bpf_skc_to_tcp_sock)(void *sk) = (void *)137;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
@@ -51,10 +32,7 @@ static u64 (*bpf_ringbuf_query)(void *ring, u64 flags) = (void *)134;
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
-	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
-	BPF_MAP_TYPE_RINGBUF = 27,
-	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
@@ -212,19 +190,6 @@ enum cgroup_subsys_id {
 };
 
 #pragma clang attribute pop
-
-/* Asked of the kernel's BTF as well: enum bpf_enum_value_kind, enum bpf_field_info_kind. */
-#define enum_value_exists(type, value) __builtin_preserve_enum_value(*(typeof(type) *)value, 0)
-#define enum_value(type, value) __builtin_preserve_enum_value(*(typeof(type) *)value, 1)
-#define field_exists(field) __builtin_preserve_field_info(field, 2)
-
-/* For pointers that the verifier does not know the type of. */
-#define READ(from) \
-	({ \
-		typeof(from) read_; \
-		bpf_probe_read_kernel(&read_, sizeof(read_), __builtin_preserve_access_index(&(from))); \
-		read_; \
-	})
 
 /* A field of some bits, of the structure at `from`: where it lies in which bytes is asked as well. */
 #define READ_BITS(from, field) \
