@@ -6,14 +6,12 @@ mod support;
 
 use gantry_bpf::stats::Measuring;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use support::Load;
 use support::tests::net::Net;
 use support::tests::{counting, kit, own_kit, settings};
-use support::{Load, cpu};
 
 const TIMES: u32 = 100_000;
-const EVERY: Duration = Duration::from_secs(1);
 
 fn main() {
     if support::played_a_role() {
@@ -33,23 +31,9 @@ fn whole(net: &Net) -> f64 {
     let kit = own_kit();
     let mut plugin = kit.bench("").expect("root, and a kernel with BTF");
     plugin.collect().expect("it collects");
-    let mut load = Load::start(net, "churns", SocketAddr::new(net.v4, 8000), TIMES);
-    let is_over = AtomicBool::new(false);
-    let before = cpu();
-    std::thread::scope(|scope| {
-        let main = std::thread::current();
-        let (load, is_over) = (&mut load, &is_over);
-        scope.spawn(move || {
-            load.done();
-            is_over.store(true, Relaxed);
-            main.unpark();
-        });
-        while !is_over.load(Relaxed) {
-            std::thread::park_timeout(EVERY);
-            plugin.collect().expect("it collects");
-        }
-    });
-    (cpu() - before).as_secs_f64() * 1e6 / f64::from(TIMES)
+    let load = Load::start(net, "churns", SocketAddr::new(net.v4, 8000), TIMES);
+    let mut collect = || plugin.collect().expect("it collects");
+    support::cost_under(load, &mut collect) / f64::from(TIMES)
 }
 
 fn programs(net: &Net) -> f64 {

@@ -8,7 +8,7 @@ use gantry_plugin_testkit::NewContainer;
 use gantry_tcp_ebpf::actual::translations::Translations;
 use gantry_tcp_ebpf::latency::{Latency, Settings};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use support::tests::net::Net;
 use support::tests::{in_own_cgroup, kit};
@@ -16,7 +16,6 @@ use support::{Load, cpu, resident};
 
 const TIMES: u32 = 20_000;
 const PAIRS: usize = 7;
-const EVERY: Duration = Duration::from_secs(1);
 const ENTRIES: u32 = 100_000;
 const ECHOES: u32 = 800;
 
@@ -64,23 +63,9 @@ fn connection(net: &Net, at: SocketAddr, to: SocketAddr, config: &str) -> f64 {
     kit.identity().declare(in_own_cgroup(NewContainer::new("/docker/own").process(net.pid(), 1)));
     let mut plugin = kit.bench(format!("latency = false\n{config}")).expect("root, and a kernel with BTF");
     plugin.collect().expect("it collects");
-    let mut load = Load::start_through(net, "churns", at, to, TIMES);
-    let is_over = AtomicBool::new(false);
-    let before = cpu();
-    std::thread::scope(|scope| {
-        let main = std::thread::current();
-        let (load, is_over) = (&mut load, &is_over);
-        scope.spawn(move || {
-            load.done();
-            is_over.store(true, Relaxed);
-            main.unpark();
-        });
-        while !is_over.load(Relaxed) {
-            std::thread::park_timeout(EVERY);
-            plugin.collect().expect("it collects");
-        }
-    });
-    (cpu() - before).as_secs_f64() * 1e6 / f64::from(TIMES)
+    let load = Load::start_through(net, "churns", at, to, TIMES);
+    let mut collect = || plugin.collect().expect("it collects");
+    support::cost_under(load, &mut collect) / f64::from(TIMES)
 }
 
 fn memory() {

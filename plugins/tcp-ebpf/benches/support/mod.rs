@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tests::net::Net;
@@ -19,6 +20,27 @@ use tests::net::Net;
 pub fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Processor time of this process until a load is over, in microseconds, with a collection
+/// a second.
+pub fn cost_under<T>(mut load: Load, collect: &mut impl FnMut() -> T) -> f64 {
+    let is_over = AtomicBool::new(false);
+    let before = cpu();
+    std::thread::scope(|scope| {
+        let main = std::thread::current();
+        let (load, is_over) = (&mut load, &is_over);
+        scope.spawn(move || {
+            load.done();
+            is_over.store(true, Relaxed);
+            main.unpark();
+        });
+        while !is_over.load(Relaxed) {
+            std::thread::park_timeout(Duration::from_secs(1));
+            collect();
+        }
+    });
+    (cpu() - before).as_secs_f64() * 1e6
 }
 
 /// What a call took: of the clock, and of this process' processor time.

@@ -339,8 +339,9 @@ impl Asker {
     }
 
     fn hear(&mut self) {
-        for (key, open) in &mut self.doors {
-            let Some(open) = open else { continue };
+        // Others have nothing to say that anybody waits for.
+        for key in &self.rounds.awaited() {
+            let Some(open) = self.doors.get_mut(key).and_then(Option::as_mut) else { continue };
             for _ in 0..MAX_READ {
                 match open.door.sent() {
                     Some(Came::Sent(number, stamp)) => self.rounds.left(*key, number, stamp),

@@ -5,7 +5,7 @@ use super::door::Stamp;
 use super::echo::Echo;
 use ahash::RandomState;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -145,6 +145,11 @@ impl Rounds {
     /// Whether there is anything to do before the next round.
     pub fn is_idle(&self) -> bool {
         self.due.is_empty() && self.pending.is_empty()
+    }
+
+    /// Sockets at which something is awaited.
+    pub fn awaited(&self) -> HashSet<(u32, bool)> {
+        self.pending.keys().map(|(door, _)| *door).collect()
     }
 
     /// A request went out.
